@@ -1,0 +1,10 @@
+/** A resumable state on disk. */
+import { z } from 'zod';
+
+export const CheckpointInfo = z.object({
+  step: z.int(),
+  path: z.string(),
+  bytes: z.number(),
+  wallMs: z.number(),
+});
+export type CheckpointInfo = z.infer<typeof CheckpointInfo>;

@@ -1,0 +1,36 @@
+/** What a form needs to know of a training method. */
+import { z } from 'zod';
+
+export const MethodInfo = z.object({
+  name: z.string(),
+  title: z.string(),
+  /** One line: what it trains. */
+  trains: z.string(),
+  /** One line: what a step costs relative to full fine-tuning. */
+  cost: z.string(),
+  /** Where the method comes from. */
+  source: z.string(),
+  /** JSON Schema (2020-12) of the options, with title, description, default, and `advanced` and `unit` where they apply. */
+  optionsSchema: z.record(z.string(), z.unknown()),
+});
+export type MethodInfo = z.infer<typeof MethodInfo>;
+
+/** What a run will need, before it starts. Estimates are ranges; what cannot be estimated is absent. */
+export const RunPlan = z.object({
+  ok: z.boolean(),
+  /** What is missing or incompatible, in sentences; empty when `ok`. */
+  problems: z.array(z.string()),
+  steps: z.int().optional(),
+  trainableParameters: z.number(),
+  totalParameters: z.number(),
+  memoryMB: z.object({
+    low: z.number(),
+    high: z.number(),
+    /** Weights, gradients, moments, activations, runtime. */
+    parts: z.record(z.string(), z.number()),
+    availableMB: z.number(),
+  }),
+  diskMB: z.object({ perCheckpoint: z.number(), total: z.number(), freeMB: z.number() }),
+  timeSeconds: z.object({ low: z.number(), high: z.number(), basis: z.string() }).optional(),
+});
+export type RunPlan = z.infer<typeof RunPlan>;

@@ -1,0 +1,157 @@
+/**
+ * RUN.json: everything that determines a run. A run started from a form, a file or a script is the same document.
+ *
+ * Field descriptions are part of the schema: the form, the help text and the validation follow from it.
+ */
+import { z } from 'zod';
+import { UserError } from './errors.ts';
+import { explainIssues } from './explain-issues.ts';
+
+const positiveInt = z.int().positive();
+
+/** Which columns of a row hold what; see the data documentation for the fields each format uses. */
+export const ColumnMapping = z.record(z.string(), z.string());
+
+export const DataFile = z.strictObject({
+  path: z.string().min(1),
+  mapping: ColumnMapping.optional(),
+});
+
+export const DataSpec = z.strictObject({
+  train: z.array(DataFile).min(1),
+  validation: z
+    .union([
+      z.strictObject({ fraction: z.number().min(0).max(0.5) }),
+      z.strictObject({ files: z.array(DataFile).min(1) }),
+    ])
+    .default({ fraction: 0.02 }),
+  template: z
+    .enum(['auto', 'none'])
+    .default('auto')
+    .meta({
+      title: 'Chat template',
+      description:
+        'auto: the template in the checkpoint folder; none: prompt and answer joined by a line break.',
+    }),
+  maxLength: positiveInt
+    .default(512)
+    .meta({ title: 'Longest example', unit: 'tokens', description: 'Longer examples lose their end.' }),
+  packing: z
+    .boolean()
+    .default(true)
+    .meta({
+      title: 'Pack examples',
+      description: 'Several short examples share a row; attention stays inside each.',
+    }),
+  lossOn: z
+    .enum(['completion', 'all'])
+    .default('completion')
+    .meta({ title: 'Train on', description: 'completion: only the answers; all: prompts too.' }),
+});
+
+export const OptimizerSpec = z.strictObject({
+  name: z.literal('adamw').default('adamw'),
+  betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
+  epsilon: z.number().positive().default(1e-8),
+  weightDecay: z.number().min(0).default(0),
+});
+
+export const TrainSpec = z.strictObject({
+  epochs: z
+    .number()
+    .positive()
+    .optional()
+    .meta({ title: 'Epochs', description: 'Passes over the data. Give this or steps.' }),
+  steps: positiveInt
+    .optional()
+    .meta({ title: 'Steps', description: 'Optimizer steps. Stands in place of epochs.' }),
+  microBatch: positiveInt
+    .default(4)
+    .meta({
+      title: 'Micro-batch',
+      unit: 'rows',
+      description: 'Rows computed at once; memory grows with it.',
+    }),
+  gradientAccumulation: positiveInt
+    .default(4)
+    .meta({
+      title: 'Gradient accumulation',
+      unit: 'micro-batches',
+      description: 'Micro-batches per optimizer step.',
+    }),
+  learningRate: z.number().positive().default(1e-5).meta({ title: 'Learning rate' }),
+  schedule: z.enum(['constant', 'linear', 'cosine']).default('cosine').meta({ title: 'Schedule' }),
+  minLearningRateRatio: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.1)
+    .meta({
+      title: 'Final rate',
+      unit: '× peak',
+      description: 'Where linear and cosine end, as a share of the learning rate.',
+    }),
+  warmupRatio: z.number().min(0).max(1).default(0.1).meta({ title: 'Warm-up', unit: '× steps' }),
+  optimizer: OptimizerSpec.default(OptimizerSpec.parse({})),
+  maxGradNorm: z
+    .number()
+    .positive()
+    .nullable()
+    .default(1)
+    .meta({ title: 'Clip gradient norm', description: 'null: no clipping.' }),
+  seed: z.int().min(0).max(0xffffffff).default(1234).meta({ title: 'Seed' }),
+});
+
+/** The whole document, defaults filled in. */
+export const RunSpec = z.strictObject({
+  version: z.literal(1).default(1),
+  name: z.string().max(200).default('untitled run'),
+  model: z.strictObject({ path: z.string().min(1) }),
+  data: DataSpec,
+  method: z.strictObject({
+    name: z.string().min(1),
+    options: z.record(z.string(), z.unknown()).default({}),
+  }),
+  train: TrainSpec.prefault({}),
+  evaluate: z.strictObject({ everySteps: positiveInt.nullable().default(50) }).prefault({}),
+  checkpoint: z
+    .strictObject({ everySteps: positiveInt.default(100), keep: positiveInt.default(3) })
+    .prefault({}),
+  engine: z
+    .strictObject({
+      provider: z.enum(['auto', 'cpu', 'webgpu']).default('auto'),
+      threads: z.union([z.literal('auto'), positiveInt]).default('auto'),
+      memoryBudgetMB: positiveInt.nullable().default(null),
+    })
+    .prefault({}),
+});
+export type RunSpec = z.infer<typeof RunSpec>;
+/** What a user may write: every field with a default can be left out. */
+export type RunSpecInput = z.input<typeof RunSpec>;
+export type DataSpec = z.infer<typeof DataSpec>;
+
+/**
+ * Validates a parsed RUN.json and fills in the defaults.
+ * @param source what to call the document in messages (a file name, "the form").
+ * @throws UserError `run-spec/invalid` naming each wrong field, and the nearest known one for an unknown field.
+ */
+export function parseRunSpec(document: unknown, source = 'RUN.json'): RunSpec {
+  const parsed = RunSpec.safeParse(document);
+  if (!parsed.success) {
+    throw new UserError(
+      'run-spec/invalid',
+      `${source}: ${explainIssues(parsed.error, RunSpec)}`,
+      'Correct the fields named above; the command-line documentation lists every field and its default.',
+    );
+  }
+  const { epochs, steps } = parsed.data.train;
+  if (epochs !== undefined && steps !== undefined) {
+    throw new UserError(
+      'run-spec/invalid',
+      `${source}: train.epochs and train.steps are both given`,
+      'Keep one of them.',
+    );
+  }
+  if (epochs === undefined && steps === undefined) parsed.data.train.epochs = 1;
+  return parsed.data;
+}

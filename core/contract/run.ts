@@ -1,0 +1,110 @@
+/** A run as lists, charts and comparisons see it. */
+import { z } from 'zod';
+import { CheckpointInfo } from './checkpoint.ts';
+import { RunId } from './ids.ts';
+import { Evaluation, PackedRouting, RunEventRecord, StepMetrics } from './metrics.ts';
+import { RunSpec } from './run-spec.ts';
+import { RunState, WorkerExit } from './run-state.ts';
+import { ErrorInfoSchema } from './result.ts';
+
+export const RunSummary = z.object({
+  id: RunId,
+  name: z.string(),
+  state: RunState,
+  method: z.string(),
+  modelName: z.string(),
+  createdMs: z.number(),
+  /** Last committed step and how many the run will have; absent until the data are prepared. */
+  lastStep: z.int(),
+  totalSteps: z.int().optional(),
+  lastLoss: z.number().optional(),
+  /** Why the run is in its state, where there is more to say than the state's name. */
+  reason: z.string().optional(),
+});
+export type RunSummary = z.infer<typeof RunSummary>;
+
+/** Facts fixed when the worker has prepared the run; the worker writes them, the host reads them. */
+export const RunFacts = z.object({
+  family: z.string(),
+  layers: z.int(),
+  moeLayers: z.int(),
+  /** Decoder layer index of each MoE layer, in order: rows of every routing record. */
+  moeLayerIndices: z.array(z.int()),
+  experts: z.int(),
+  expertsPerToken: z.int(),
+  trainableParameters: z.number(),
+  totalParameters: z.number(),
+  totalSteps: z.int(),
+  trainRows: z.int(),
+  validationRows: z.int(),
+  /** Hashes that make the result reproducible: `model`, `data`, `tokenizer`, `code`. */
+  hashes: z.record(z.string(), z.string()),
+  provider: z.string(),
+  threads: z.int(),
+  estimatedMemoryMB: z.number(),
+});
+export type RunFacts = z.infer<typeof RunFacts>;
+
+export const RunDetail = RunSummary.extend({
+  spec: RunSpec,
+  facts: RunFacts.optional(),
+  checkpoints: z.array(CheckpointInfo),
+  exit: WorkerExit.optional(),
+  error: ErrorInfoSchema.optional(),
+  peakRssMB: z.number().optional(),
+  trainedSeconds: z.number(),
+  /** Heartbeat age in milliseconds while a worker belongs to the run. */
+  heartbeatAgeMs: z.number().optional(),
+});
+export type RunDetail = z.infer<typeof RunDetail>;
+
+/** Everything committed after `afterStep` / `afterEvent`; the caller reads on from its own marks. */
+export const SeriesQuery = z.object({
+  id: RunId,
+  afterStep: z.int().default(-1),
+  afterEvent: z.int().default(0),
+});
+export const Series = z.object({
+  steps: z.array(StepMetrics),
+  evaluations: z.array(Evaluation),
+  events: z.array(RunEventRecord),
+});
+export type Series = z.infer<typeof Series>;
+
+/** Routing records of steps in `[fromStep, toStep]`, thinned evenly to at most `limit`, the last one always kept. */
+export const RoutingQuery = z.object({
+  id: RunId,
+  fromStep: z.int().default(0),
+  toStep: z.int().optional(),
+  limit: z.int().positive().max(2000).default(200),
+});
+export const RoutingSeries = z.object({ records: z.array(PackedRouting) });
+
+/** Runs side by side. */
+export const Comparison = z.object({
+  runs: z.array(
+    z.object({
+      id: RunId,
+      name: z.string(),
+      method: z.string(),
+      state: RunState,
+      steps: z.int(),
+      finalLoss: z.number().optional(),
+      finalValidationLoss: z.number().optional(),
+      tokens: z.number(),
+      seconds: z.number(),
+      tokensPerSecond: z.number().optional(),
+      peakRssMB: z.number().optional(),
+      trainableParameters: z.number().optional(),
+      /** Mean over optimizer steps of the per-layer Gini coefficient of expert load, one number a layer. */
+      gini_L: z.array(z.number()),
+      /** Jensen–Shannon divergence (natural logarithm) between the load of the first and last tenth of the run, per layer. */
+      drift_L: z.array(z.number()),
+    }),
+  ),
+  /** Fields of the run specs that differ: dotted path → one value a run (JSON text, absent = null). */
+  differences: z.array(z.object({ field: z.string(), values: z.array(z.string().nullable()) })),
+  /** Why the runs are not strictly comparable (other data, loss mask, budget, base), in sentences. */
+  caveats: z.array(z.string()),
+});
+export type Comparison = z.infer<typeof Comparison>;
