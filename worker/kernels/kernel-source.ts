@@ -1,0 +1,356 @@
+/**
+ * The kernels as WebAssembly text.
+ *
+ * Every element-wise kernel has a vector loop (4 elements at a time) and a scalar loop for the last 0 to 3. Both come
+ * from ONE formula, written over `Lanes`: a vocabulary that spells each operation for one of the two widths. So
+ * vector body and tail cannot drift apart, and a result does not depend on where in an array an element lies.
+ */
+
+/** An expression in WebAssembly text. */
+type Wat = string;
+
+/** The operations of one width: `f32x4`/`i32x4` in the vector loop, `f32`/`i32` in the scalar loop. */
+interface Lanes {
+  /** Float operation: `add sub mul div sqrt`. */
+  f(op: string, ...args: readonly Wat[]): Wat;
+  /** Integer or bit operation: `add shl shr_u eq gt_u ge_u lt_u and or xor`; the count of a shift is an `i32`. */
+  i(op: string, ...args: readonly Wat[]): Wat;
+  /** A scalar parameter of the kernel, in all lanes. */
+  param(name: string): Wat;
+  int(value: number): Wat;
+  float(value: number): Wat;
+  /** The element at `pointer` as float, as bits, or as 16 bits widened with zeros. */
+  load(pointer: string): Wat;
+  loadBits(pointer: string): Wat;
+  load16(pointer: string): Wat;
+  store(pointer: string, value: Wat): Wat;
+  storeBits(pointer: string, value: Wat): Wat;
+  /** Stores integers of 0 to 65535 as 16 bits. */
+  store16(pointer: string, value: Wat): Wat;
+  /** Reinterpretation between floats and their bits. */
+  bits(value: Wat): Wat;
+  fromBits(value: Wat): Wat;
+  /** `a` where the comparison `mask` holds, else `b`. */
+  select(a: Wat, b: Wat, mask: Wat): Wat;
+  /** Keeps a value under a name: `f` float, `i` bits. Read it with `get`. */
+  set(name: string, type: 'f' | 'i', value: Wat): Wat;
+  get(name: string): Wat;
+  /** Adds the squares of the elements to the 64-bit accumulator `acc`. */
+  addSquares(acc: string, value: Wat): Wat;
+}
+
+const call = (op: string, args: readonly Wat[]): Wat => `(${[op, ...args].join(' ')})`;
+const BITWISE = new Set(['and', 'or', 'xor']);
+
+/** Collects the locals that `set` introduces, by width. */
+type Locals = Map<string, string>;
+
+const vectorLanes = (locals: Locals): Lanes => ({
+  f: (op, ...args) => call(`f32x4.${op}`, args),
+  i: (op, ...args) => call(BITWISE.has(op) ? `v128.${op}` : `i32x4.${op}`, args),
+  param: (name) => `(local.get $${name}_v)`,
+  int: (value) => `(v128.const i32x4 ${[value, value, value, value].join(' ')})`,
+  float: (value) => `(v128.const f32x4 ${[value, value, value, value].join(' ')})`,
+  load: (pointer) => `(v128.load (local.get $${pointer}))`,
+  loadBits: (pointer) => `(v128.load (local.get $${pointer}))`,
+  load16: (pointer) => `(v128.load16x4_u (local.get $${pointer}))`,
+  store: (pointer, value) => `(v128.store (local.get $${pointer}) ${value})`,
+  storeBits: (pointer, value) => `(v128.store (local.get $${pointer}) ${value})`,
+  store16: (pointer, value) =>
+    `(local.set $narrow ${value})` +
+    `(v128.store64_lane 0 (local.get $${pointer}) (i16x8.narrow_i32x4_u (local.get $narrow) (local.get $narrow)))`,
+  bits: (value) => value,
+  fromBits: (value) => value,
+  select: (a, b, mask) => call('v128.bitselect', [a, b, mask]),
+  set: (name, _type, value) => {
+    locals.set(`${name}_v`, 'v128');
+    return `(local.set $${name}_v ${value})`;
+  },
+  get: (name) => `(local.get $${name}_v)`,
+  addSquares: (acc, value) => {
+    locals.set('square', 'v128').set(`${acc}_v`, 'v128');
+    const low = '(f64x2.promote_low_f32x4 (local.get $square))';
+    const high =
+      '(f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $square) (local.get $square)))';
+    const sum = `(f64x2.add (f64x2.mul ${low} ${low}) (f64x2.mul ${high} ${high}))`;
+    return `(local.set $square ${value})(local.set $${acc}_v (f64x2.add (local.get $${acc}_v) ${sum}))`;
+  },
+});
+
+const scalarLanes = (locals: Locals): Lanes => ({
+  f: (op, ...args) => call(`f32.${op}`, args),
+  i: (op, ...args) => call(`i32.${op}`, args),
+  param: (name) => `(local.get $${name})`,
+  int: (value) => `(i32.const ${value})`,
+  float: (value) => `(f32.const ${value})`,
+  load: (pointer) => `(f32.load (local.get $${pointer}))`,
+  loadBits: (pointer) => `(i32.load (local.get $${pointer}))`,
+  load16: (pointer) => `(i32.load16_u (local.get $${pointer}))`,
+  store: (pointer, value) => `(f32.store (local.get $${pointer}) ${value})`,
+  storeBits: (pointer, value) => `(i32.store (local.get $${pointer}) ${value})`,
+  store16: (pointer, value) => `(i32.store16 (local.get $${pointer}) ${value})`,
+  bits: (value) => `(i32.reinterpret_f32 ${value})`,
+  fromBits: (value) => `(f32.reinterpret_i32 ${value})`,
+  select: (a, b, mask) => call('select', [a, b, mask]),
+  set: (name, type, value) => {
+    locals.set(`${name}_s`, type === 'f' ? 'f32' : 'i32');
+    return `(local.set $${name}_s ${value})`;
+  },
+  get: (name) => `(local.get $${name}_s)`,
+  addSquares: (acc, value) => {
+    locals.set('tail', 'f64').set(`${acc}_s`, 'f64');
+    return (
+      `(local.set $tail (f64.promote_f32 ${value}))` +
+      `(local.set $${acc}_s (f64.add (local.get $${acc}_s) (f64.mul (local.get $tail) (local.get $tail))))`
+    );
+  },
+});
+
+/** How a kernel walks: its array pointers with their element sizes in bytes, and its f32 scalars. */
+interface Kernel {
+  readonly name: string;
+  readonly pointers: Readonly<Record<string, 2 | 4>>;
+  readonly scalars?: readonly string[];
+  readonly body: (lanes: Lanes) => readonly Wat[];
+  /** For a reduction: the type and the value returned after both loops. */
+  readonly result?: { readonly type: 'i32' | 'f64'; readonly value: Wat };
+}
+
+/** A function `name(...pointers: i64, n: i64, ...scalars: f32)` with the vector and the scalar loop. */
+function kernel({ name, pointers, scalars = [], body, result }: Kernel): Wat {
+  const locals: Locals = new Map([['narrow', 'v128']]);
+  for (const scalar of scalars) locals.set(`${scalar}_v`, 'v128');
+  const loop = (label: string, count: 1 | 4, lanes: Lanes): readonly Wat[] => [
+    `    (block $${label}_done (loop $${label}`,
+    `      (br_if $${label}_done (i64.lt_u (local.get $n) (i64.const ${count})))`,
+    ...body(lanes).map((line) => `      ${line}`),
+    ...Object.entries(pointers).map(
+      ([pointer, bytes]) =>
+        `      (local.set $${pointer} (i64.add (local.get $${pointer}) (i64.const ${bytes * count})))`,
+    ),
+    `      (local.set $n (i64.sub (local.get $n) (i64.const ${count})))`,
+    `      (br $${label})))`,
+  ];
+  const loops = [...loop('vector', 4, vectorLanes(locals)), ...loop('scalar', 1, scalarLanes(locals))];
+  return [
+    `  (func (export "${name}")`,
+    `    ${[...Object.keys(pointers), 'n'].map((p) => `(param $${p} i64)`).join(' ')}`,
+    `    ${scalars.map((s) => `(param $${s} f32)`).join(' ')} ${result ? `(result ${result.type})` : ''}`,
+    ...[...locals].map(([local, type]) => `    (local $${local} ${type})`),
+    ...scalars.map((s) => `    (local.set $${s}_v (f32x4.splat (local.get $${s})))`),
+    ...loops,
+    ...(result ? [`    ${result.value}`] : []),
+    '  )',
+  ].join('\n');
+}
+
+const SIGN = 0x80000000;
+const MAGNITUDE = 0x7fffffff;
+/** Bits of +infinity in f32: the exponent field, all ones. */
+const INFINITY_BITS = 0x7f800000;
+const shift = (count: number): Wat => `(i32.const ${count})`;
+
+const KERNELS: readonly Kernel[] = [
+  {
+    // One AdamW step; see `Kernels.adamw` for the formula. `step` is -lr/(1 - beta1^t), `root` sqrt(1 - beta2^t),
+    // `decay` 1 - lr*weightDecay, `rate1` 1 - beta1, `rate2` 1 - beta2.
+    name: 'adamw',
+    pointers: { p: 4, g: 4, m: 4, v: 4 },
+    scalars: ['clip', 'decay', 'rate1', 'beta2', 'rate2', 'step', 'root', 'eps'],
+    body: (L) => [
+      L.set('grad', 'f', L.f('mul', L.load('g'), L.param('clip'))),
+      L.set('first', 'f', L.load('m')),
+      L.set(
+        'first',
+        'f',
+        L.f('add', L.get('first'), L.f('mul', L.f('sub', L.get('grad'), L.get('first')), L.param('rate1'))),
+      ),
+      L.set(
+        'second',
+        'f',
+        L.f(
+          'add',
+          L.f('mul', L.load('v'), L.param('beta2')),
+          L.f('mul', L.f('mul', L.param('rate2'), L.get('grad')), L.get('grad')),
+        ),
+      ),
+      L.store('m', L.get('first')),
+      L.store('v', L.get('second')),
+      L.store(
+        'p',
+        L.f(
+          'add',
+          L.f('mul', L.load('p'), L.param('decay')),
+          L.f(
+            'div',
+            L.f('mul', L.param('step'), L.get('first')),
+            L.f('add', L.f('div', L.f('sqrt', L.get('second')), L.param('root')), L.param('eps')),
+          ),
+        ),
+      ),
+    ],
+  },
+  {
+    name: 'scale',
+    pointers: { y: 4 },
+    scalars: ['a'],
+    body: (L) => [L.store('y', L.f('mul', L.load('y'), L.param('a')))],
+  },
+  { name: 'fill', pointers: { y: 4 }, scalars: ['a'], body: (L) => [L.store('y', L.param('a'))] },
+  {
+    name: 'axpy',
+    pointers: { y: 4, x: 4 },
+    scalars: ['a'],
+    body: (L) => [L.store('y', L.f('add', L.load('y'), L.f('mul', L.param('a'), L.load('x'))))],
+  },
+  {
+    name: 'addInto',
+    pointers: { y: 4, x: 4 },
+    body: (L) => [L.store('y', L.f('add', L.load('y'), L.load('x')))],
+  },
+  {
+    name: 'sumOfSquares',
+    pointers: { x: 4 },
+    body: (L) => [L.addSquares('acc', L.load('x'))],
+    result: {
+      type: 'f64',
+      value:
+        '(f64.add (local.get $acc_s) (f64.add (f64x2.extract_lane 0 (local.get $acc_v)) (f64x2.extract_lane 1 (local.get $acc_v))))',
+    },
+  },
+  {
+    // Infinity and NaN are the values whose exponent bits are all ones; `bad` gathers where that was seen.
+    name: 'allFinite',
+    pointers: { x: 4 },
+    body: (L) => [
+      L.set(
+        'bad',
+        'i',
+        L.i(
+          'or',
+          L.get('bad'),
+          L.i('eq', L.i('and', L.loadBits('x'), L.int(INFINITY_BITS)), L.int(INFINITY_BITS)),
+        ),
+      ),
+    ],
+    result: {
+      type: 'i32',
+      value: '(i32.eqz (i32.or (v128.any_true (local.get $bad_v)) (local.get $bad_s)))',
+    },
+  },
+  {
+    // bf16 is the upper half of an f32.
+    name: 'bf16ToF32',
+    pointers: { y: 4, x: 2 },
+    body: (L) => [L.storeBits('y', L.i('shl', L.load16('x'), shift(16)))],
+  },
+  {
+    // Round to nearest even: add half a unit less one, plus one if the kept part is odd, and cut. A carry into the
+    // exponent is right (up to infinity). NaN would round to infinity: it is cut and made quiet instead.
+    name: 'f32ToBf16',
+    pointers: { y: 2, x: 4 },
+    body: (L) => [
+      L.set('x', 'i', L.loadBits('x')),
+      L.set('upper', 'i', L.i('shr_u', L.get('x'), shift(16))),
+      L.set(
+        'rounded',
+        'i',
+        L.i('add', L.i('add', L.get('x'), L.int(0x7fff)), L.i('and', L.get('upper'), L.int(1))),
+      ),
+      L.store16(
+        'y',
+        L.select(
+          L.i('or', L.get('upper'), L.int(0x40)),
+          L.i('shr_u', L.get('rounded'), shift(16)),
+          L.i('gt_u', L.i('and', L.get('x'), L.int(MAGNITUDE)), L.int(INFINITY_BITS)),
+        ),
+      ),
+    ],
+  },
+  {
+    // Exponent and fraction of the f16, moved to their places in an f32, read as the value times 2^-112. The product
+    // with 2^112 is exact, and normalises subnormals. What was infinity or NaN comes out at 65536 or more: there the
+    // exponent is set to all ones.
+    name: 'f16ToF32',
+    pointers: { y: 4, x: 2 },
+    body: (L) => [
+      L.set('half', 'i', L.load16('x')),
+      L.set(
+        'value',
+        'i',
+        L.bits(
+          L.f(
+            'mul',
+            L.fromBits(L.i('shl', L.i('and', L.get('half'), L.int(0x7fff)), shift(13))),
+            L.float(2 ** 112),
+          ),
+        ),
+      ),
+      L.storeBits(
+        'y',
+        L.i(
+          'or',
+          L.i('shl', L.i('and', L.get('half'), L.int(0x8000)), shift(16)),
+          L.select(
+            L.i('or', L.get('value'), L.int(INFINITY_BITS)),
+            L.get('value'),
+            L.i('ge_u', L.get('value'), L.int(0x47800000)),
+          ),
+        ),
+      ),
+    ],
+  },
+  {
+    // Three cases by magnitude. From 65536 up: infinity, or a quiet NaN. Below 2^-14 (subnormal in f16): adding 0.5
+    // makes the f32 adder round at 2^-24, the f16 subnormal unit, and the low bits are the result. Else: change of
+    // exponent bias and round to nearest even at bit 13, as in f32ToBf16; a carry past 65504 gives infinity.
+    name: 'f32ToF16',
+    pointers: { y: 2, x: 4 },
+    body: (L) => [
+      L.set('x', 'i', L.loadBits('x')),
+      L.set('sign', 'i', L.i('and', L.get('x'), L.int(SIGN))),
+      L.set('x', 'i', L.i('xor', L.get('x'), L.get('sign'))),
+      L.set(
+        'large',
+        'i',
+        L.select(L.int(0x7e00), L.int(0x7c00), L.i('gt_u', L.get('x'), L.int(INFINITY_BITS))),
+      ),
+      L.set(
+        'small',
+        'i',
+        L.i('sub', L.bits(L.f('add', L.fromBits(L.get('x')), L.float(0.5))), L.int(0x3f000000)),
+      ),
+      L.set(
+        'normal',
+        'i',
+        L.i(
+          'shr_u',
+          L.i(
+            'add',
+            // 0xc8000fff: exponent bias 15 in place of 127 (subtract 112 << 23), plus 0xfff for rounding.
+            L.i('add', L.get('x'), L.int(0xc8000fff)),
+            L.i('and', L.i('shr_u', L.get('x'), shift(13)), L.int(1)),
+          ),
+          shift(13),
+        ),
+      ),
+      L.store16(
+        'y',
+        L.i(
+          'or',
+          L.i('shr_u', L.get('sign'), shift(16)),
+          L.select(
+            L.get('large'),
+            L.select(L.get('small'), L.get('normal'), L.i('lt_u', L.get('x'), L.int(0x38800000))),
+            L.i('ge_u', L.get('x'), L.int(0x47800000)),
+          ),
+        ),
+      ),
+    ],
+  },
+];
+
+/** The whole module as WebAssembly text; `build.ts` compiles it. */
+export function kernelSource(): string {
+  return `(module\n  (import "arena" "memory" (memory i64 0 262144 shared))\n${KERNELS.map(kernel).join('\n')}\n)\n`;
+}
