@@ -1,0 +1,191 @@
+/**
+ * Who may import whom. The table is the rule; `check-boundaries.ts` reads the tree and reports what breaks it.
+ *
+ * An area is a folder. Importing a file of another area needs an entry in `areas` below and goes through that
+ * area's `index.ts`. Type imports count like any other. Tests may reach every area, still by its index.
+ */
+
+/** What the files of one area may import besides each other. */
+export interface AreaRule {
+  /** Areas it may import; `*` for all. */
+  readonly areas: readonly string[];
+  /** Packages it may import, `node:` built-ins included; left out: any package without an owner. */
+  readonly packages?: readonly string[];
+  /** Its files are its interface: importable one by one, without an index. */
+  readonly open?: true;
+}
+
+const engineParts = [
+  'core/contract',
+  'worker/checkpoint',
+  'worker/data',
+  'worker/engine',
+  'worker/families',
+  'worker/graph',
+  'worker/kernels',
+  'worker/methods',
+  'worker/model',
+  'worker/runtime',
+];
+
+/** Folder → what it may import. A source file outside every area is a violation too. */
+const areas: Readonly<Record<string, AreaRule>> = {
+  'core/contract': { areas: [], packages: ['zod'], open: true },
+  'core/link': { areas: ['core/contract'], packages: ['zod'] },
+  'core/store': { areas: ['core/contract', 'core/store/migrations'] },
+  'core/store/migrations': { areas: [], packages: [] },
+  'core/report': { areas: ['core/contract'] },
+  'core/host': { areas: ['core/contract', 'core/link', 'core/store', 'core/report'] },
+
+  electron: { areas: ['core/contract', 'core/link', 'core/host', 'core/store', 'core/report'] },
+  renderer: { areas: ['core/contract'] },
+
+  'worker/graph': { areas: [], packages: ['zod'] },
+  'worker/model': { areas: ['worker/graph'], packages: ['zod'] },
+  'worker/families': { areas: ['worker/graph', 'worker/model'], packages: ['zod'] },
+  'worker/methods': { areas: ['worker/graph', 'worker/model'], packages: ['zod'] },
+  'worker/kernels': { areas: ['core/contract'] },
+  'worker/runtime': { areas: ['core/contract', 'worker/graph'] },
+  'worker/checkpoint': {
+    areas: ['core/contract', 'worker/graph', 'worker/model', 'worker/families', 'worker/kernels'],
+  },
+  'worker/data': { areas: ['core/contract'] },
+  'worker/engine': {
+    areas: [
+      'core/contract',
+      'worker/graph',
+      'worker/model',
+      'worker/families',
+      'worker/methods',
+      'worker/kernels',
+      'worker/runtime',
+    ],
+  },
+  'worker/train': { areas: [...engineParts, 'core/store'] },
+  'worker/headless': {
+    areas: [
+      ...engineParts,
+      'core/host',
+      'core/link',
+      'core/report',
+      'core/store',
+      'worker/train',
+      'worker/headless/commands/parity',
+    ],
+  },
+  'worker/headless/commands/parity': {
+    areas: [...engineParts, 'worker/train', 'worker/testing'],
+    open: true,
+  },
+  'worker/testing': { areas: [...engineParts, 'worker/train'] },
+  // The process itself: main, session, heartbeat thread.
+  worker: { areas: [...engineParts, 'core/link', 'core/store', 'worker/train'] },
+
+  e2e: { areas: ['core/contract'] },
+  scripts: { areas: ['*'] },
+};
+
+/** Package → the one area that may import it. */
+const owners: Readonly<Record<string, string>> = {
+  electron: 'electron',
+  'better-sqlite3': 'core/store',
+  'onnxruntime-node': 'worker/runtime',
+  'onnxruntime-common': 'worker/runtime',
+  react: 'renderer',
+  'react-dom': 'renderer',
+  '@base-ui/react': 'renderer',
+  '@tanstack/react-query': 'renderer',
+  '@testing-library/react': 'renderer',
+  wouter: 'renderer',
+  uplot: 'renderer',
+};
+
+/** Importable from everywhere: how every folder fails. */
+const universal = 'core/contract/errors.ts';
+
+/** One import as written in a file. */
+export interface Import {
+  /** Importing file, relative to the repository root, with `/`. */
+  readonly from: string;
+  /** The imported source file, relative likewise, or a package name (`node:fs`, `@scope/name`). */
+  readonly to: string;
+  /** True when `to` is a file of this repository. */
+  readonly local: boolean;
+}
+
+/** The area a file belongs to: the longest table entry that is the file (without extension) or a folder above it. */
+export function areaOf(file: string): string | undefined {
+  const stem = file.replace(/\.[^./]+$/, '');
+  return Object.keys(areas)
+    .filter((area) => stem === area || file.startsWith(`${area}/`))
+    .reduce<string | undefined>((best, area) => (best && best.length > area.length ? best : area), undefined);
+}
+
+const isTest = (file: string) => /\.test\.tsx?$/.test(file);
+
+/** Why one import is not allowed, or undefined when it is. */
+function objection({ from, to, local }: Import): string | undefined {
+  const area = areaOf(from);
+  if (area === undefined) {
+    return from.includes('/') ? 'the file lies outside every area of scripts/boundaries.ts' : undefined;
+  }
+  const rule = areas[area];
+  if (!local) {
+    const owner = owners[to];
+    const inOwner = owner === undefined || from.startsWith(`${owner}/`);
+    if (!inOwner) return `only ${owner}/ may import ${to}`;
+    if (isTest(from) || rule?.packages === undefined || rule.packages.includes(to)) return undefined;
+    return `${area}/ may import no package but ${rule.packages.join(', ') || 'none'}`;
+  }
+  if (to === universal) return undefined;
+  if (area === 'core/store/migrations' && !isTest(from) && !from.endsWith('/index.ts')) {
+    return 'a migration imports nothing from the application, so that it never changes';
+  }
+  const target = areaOf(to);
+  const inside = target === undefined || target === area || area.startsWith(`${target}/`);
+  if (inside) return undefined;
+  const allowed = rule?.areas ?? [];
+  if (!allowed.includes('*') && !allowed.includes(target) && !isTest(from)) {
+    return `${area}/ may not import ${target}/`;
+  }
+  const open = areas[target]?.open === true || to === `${target}/index.ts`;
+  return open ? undefined : `${target}/ is imported through its index.ts`;
+}
+
+/** Every import that breaks the table, as `file → imported: reason`. */
+export function findViolations(imports: readonly Import[]): string[] {
+  return imports.flatMap((entry) => {
+    const reason = objection(entry);
+    return reason === undefined ? [] : [`${entry.from} → ${entry.to}: ${reason}`];
+  });
+}
+
+/** Import cycles: each strongly connected component of more than one file, its files sorted (Tarjan 1972). */
+export function findCycles(imports: readonly Import[]): string[][] {
+  const next = Map.groupBy(
+    imports.filter((entry) => entry.local),
+    (entry) => entry.from,
+  );
+  const order = new Map<string, number>();
+  const open: string[] = [];
+  const cycles: string[][] = [];
+  /** Returns the lowest order reachable from `file` among files whose component is still open. */
+  const visit = (file: string): number => {
+    const own = order.size;
+    let lowest = own;
+    order.set(file, own);
+    open.push(file);
+    for (const { to } of next.get(file) ?? []) {
+      const seen = order.get(to);
+      if (seen === undefined) lowest = Math.min(lowest, visit(to));
+      else if (open.includes(to)) lowest = Math.min(lowest, seen);
+    }
+    if (lowest === own) {
+      const component = open.splice(open.indexOf(file));
+      if (component.length > 1) cycles.push(component.sort());
+    }
+    return lowest;
+  };
+  for (const file of next.keys()) if (!order.has(file)) visit(file);
+  return cycles;
+}

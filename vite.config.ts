@@ -1,0 +1,74 @@
+import { builtinModules } from 'node:module';
+import path from 'node:path';
+import react from '@vitejs/plugin-react';
+import { defineConfig, type EnvironmentOptions } from 'vite';
+
+const root = import.meta.dirname;
+
+/** Loaded from node_modules at run time: binaries cannot be bundled. */
+const natives = ['electron', 'better-sqlite3', 'onnxruntime-node'];
+
+/** One bundle for Node: every pure-JavaScript dependency goes in, so only `natives` ship in node_modules. */
+function nodeBundle(
+  name: string,
+  input: Record<string, string>,
+  format: 'es' | 'cjs' = 'es',
+): EnvironmentOptions {
+  const extension = format === 'cjs' ? 'cjs' : 'js';
+  return {
+    consumer: 'server',
+    resolve: { conditions: ['node', 'import', 'module', 'default'], noExternal: true, external: natives },
+    build: {
+      outDir: path.join(root, 'out', name),
+      emptyOutDir: true,
+      target: 'node24',
+      minify: false,
+      sourcemap: true,
+      ssr: true,
+      copyPublicDir: false,
+      rolldownOptions: {
+        input: Object.fromEntries(Object.entries(input).map(([key, file]) => [key, path.join(root, file)])),
+        external: [...natives, /^electron\/.+/, ...builtinModules, /^node:/],
+        output: {
+          format,
+          entryFileNames: `[name].${extension}`,
+          chunkFileNames: `chunk-[hash].${extension}`,
+        },
+        platform: 'node',
+      },
+    },
+  };
+}
+
+/** `vite build --app` builds the page and the four Node bundles into out/. */
+export default defineConfig({
+  root: path.join(root, 'renderer'),
+  // Relative URLs: the same page is served from app://ui/ and from http://127.0.0.1:<port>/.
+  base: './',
+  plugins: [react()],
+  build: {
+    outDir: path.join(root, 'out/renderer'),
+    emptyOutDir: true,
+    target: 'chrome146',
+    // The polyfill is an inline script, which the content security policy refuses.
+    modulePreload: { polyfill: false },
+    // A data: URL would need `font-src data:`; assets stay files.
+    assetsInlineLimit: 0,
+  },
+  environments: {
+    client: {},
+    main: nodeBundle('main', { index: 'electron/main.ts' }),
+    // A sandboxed preload must be one CommonJS file.
+    preload: nodeBundle('preload', { preload: 'electron/preload.ts' }, 'cjs'),
+    worker: nodeBundle('worker', {
+      main: 'worker/main.ts',
+      'heartbeat.thread': 'worker/heartbeat.thread.ts',
+    }),
+    server: nodeBundle('server', { cli: 'worker/headless/cli.ts' }),
+  },
+  builder: {
+    async buildApp(builder) {
+      for (const environment of Object.values(builder.environments)) await builder.build(environment);
+    },
+  },
+});
