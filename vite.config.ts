@@ -1,12 +1,34 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
 import react from '@vitejs/plugin-react';
-import { defineConfig, type EnvironmentOptions } from 'vite';
+import { defineConfig, type EnvironmentOptions, type Plugin } from 'vite';
 
 const root = import.meta.dirname;
 
 /** Loaded from node_modules at run time: binaries cannot be bundled. */
 const natives = ['electron', 'better-sqlite3', 'onnxruntime-node'];
+
+/** Puts files that Node code opens as `new URL('file', import.meta.url)` beside the bundle; Vite does so for pages only. */
+function filesBesideTheBundle(): Plugin {
+  return {
+    name: 'files-beside-the-bundle',
+    enforce: 'pre',
+    applyToEnvironment: (environment) => environment.config.consumer === 'server',
+    transform(code, id) {
+      const emit = (whole: string, name: string) => {
+        const file = path.resolve(path.dirname(id), name);
+        if (!existsSync(file)) return whole;
+        const source = readFileSync(file);
+        const reference = this.emitFile({ type: 'asset', fileName: path.basename(file), source });
+        return `new URL(import.meta.ROLLUP_FILE_URL_${reference}, import.meta.url)`;
+      };
+      const replaced = code.replaceAll(/new URL\('([^':]+)', import\.meta\.url\)/g, emit);
+      // No line moves, so the map of the source stands.
+      return replaced === code ? undefined : { code: replaced, map: null };
+    },
+  };
+}
 
 /** One bundle for Node: every pure-JavaScript dependency goes in, so only `natives` ship in node_modules. */
 function nodeBundle(
@@ -25,6 +47,7 @@ function nodeBundle(
       minify: false,
       sourcemap: true,
       ssr: true,
+      emitAssets: true,
       copyPublicDir: false,
       rolldownOptions: {
         input: Object.fromEntries(Object.entries(input).map(([key, file]) => [key, path.join(root, file)])),
@@ -40,12 +63,12 @@ function nodeBundle(
   };
 }
 
-/** `vite build --app` builds the page and the four Node bundles into out/. */
+/** `vite build --app` builds the page and the three Node bundles into out/. */
 export default defineConfig({
   root: path.join(root, 'renderer'),
   // Relative URLs: the same page is served from app://ui/ and from http://127.0.0.1:<port>/.
   base: './',
-  plugins: [react()],
+  plugins: [react(), filesBesideTheBundle()],
   build: {
     outDir: path.join(root, 'out/renderer'),
     emptyOutDir: true,
@@ -60,11 +83,12 @@ export default defineConfig({
     main: nodeBundle('main', { index: 'electron/main.ts' }),
     // A sandboxed preload must be one CommonJS file.
     preload: nodeBundle('preload', { preload: 'electron/preload.ts' }, 'cjs'),
+    // The training process, its second thread and the command line share most of their code, so they share a folder.
     worker: nodeBundle('worker', {
       main: 'worker/main.ts',
       'heartbeat.thread': 'worker/heartbeat.thread.ts',
+      cli: 'worker/headless/cli.ts',
     }),
-    server: nodeBundle('server', { cli: 'worker/headless/cli.ts' }),
   },
   builder: {
     async buildApp(builder) {
