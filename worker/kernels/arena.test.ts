@@ -51,3 +51,10 @@ test('a full arena is a UserError that says how much was needed', () => {
   expect(arena.bytesUsed).toBe(before.bytes);
   expect(arena.allocate(2 ** 19).offset).toBe(2 ** 19);
 });
+
+test('large blocks of equal size do not start a power of two apart', () => {
+  const arena = new Arena();
+  const [a, b] = [arena.allocate(2 ** 20), arena.allocate(2 ** 20)];
+  expect((b.offset - a.offset) % 64).toBe(0);
+  expect(b.offset - a.offset).toBeGreaterThan(2 ** 20);
+});

@@ -3,6 +3,14 @@ import { WebAssembly, type Memory64 } from './web-assembly.ts';
 
 const PAGE = 65536;
 
+/**
+ * Space left before each block of a megabyte or more. Arrays walked side by side must not lie a large power of two
+ * apart: all of them would then hit the same memory bank at once. AdamW over four arrays exactly 128 MiB apart ran at
+ * 190-240 Mparam/s, with 1 KiB more between them at 600-780 (2-core EPYC).
+ */
+const LARGE_BLOCK = 2 ** 20;
+const LARGE_BLOCK_GAP = 1088;
+
 /** The most one WebAssembly memory can hold: 16 GiB, a limit of the WebAssembly JavaScript API. */
 export const MAXIMUM_ARENA_BYTES = 2 ** 34;
 
@@ -55,7 +63,7 @@ export class Arena {
     }
   }
 
-  /** Bytes handed out and not released, alignment gaps included. */
+  /** Bytes handed out and not released, gaps included. */
   get bytesUsed(): number {
     return this.#used;
   }
@@ -76,7 +84,8 @@ export class Arena {
       align > 0 && Number.isInteger(Math.log2(align)),
       `arena: alignment ${align} is no power of two`,
     );
-    const offset = Math.ceil(this.#used / align) * align;
+    const gap = bytes < LARGE_BLOCK ? 0 : LARGE_BLOCK_GAP;
+    const offset = Math.ceil((this.#used + gap) / align) * align;
     const end = offset + bytes;
     if (end > this.maximumBytes) throw outOfMemory(end, this.maximumBytes);
     const missing = Math.ceil((end - this.bytesCommitted) / PAGE);
