@@ -1,0 +1,5 @@
+import type { Migration } from '../migration.ts';
+import { initial } from './0001-initial.ts';
+
+/** The schema of `run.db`, oldest first. */
+export const runMigrations: readonly Migration[] = [initial];

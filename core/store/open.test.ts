@@ -1,0 +1,98 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { checkNode, openReadable, openWritable, type StoreKind } from './open.ts';
+import { runStore } from './run-store.ts';
+
+let dir = '';
+let file = '';
+beforeEach(() => {
+  dir = mkdtempSync(path.join(tmpdir(), 'open-'));
+  file = path.join(dir, 'a.db');
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const kind = (...sql: string[]): StoreKind => ({
+  title: 'test database',
+  applicationId: 77,
+  migrations: sql.map((text, i) => ({ version: i + 1, sql: text })),
+});
+const refused = (code: string, message: string) =>
+  expect.objectContaining({ code, message: expect.stringContaining(message) });
+
+test('the settings are those of the design', () => {
+  const store = openWritable(file, kind('CREATE TABLE t(a INTEGER) STRICT'));
+  const pragma = (name: string) => store.use((db) => db.pragma(name, { simple: true }));
+  expect(
+    ['page_size', 'journal_mode', 'synchronous', 'foreign_keys', 'busy_timeout', 'user_version'].map(pragma),
+  ).toEqual([8192, 'wal', 1, 1, 5000, 1]);
+  store.close();
+});
+
+test('a file of a newer program is refused, unchanged', () => {
+  openWritable(file, kind('CREATE TABLE t(a)', 'CREATE TABLE u(a)')).close();
+  const older = kind('CREATE TABLE t(a)');
+  const error = refused('store/newer-version', 'has schema 2; this program knows schemas up to 1');
+  expect(() => openWritable(file, older)).toThrow(error);
+  expect(() => openReadable(file, older)).toThrow(error);
+  openWritable(file, kind('CREATE TABLE t(a)', 'CREATE TABLE u(a)')).close();
+});
+
+test('a reader migrates an older file first', () => {
+  openWritable(file, kind('CREATE TABLE t(a)')).close();
+  const store = openReadable(file, kind('CREATE TABLE t(a)', 'ALTER TABLE t ADD COLUMN b'));
+  expect(store.use((db) => db.prepare('SELECT a, b FROM t').all())).toEqual([]);
+  expect(() => store.use((db) => db.exec('INSERT INTO t VALUES (1, 2)'))).toThrow(
+    refused('store/no-access', file),
+  );
+  store.close();
+});
+
+test('a failed migration leaves the file as it was', () => {
+  openWritable(file, kind('CREATE TABLE t(a)')).close();
+  expect(() => openWritable(file, kind('CREATE TABLE t(a)', 'CREATE TABLE u(a); SELECT nonsense'))).toThrow();
+  const store = openWritable(file, kind('CREATE TABLE t(a)'));
+  expect(store.use((db) => db.prepare("SELECT name FROM sqlite_master WHERE name = 'u'").all())).toEqual([]);
+  store.close();
+});
+
+test("damaged, empty, missing and other programs' files are told apart", () => {
+  const one = kind('CREATE TABLE t(a)');
+  expect(() => openReadable(file, one)).toThrow(refused('store/missing', file));
+  writeFileSync(file, 'this is no database at all, and long enough to be read as a header'.repeat(20));
+  expect(() => openWritable(file, one)).toThrow(refused('store/damaged', file));
+  rmSync(file);
+  writeFileSync(file, '');
+  expect(() => openReadable(file, one)).toThrow(refused('store/empty', file));
+  const other = path.join(dir, 'other.db');
+  new Database(other).exec('CREATE TABLE theirs(a)').close();
+  expect(() => openWritable(other, one)).toThrow(refused('store/other-file', 'not a test database'));
+  expect(() => openWritable(file, one).close()).not.toThrow();
+  expect(() => openReadable(file, runStore)).toThrow(refused('store/other-file', 'not a run database'));
+  expect(() => openWritable(path.join(dir, 'none', 'a.db'), one)).toThrow(
+    refused('store/no-access', 'folder does not exist'),
+  );
+  expect(() => openWritable(dir, one)).toThrow(refused('store/no-access', dir));
+});
+
+test('damage inside a file is named when it is met', () => {
+  const store = openWritable(file, kind('CREATE TABLE t(a)'));
+  store.use((db) => {
+    const insert = db.prepare('INSERT INTO t VALUES (?)');
+    for (let i = 0; i < 2000; i++) insert.run('x'.repeat(100));
+  });
+  store.close();
+  const bytes = new Uint8Array(8192 * 10).fill(0x55);
+  const db = new Database(file);
+  db.pragma('journal_mode = DELETE');
+  db.close();
+  writeFileSync(file, bytes, { flag: 'r+', flush: true });
+  expect(() => openReadable(file, kind('CREATE TABLE t(a)'))).toThrow(refused('store/damaged', file));
+});
+
+test('a Node too old for the binding is refused before it can crash', () => {
+  expect(() => checkNode({ node: '20.19.0', napi: '9' })).toThrow(refused('store/old-node', 'Node 20.19.0'));
+  expect(() => checkNode()).not.toThrow();
+});
