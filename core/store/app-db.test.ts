@@ -84,9 +84,10 @@ test('entries are kept, replaced and removed', () => {
   db = openAppDb(file);
   expect([db.models.list(), db.datasets.list(), db.runs.list()]).toEqual([[model], [dataset], [run]]);
   expect([db.models.get('model_1'), db.runs.byDir('/runs/run_1')]).toEqual([model, run]);
-  const { exit: _exit, error: _error, reason: _reason, ...again } = run;
-  db.runs.put({ ...again, state: 'queued' });
-  expect(db.runs.get('run_1')).toEqual({ ...again, state: 'queued' });
+  const { id, name, dir: runDir, createdMs, method, modelName } = run;
+  const again: RunRow = { id, name, dir: runDir, createdMs, method, modelName, state: 'queued' };
+  db.runs.put(again);
+  expect(db.runs.get('run_1')).toEqual(again);
   expect([db.runs.remove('run_1'), db.runs.remove('run_1'), db.runs.list()]).toEqual([true, false, []]);
   db.close();
 });
@@ -131,13 +132,18 @@ test('runs are found again from their directories', () => {
   const { added, problems } = rebuildRuns(db, runs);
   expect(added.toSorted()).toEqual(['run_completed', 'run_live', 'run_lost', 'run_my-run']);
   expect(problems).toEqual([expect.stringContaining('run_broken')]);
-  const states = db.runs.list().map((row) => [row.id, row.state, row.name, row.method, row.modelName]);
-  expect(states.toSorted()).toEqual([
-    ['run_completed', 'completed', 'with condensers', 'expert-condenser', 'sample'],
-    ['run_live', 'running', 'with condensers', 'expert-condenser', 'sample'],
-    ['run_lost', 'interrupted', 'with condensers', 'expert-condenser', 'sample'],
-    ['run_my-run', 'stopped', 'with condensers', 'expert-condenser', 'sample'],
-  ]);
+  const states = Object.fromEntries(db.runs.list().map((row) => [row.id, row.state]));
+  expect(states).toEqual({
+    run_completed: 'completed',
+    run_live: 'running',
+    run_lost: 'interrupted',
+    'run_my-run': 'stopped',
+  });
+  expect(db.runs.get('run_lost')).toMatchObject({
+    name: 'with condensers',
+    method: 'expert-condenser',
+    modelName: 'sample',
+  });
   expect(rebuildRuns(db, runs).added).toEqual([]);
   expect(rebuildRuns(db, path.join(dir, 'none'))).toEqual({ added: [], problems: [] });
   live.close();

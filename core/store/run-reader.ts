@@ -84,7 +84,7 @@ function readerOf(store: Store): RunReader {
       `SELECT step, loss, trained_tokens AS trainedTokens FROM evaluation
        WHERE event_id > ? OR step > ? ORDER BY step`,
     ),
-    events: db.prepare<[number], unknown>(
+    events: db.prepare<[number]>(
       'SELECT id, step, wall_ms AS wallMs, kind, message FROM event WHERE id > ? ORDER BY id',
     ),
     wentBackTo: db
