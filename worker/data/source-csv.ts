@@ -1,0 +1,114 @@
+/** Streaming reader for comma-, semicolon- and tab-separated files with a header. */
+import { Readable } from 'node:stream';
+import { parse } from 'csv-parse';
+import { UserError } from '#core/contract/errors.ts';
+import { MAX_ROW_BYTES } from './source.ts';
+import type { OnBadRow, SourceRow } from './source.ts';
+
+interface Table {
+  /** Shown in messages. */
+  readonly name: string;
+  readonly onBadRow: OnBadRow | undefined;
+  /** Start of the file, to find the separator. */
+  readonly head: string;
+  readonly tabs: boolean;
+}
+
+/** The separator that occurs most in the header line; spreadsheets in many languages write semicolons. */
+function separator(table: Table): string {
+  if (table.tabs) return '\t';
+  const header = table.head.split(/\r?\n/, 1)[0] ?? '';
+  const count = (mark: string) => header.split(mark).length - 1;
+  return [',', ';', '\t'].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
+}
+
+interface CsvRecord {
+  readonly fields: readonly string[];
+  readonly line: number;
+}
+
+async function* records(blocks: AsyncIterable<Buffer>, table: Table): AsyncGenerator<CsvRecord> {
+  const parser = Readable.from(blocks).pipe(
+    parse({
+      delimiter: separator(table),
+      info: true,
+      relax_column_count: true, // counted by the reader, so that a bad row can be named and skipped
+      skip_empty_lines: true,
+      max_record_size: MAX_ROW_BYTES,
+      // Tab-separated exports rarely quote; a lone quotation mark is then text.
+      relax_quotes: table.tabs,
+    }),
+  );
+  try {
+    for await (const item of parser) {
+      const { record, info } = item as { record: string[]; info: { lines: number } };
+      yield { fields: record, line: info.lines };
+    }
+  } catch (cause) {
+    throw csvError(cause, table.name);
+  }
+}
+
+function csvError(cause: unknown, name: string): unknown {
+  if (!(cause instanceof Error) || !('code' in cause) || !('lines' in cause)) return cause;
+  const at = `${name}: line ${Number(cause.lines).toLocaleString('en-US')}`;
+  if (cause.code === 'CSV_MAX_RECORD_SIZE') {
+    return new UserError(
+      'data/row-too-long',
+      `${at}: the row is longer than ${MAX_ROW_BYTES / 2 ** 20} MiB`,
+      'Look for a quotation mark that is never closed; split long documents into several rows.',
+      { cause },
+    );
+  }
+  return new UserError(
+    'data/malformed-csv',
+    `${at}: ${cause.message}`,
+    'A field with a quotation mark must be enclosed in quotation marks, and the inner ones doubled.',
+    { cause },
+  );
+}
+
+/** Reads the header. @throws UserError for an empty or repeated column name. */
+export async function csvColumns(blocks: AsyncIterable<Buffer>, table: Table): Promise<string[]> {
+  for await (const { fields } of records(blocks, table)) return checkHeader(fields, table.name);
+  throw new UserError('data/empty-file', `${table.name} has no rows`, 'Export the data again.');
+}
+
+function checkHeader(fields: readonly string[], name: string): string[] {
+  const columns = fields.map((field) => field.trim());
+  const bad = columns.findIndex((column, index) => column === '' || columns.indexOf(column) !== index);
+  if (bad >= 0) {
+    const what = columns[bad] === '' ? 'has no name' : `repeats the name "${columns[bad]}"`;
+    throw new UserError(
+      'data/csv-header',
+      `${name}: column ${bad + 1} of the header ${what}`,
+      'The first line must name every column once.',
+    );
+  }
+  return columns;
+}
+
+/** Rows after the header, fields by column name. @throws UserError for a row with a wrong number of fields. */
+export async function* readCsv(blocks: AsyncIterable<Buffer>, table: Table): AsyncGenerator<SourceRow> {
+  let columns: string[] | undefined;
+  let row = 0;
+  for await (const { fields, line } of records(blocks, table)) {
+    if (columns === undefined) {
+      columns = checkHeader(fields, table.name);
+      continue;
+    }
+    row += 1;
+    if (fields.length === columns.length) {
+      yield { row, value: Object.fromEntries(columns.map((column, index) => [column, fields[index]])) };
+      continue;
+    }
+    const error = new UserError(
+      'data/csv-fields',
+      `${table.name}: row ${row.toLocaleString('en-US')} (ends in line ${line.toLocaleString('en-US')}) has ${fields.length} ` +
+        `fields; the header names ${columns.length}: ${columns.join(', ')}`,
+      'Enclose fields that contain the separator or a line break in quotation marks.',
+    );
+    if (table.onBadRow === undefined) throw error;
+    table.onBadRow(row, error);
+  }
+}
