@@ -23,7 +23,8 @@ describe('refused', () => {
     [file('renderer/app.tsx', 'core/host/index.ts'), 'may not import core/host/'],
     [file('worker/train/trainer.ts', 'worker/testing/index.ts'), 'may not import worker/testing/'],
     [file('worker/headless/commands/train.ts', 'worker/testing/index.ts'), 'may not import worker/testing/'],
-    [file('core/store/migrations/001-first.ts', 'core/contract/ids.ts'), 'a migration imports nothing'],
+    [file('core/store/migrations/001-first.ts', 'core/contract/ids.ts'), 'may not import core/contract/'],
+    [file('core/store/migrations/001-first.ts', 'core/contract/errors.ts'), 'may not import core/contract/'],
     [file('core/elsewhere/new.ts', 'core/contract/ids.ts'), 'outside every area'],
   ])('$from → $to', (entry, reason) => {
     expect(findViolations([entry]).join()).toContain(reason);
@@ -36,7 +37,7 @@ test.each([
   file('worker/engine/executor.ts', 'worker/engine/planner.ts'),
   file('core/host/run-service.ts', 'core/contract/run-state.ts'),
   file('core/store/open.ts', 'core/store/migrations/index.ts'),
-  file('core/store/migrations/index.ts', 'core/store/migrations/001-first.ts'),
+  file('core/store/run-store.ts', 'core/store/migrations/run-db/index.ts'),
   file('worker/graph/vjp.test.ts', 'worker/testing/index.ts'),
   file('worker/headless/commands/parity.ts', 'worker/testing/index.ts'),
   file('worker/headless/cli.ts', 'worker/headless/commands/parity.ts'),
