@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Database from 'better-sqlite3';
@@ -15,20 +15,22 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+const refused = (code: string, part: string) =>
+  new RegExp(`^${code} .*${part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)}`);
 const kind = (...sql: string[]): StoreKind => ({
   title: 'test database',
   applicationId: 77,
   migrations: sql.map((text, i) => ({ version: i + 1, sql: text })),
 });
-/** Expects `work` to throw a UserError with `code`, whose message holds `part`. */
-function expectRefused(work: () => unknown, code: string, part: string): void {
-  expect(work).toThrow(UserError);
+/** Code and message of the UserError that `work` throws; nothing when it does not. */
+function refusalOf(work: () => unknown): string {
   try {
     work();
   } catch (error) {
-    expect(error).toHaveProperty('code', code);
-    expect(error).toHaveProperty('message', expect.stringContaining(part));
+    if (error instanceof UserError) return `${error.code} ${error.message}`;
+    throw error;
   }
+  return '';
 }
 
 test('the settings are those of the design', () => {
@@ -44,10 +46,8 @@ test('a file of a newer program is refused, unchanged', () => {
   openWritable(file, kind('CREATE TABLE t(a)', 'CREATE TABLE u(a)')).close();
   const older = kind('CREATE TABLE t(a)');
   for (const open of [openWritable, openReadable]) {
-    expectRefused(
-      () => open(file, older),
-      'store/newer-version',
-      'has schema 2; this program knows schemas up to 1',
+    expect(refusalOf(() => open(file, older))).toMatch(
+      refused('store/newer-version', 'has schema 2; this program knows schemas up to 1'),
     );
   }
   openWritable(file, kind('CREATE TABLE t(a)', 'CREATE TABLE u(a)')).close();
@@ -57,7 +57,9 @@ test('a reader migrates an older file first', () => {
   openWritable(file, kind('CREATE TABLE t(a)')).close();
   const store = openReadable(file, kind('CREATE TABLE t(a)', 'ALTER TABLE t ADD COLUMN b'));
   expect(store.use((db) => db.prepare('SELECT a, b FROM t').all())).toEqual([]);
-  expectRefused(() => store.use((db) => db.exec('INSERT INTO t VALUES (1, 2)')), 'store/no-access', file);
+  expect(refusalOf(() => store.use((db) => db.exec('INSERT INTO t VALUES (1, 2)')))).toMatch(
+    refused('store/no-access', file),
+  );
   store.close();
 });
 
@@ -73,41 +75,48 @@ test('a failed migration leaves the file as it was', () => {
 
 test("damaged, empty, missing and other programs' files are told apart", () => {
   const one = kind('CREATE TABLE t(a)');
-  expectRefused(() => openReadable(file, one), 'store/missing', file);
+  expect(refusalOf(() => openReadable(file, one))).toMatch(refused('store/missing', file));
   writeFileSync(file, 'this is no database at all, and long enough to be read as a header'.repeat(20));
-  expectRefused(() => openWritable(file, one), 'store/damaged', file);
+  expect(refusalOf(() => openWritable(file, one))).toMatch(refused('store/damaged', file));
   rmSync(file);
   writeFileSync(file, '');
-  expectRefused(() => openReadable(file, one), 'store/empty', file);
+  expect(refusalOf(() => openReadable(file, one))).toMatch(refused('store/empty', file));
   const other = path.join(dir, 'other.db');
   new Database(other).exec('CREATE TABLE theirs(a)').close();
-  expectRefused(() => openWritable(other, one), 'store/other-file', 'not a test database');
-  expect(() => openWritable(file, one).close()).not.toThrow();
-  expectRefused(() => openReadable(file, runStore), 'store/other-file', 'not a run database');
-  expectRefused(
-    () => openWritable(path.join(dir, 'none', 'a.db'), one),
-    'store/no-access',
-    'folder does not exist',
+  expect(refusalOf(() => openWritable(other, one))).toMatch(
+    refused('store/other-file', 'not a test database'),
   );
-  expectRefused(() => openWritable(dir, one), 'store/no-access', dir);
+  expect(() => openWritable(file, one).close()).not.toThrow();
+  expect(refusalOf(() => openReadable(file, runStore))).toMatch(
+    refused('store/other-file', 'not a run database'),
+  );
+  expect(refusalOf(() => openWritable(path.join(dir, 'none', 'a.db'), one))).toMatch(
+    refused('store/no-access', 'folder does not exist'),
+  );
+  expect(refusalOf(() => openWritable(dir, one))).toMatch(refused('store/no-access', dir));
 });
 
 test('damage inside a file is named when it is met', () => {
-  const store = openWritable(file, kind('CREATE TABLE t(a)'));
+  const one = kind('CREATE TABLE t(a)');
+  const store = openWritable(file, one);
   store.use((db) => {
     const insert = db.prepare('INSERT INTO t VALUES (?)');
     for (let i = 0; i < 2000; i++) insert.run('x'.repeat(100));
   });
   store.close();
-  const bytes = new Uint8Array(8192 * 10).fill(0x55);
-  const db = new Database(file);
-  db.pragma('journal_mode = DELETE');
-  db.close();
-  writeFileSync(file, bytes, { flag: 'r+', flush: true });
-  expectRefused(() => openReadable(file, kind('CREATE TABLE t(a)')), 'store/damaged', file);
+  const fd = openSync(file, 'r+');
+  writeSync(fd, new Uint8Array(8192 * 10).fill(0x55), 0, 8192 * 10, 8192);
+  closeSync(fd);
+  const damaged = openReadable(file, one);
+  expect(refusalOf(() => damaged.use((db) => db.prepare('SELECT sum(length(a)) FROM t').get()))).toMatch(
+    refused('store/damaged', file),
+  );
+  damaged.close();
 });
 
 test('a Node too old for the binding is refused before it can crash', () => {
-  expectRefused(() => checkNode({ node: '20.19.0', napi: '9' }), 'store/old-node', 'Node 20.19.0');
+  expect(refusalOf(() => checkNode({ node: '20.19.0', napi: '9' }))).toMatch(
+    refused('store/old-node', 'Node 20.19.0'),
+  );
   expect(() => checkNode()).not.toThrow();
 });
