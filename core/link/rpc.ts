@@ -1,0 +1,160 @@
+/**
+ * Request, reply, cancel and notice over a link. The messages are plain JSON:
+ *
+ *     → { id, call, input }      a request; `id` is a number that the caller chooses and does not reuse
+ *     ← { id, result }           its reply: `{ ok: true, value }` or `{ ok: false, error: { code, message, hint? } }`
+ *     → { cancel: id }           the caller no longer wants the reply
+ *     ← { push, payload }        a notice from the serving side
+ */
+import { z } from 'zod';
+import { ErrorInfoSchema, type Result } from '#core/contract/result.ts';
+import { coalesce, type Coalescer } from './coalesce.ts';
+import type { Link, Unsubscribe } from './link.ts';
+
+const Request = z.object({ id: z.int(), call: z.string(), input: z.unknown() });
+const Cancel = z.object({ cancel: z.int() });
+const Reply = z.object({
+  id: z.int(),
+  result: z.union([
+    z.object({ ok: z.literal(true), value: z.unknown() }),
+    z.object({ ok: z.literal(false), error: ErrorInfoSchema }),
+  ]),
+});
+const Push = z.object({ push: z.string(), payload: z.unknown() });
+
+/** Notices of one channel and subject are merged over this many milliseconds (at most 10 a second). */
+export const NOTICE_INTERVAL_MS = 100;
+/** Requests that one link may have in work at a time. */
+const MAX_IN_WORK = 64;
+
+/** What `serveLink` answers with. */
+export interface Service {
+  call(name: string, input: unknown, signal: AbortSignal): Promise<Result<unknown>>;
+  onPush(listener: (channel: string, payload: unknown) => void): Unsubscribe;
+}
+
+/**
+ * Answers requests on `link` until it closes. Notices are merged per channel and `payload.id`, and held back while
+ * the link is congested: a notice carries high-water marks only, so the newest one says everything.
+ */
+export function serveLink(link: Link, service: Service): void {
+  const inWork = new Map<number, AbortController>();
+  const notices = new Map<string, Coalescer<unknown>>();
+
+  const answer = async (request: z.infer<typeof Request>): Promise<void> => {
+    const { id, call, input } = request;
+    if (inWork.has(id) || inWork.size >= MAX_IN_WORK) {
+      const why = inWork.has(id)
+        ? `request id ${id} is in use`
+        : `more than ${MAX_IN_WORK} requests at a time`;
+      link.send({ id, result: { ok: false, error: { code: 'link/refused', message: why } } });
+      return;
+    }
+    const controller = new AbortController();
+    inWork.set(id, controller);
+    const result = await service.call(call, input, controller.signal);
+    inWork.delete(id);
+    if (!controller.signal.aborted) link.send({ id, result });
+  };
+
+  link.onMessage((message) => {
+    const request = Request.safeParse(message);
+    if (request.success) {
+      void answer(request.data);
+      return;
+    }
+    const cancel = Cancel.safeParse(message);
+    if (cancel.success) {
+      inWork.get(cancel.data.cancel)?.abort();
+      return;
+    }
+    // Nothing that speaks this protocol sends anything else.
+    link.close();
+  });
+
+  const stopPushes = service.onPush((channel, payload) => {
+    const key = `${channel} ${subjectOf(payload)}`;
+    let notice = notices.get(key);
+    if (notice === undefined) {
+      notice = coalesce(NOTICE_INTERVAL_MS, (value) => {
+        if (link.congested) return false;
+        link.send({ push: channel, payload: value });
+        return true;
+      });
+      notices.set(key, notice);
+    }
+    notice.push(payload);
+  });
+
+  link.onClose(() => {
+    stopPushes();
+    for (const notice of notices.values()) notice.cancel();
+    for (const controller of inWork.values()) controller.abort();
+  });
+}
+
+function subjectOf(payload: unknown): string {
+  return typeof payload === 'object' && payload !== null && 'id' in payload ? String(payload.id) : '';
+}
+
+/** The calling side of a link. */
+export interface Client {
+  /** Resolves with the reply; a closed link is the error `link/closed`, an aborted `signal` the error `link/cancelled`. */
+  call(name: string, input: unknown, signal?: AbortSignal): Promise<Result<unknown>>;
+  onPush(listener: (channel: string, payload: unknown) => void): Unsubscribe;
+}
+
+/** Calls the service at the other end of `link`. */
+export function connectLink(link: Link): Client {
+  const waiting = new Map<number, (result: Result<unknown>) => void>();
+  const listeners = new Set<(channel: string, payload: unknown) => void>();
+  let lastId = 0;
+
+  const settle = (id: number, result: Result<unknown>): void => {
+    waiting.get(id)?.(result);
+    waiting.delete(id);
+  };
+
+  link.onMessage((message) => {
+    const push = Push.safeParse(message);
+    if (push.success) {
+      for (const listener of [...listeners]) listener(push.data.push, push.data.payload);
+      return;
+    }
+    const reply = Reply.safeParse(message);
+    if (!reply.success) return;
+    const { id, result } = reply.data;
+    settle(id, result);
+  });
+  link.onClose(() => {
+    for (const id of [...waiting.keys()]) settle(id, refusal('link/closed', 'the connection is closed'));
+  });
+
+  return {
+    call: (name, input, signal) => {
+      if (link.closed) return Promise.resolve(refusal('link/closed', 'the connection is closed'));
+      const id = ++lastId;
+      return new Promise((resolve) => {
+        waiting.set(id, resolve);
+        signal?.addEventListener(
+          'abort',
+          () => {
+            if (!waiting.has(id)) return;
+            link.send({ cancel: id });
+            settle(id, refusal('link/cancelled', `${name} was cancelled`));
+          },
+          { once: true },
+        );
+        link.send({ id, call: name, input });
+      });
+    },
+    onPush: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
+
+function refusal(code: string, message: string): Result<never> {
+  return { ok: false, error: { code, message } };
+}
