@@ -1,0 +1,146 @@
+/** What a window of routing records says about each layer. Arrays are layer-major `[layers × experts]`. */
+import type { RoutingRecord } from '#core/contract/metrics.ts';
+
+/** Routing summed over consecutive steps. */
+export interface RoutingWindow {
+  readonly layers: number;
+  readonly experts: number;
+  readonly fromStep: number;
+  readonly toStep: number;
+  /** Steps that were summed. */
+  readonly steps: number;
+  /** Selections over the window. */
+  readonly counts_LE: Float64Array;
+  /** Gate weight over the window, where it was measured in every step. */
+  readonly mass_LE?: Float64Array;
+  /** Router bias after the last step, where the method keeps one. */
+  readonly bias_LE?: Float32Array;
+  /** Always-active experts by layer after the last step. */
+  readonly condensers?: readonly (readonly number[])[];
+}
+
+/** Sums `records` (oldest first); undefined when there is none or their size is not `layers × experts`. */
+export function sumRouting(
+  records: readonly RoutingRecord[],
+  layers: number,
+  experts: number,
+): RoutingWindow | undefined {
+  const usable = records.filter((record) => record.counts_LE.length === layers * experts);
+  const [first, last] = [usable[0], usable.at(-1)];
+  if (first === undefined || last === undefined) return undefined;
+  const counts_LE = new Float64Array(layers * experts);
+  const measured = usable.every((record) => record.mass_LE?.length === counts_LE.length);
+  const mass_LE = new Float64Array(measured ? counts_LE.length : 0);
+  for (const record of usable) {
+    for (let i = 0; i < counts_LE.length; i++)
+      counts_LE[i] = (counts_LE[i] ?? 0) + (record.counts_LE[i] ?? 0);
+    for (let i = 0; i < mass_LE.length; i++) mass_LE[i] = (mass_LE[i] ?? 0) + (record.mass_LE?.[i] ?? 0);
+  }
+  return {
+    layers,
+    experts,
+    fromStep: first.step,
+    toStep: last.step,
+    steps: usable.length,
+    counts_LE,
+    ...(measured && { mass_LE }),
+    ...(last.bias_LE?.length === counts_LE.length && { bias_LE: last.bias_LE }),
+    ...(last.condensers && { condensers: last.condensers }),
+  };
+}
+
+/** Gini coefficient of non-negative `x`: `Σ_i (2i − n − 1) x_(i) / (n Σ x)` over ascending order; 0 when all are equal or zero. */
+export function gini(x: ArrayLike<number>): number {
+  const sorted = Float64Array.from(x).sort();
+  const total = sorted.reduce((sum, value) => sum + value, 0);
+  if (total === 0) return 0;
+  return (
+    sorted.reduce((sum, value, i) => sum + (2 * (i + 1) - sorted.length - 1) * value, 0) /
+    (sorted.length * total)
+  );
+}
+
+/** Shannon entropy of `x` taken as shares, in nats: `−Σ p ln p`. */
+export function entropy(x: ArrayLike<number>): number {
+  const values = Float64Array.from(x);
+  const total = values.reduce((sum, value) => sum + value, 0);
+  if (total === 0) return 0;
+  return values.reduce(
+    (sum, value) => (value > 0 ? sum - (value / total) * Math.log(value / total) : sum),
+    0,
+  );
+}
+
+/** Jensen–Shannon divergence of `x` and `y` taken as shares, in nats (0 to ln 2); undefined when one has no mass. */
+export function jensenShannon(x: ArrayLike<number>, y: ArrayLike<number>): number | undefined {
+  const [p, q] = [Float64Array.from(x), Float64Array.from(y)];
+  const [a, b] = [p.reduce((s, v) => s + v, 0), q.reduce((s, v) => s + v, 0)];
+  if (a === 0 || b === 0) return undefined;
+  let sum = 0;
+  for (let i = 0; i < p.length; i++) {
+    const [u, v] = [(p[i] ?? 0) / a, (q[i] ?? 0) / b];
+    const mean = (u + v) / 2;
+    if (u > 0) sum += (u / 2) * Math.log(u / mean);
+    if (v > 0) sum += (v / 2) * Math.log(v / mean);
+  }
+  return Math.max(0, sum);
+}
+
+/** An expert with more than this many times the uniform load counts as overloaded. */
+export const OVERLOAD = 2;
+
+/** One layer of a window. */
+export interface LayerStats {
+  /** Row in the window; the decoder's own layer index is `RunFacts.moeLayerIndices[row]`. */
+  readonly row: number;
+  readonly tokens: number;
+  readonly gini: number;
+  readonly entropy: number;
+  /** `exp(entropy)`: how many equally used experts would be as spread out. */
+  readonly effective: number;
+  /** Largest load over the uniform one. */
+  readonly peak: number;
+  /** Experts without a token in the window, always-active ones left out. */
+  readonly dead: readonly number[];
+  readonly overloaded: readonly number[];
+  /** Share of all selections taken by the overloaded experts. */
+  readonly overloadedShare: number;
+  /** Largest absolute router bias. */
+  readonly bias?: number;
+  readonly condensers?: readonly number[];
+  /** Jensen–Shannon divergence from the first steps of the run, in nats. */
+  readonly drift?: number;
+}
+
+/** Statistics of each layer; `start` is the first window of the run, for the drift. */
+export function layerStats(window: RoutingWindow, start?: RoutingWindow): readonly LayerStats[] {
+  const { layers, experts } = window;
+  return Array.from({ length: layers }, (_, row) => {
+    const slice = <A extends Float64Array | Float32Array>(array: A) =>
+      array.subarray(row * experts, (row + 1) * experts);
+    const counts = slice(window.counts_LE);
+    const tokens = counts.reduce((sum, value) => sum + value, 0);
+    const uniform = tokens / experts;
+    const condensers = window.condensers?.[row];
+    const ids = Array.from({ length: experts }, (_unused, expert) => expert);
+    const overloaded = uniform > 0 ? ids.filter((id) => (counts[id] ?? 0) > OVERLOAD * uniform) : [];
+    const spread = entropy(counts);
+    const drift = start === undefined ? undefined : jensenShannon(slice(start.counts_LE), counts);
+    return {
+      row,
+      tokens,
+      gini: gini(counts),
+      entropy: spread,
+      effective: Math.exp(spread),
+      peak: uniform > 0 ? Math.max(...counts) / uniform : 0,
+      dead: tokens === 0 ? [] : ids.filter((id) => counts[id] === 0 && !(condensers?.includes(id) ?? false)),
+      overloaded,
+      overloadedShare: tokens === 0 ? 0 : overloaded.reduce((sum, id) => sum + (counts[id] ?? 0), 0) / tokens,
+      ...(window.bias_LE && {
+        bias: slice(window.bias_LE).reduce((most, b) => Math.max(most, Math.abs(b)), 0),
+      }),
+      ...(condensers && { condensers }),
+      ...(drift !== undefined && { drift }),
+    };
+  });
+}

@@ -1,0 +1,66 @@
+import { Select as Base } from '@base-ui/react/select';
+import { Icon } from './icons.tsx';
+
+/** One choice of a `Select`. */
+export interface Choice {
+  readonly value: string;
+  readonly label: string;
+  /** Shown after the label in the list. */
+  readonly note?: string;
+  readonly disabled?: boolean;
+}
+
+/** A drop-down list; `value` null shows the placeholder. */
+export function Select({
+  label,
+  value,
+  choices,
+  placeholder = 'Choose…',
+  small,
+  disabled,
+  onChange,
+}: {
+  /** Accessible name. */
+  readonly label: string;
+  readonly value: string | null;
+  readonly choices: readonly Choice[];
+  readonly placeholder?: string;
+  readonly small?: boolean;
+  readonly disabled?: boolean;
+  readonly onChange: (value: string) => void;
+}) {
+  return (
+    <Base.Root
+      value={value}
+      items={choices}
+      disabled={disabled ?? false}
+      onValueChange={(next) => {
+        if (next !== null) onChange(next);
+      }}
+    >
+      <Base.Trigger className={small ? 'select-trigger small' : 'select-trigger'} aria-label={label}>
+        <span className="ellipsis">
+          <Base.Value placeholder={placeholder} />
+        </span>
+        <Icon name="down" size={12} />
+      </Base.Trigger>
+      <Base.Portal>
+        <Base.Positioner className="popup-layer" sideOffset={4} alignItemWithTrigger={false}>
+          <Base.Popup className="popup">
+            {choices.map((choice) => (
+              <Base.Item
+                key={choice.value}
+                value={choice.value}
+                disabled={choice.disabled ?? false}
+                className="popup-item"
+              >
+                <Base.ItemText>{choice.label}</Base.ItemText>
+                {choice.note !== undefined && <small>{choice.note}</small>}
+              </Base.Item>
+            ))}
+          </Base.Popup>
+        </Base.Positioner>
+      </Base.Portal>
+    </Base.Root>
+  );
+}

@@ -1,0 +1,27 @@
+import { Switch as Base } from '@base-ui/react/switch';
+
+/** On or off. */
+export function Switch({
+  label,
+  checked,
+  id,
+  onChange,
+}: {
+  /** Accessible name. */
+  readonly label: string;
+  readonly checked: boolean;
+  readonly id?: string;
+  readonly onChange: (checked: boolean) => void;
+}) {
+  return (
+    <Base.Root
+      id={id}
+      className="switch"
+      aria-label={label}
+      checked={checked}
+      onCheckedChange={(next) => onChange(next)}
+    >
+      <Base.Thumb className="switch-thumb" />
+    </Base.Root>
+  );
+}
