@@ -80,7 +80,7 @@ export function encodeFloats(values: Float32Array, dtype: FloatDtype): Uint8Arra
 
 /** Little-endian bytes of `dtype` as f32 values. Exact. */
 export function decodeFloats(bytes: Uint8Array, dtype: FloatDtype): Float32Array {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   if (dtype === 'F32') return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
   const words = new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.length / 2);
   if (dtype === 'F16') return Float32Array.from(words, f16Value);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import { systemCode } from './json-file.ts';
@@ -52,7 +52,7 @@ export interface FileDigest {
   readonly sha256: string;
 }
 
-/** Bytes written and hashed at a time. */
+/** Bytes read or written, and hashed, at a time. */
 const CHUNK = 16 * 2 ** 20;
 
 /** Writes a file from its parts, makes it durable (fsync), and returns its digest. */
@@ -72,6 +72,22 @@ export function writeDurably(fs: WritableFileSystem, path: string, parts: Iterab
     fs.sync(descriptor);
   } finally {
     fs.close(descriptor);
+  }
+  return { name: basename(path), bytes, sha256: hash.digest('hex') };
+}
+
+/** Reads a file through and returns its digest. Throws what the system throws. */
+export function digestFile(path: string): FileDigest {
+  const hash = createHash('sha256');
+  const chunk = new Uint8Array(CHUNK);
+  let bytes = 0;
+  const descriptor = openSync(path, 'r');
+  try {
+    for (let count = 0; (count = readSync(descriptor, chunk)) > 0; bytes += count) {
+      hash.update(chunk.subarray(0, count));
+    }
+  } finally {
+    closeSync(descriptor);
   }
   return { name: basename(path), bytes, sha256: hash.digest('hex') };
 }

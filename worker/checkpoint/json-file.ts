@@ -22,9 +22,14 @@ export function systemCode(error: unknown): string | undefined {
 /**
  * Reads a JSON file whose top value must be an object.
  * @param area first part of the error codes
- * @throws UserError `<area>/missing`, `/unreadable`, `/not-json` or `/not-an-object`, naming the file.
+ * @param options.uniqueKeys refuse an object that holds a key twice; otherwise the last one counts
+ * @throws UserError `<area>/missing`, `/unreadable`, `/not-json`, `/not-an-object` or `/duplicate`, naming the file
  */
-export function readJsonObject(path: string, area: string): JsonObject {
+export function readJsonObject(
+  path: string,
+  area: string,
+  { uniqueKeys = false }: { readonly uniqueKeys?: boolean } = {},
+): JsonObject {
   const text = readText(path, area);
   let value: JsonValue;
   try {
@@ -42,6 +47,10 @@ export function readJsonObject(path: string, area: string): JsonObject {
   }
   if (!isObject(value)) {
     throw new UserError(`${area}/not-an-object`, `${path} must hold a JSON object ({…}) at the top level.`);
+  }
+  const duplicate = uniqueKeys ? findDuplicateKey(text) : undefined;
+  if (duplicate !== undefined) {
+    throw new UserError(`${area}/duplicate`, `${path} holds ${JSON.stringify(duplicate)} twice.`);
   }
   return value;
 }

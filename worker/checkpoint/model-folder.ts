@@ -46,8 +46,8 @@ export class ModelFolder implements TensorSource {
   }
 
   /** All bytes of a tensor in a fresh array. */
-  read(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    return Promise.resolve(this.#shard(name).read(name));
+  async read(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#shard(name).read(name);
   }
 
   /** SHA-256 over the names and contents of `files`: equal for equal models wherever they lie. Reads everything. */
@@ -89,8 +89,7 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
   if (existsSync(configPath)) checkInside(dir, 'config.json');
   const config = readJsonObject(configPath, 'model/config');
   const layout = existsSync(join(dir, SINGLE)) ? openSingle(dir) : openSharded(dir);
-  // Asynchronous by contract, so that opening may one day read headers in parallel.
-  return Promise.resolve(new ModelFolder(dir, config, layout));
+  return new ModelFolder(dir, config, layout);
 }
 
 interface WeightLayout {
@@ -115,7 +114,7 @@ function openSharded(dir: string): WeightLayout {
     );
   }
   checkInside(dir, INDEX);
-  const { weight_map: map } = readJsonObject(indexPath, 'model/index');
+  const { weight_map: map } = readJsonObject(indexPath, 'model/index', { uniqueKeys: true });
   if (!isObject(map)) throw indexError(indexPath, 'has no object "weight_map"');
   const shards = new Map<string, SafetensorsFile>();
   const tensors = new Map<string, TensorEntry>();

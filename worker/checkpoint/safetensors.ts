@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { diskFileSystem, writeDurably, type FileDigest, type WritableFileSystem } from './file-system.ts';
 import { systemCode } from './json-file.ts';
@@ -46,9 +46,7 @@ export class SafetensorsFile implements TensorSource {
     this.file = file;
     this.#descriptor = openFile(file);
     try {
-      const stat = fstatSync(this.#descriptor);
-      if (!stat.isFile()) throw notAFile(file);
-      this.bytes = stat.size;
+      this.bytes = fstatSync(this.#descriptor).size;
       if (this.bytes < LENGTH_BYTES) {
         throw this.bytes === 0
           ? new UserError('safetensors/empty', `${file} is empty.`, 'Download or copy the file again.')
@@ -74,7 +72,12 @@ export class SafetensorsFile implements TensorSource {
     invariant(this.#open, `${this.file} is closed`);
     for (let done = 0; done < target.length;) {
       const length = Math.min(READ_CHUNK, target.length - done);
-      const count = readSync(this.#descriptor, target, done, length, position + done);
+      let count: number;
+      try {
+        count = readSync(this.#descriptor, target, done, length, position + done);
+      } catch (error) {
+        throw readError(error, this.file);
+      }
       if (count === 0) throw truncated(this.file, position + target.length, position + done);
       done += count;
     }
@@ -110,30 +113,31 @@ export function readSafetensors(file: string): SafetensorsFile {
   return new SafetensorsFile(file);
 }
 
+/** Opens a regular file; anything else (a pipe would block) is refused before. */
 function openFile(file: string): number {
   try {
+    if (!statSync(file).isFile()) {
+      throw new UserError(
+        'safetensors/not-a-file',
+        `${file} is not a file.`,
+        'Give the path of a .safetensors file.',
+      );
+    }
     return openSync(file, 'r');
   } catch (error) {
-    const code = systemCode(error);
-    if (code === 'EISDIR') throw notAFile(file);
-    if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw new UserError('safetensors/missing', `${file} does not exist.`, undefined, { cause: error });
-    }
-    throw new UserError(
-      'safetensors/unreadable',
-      `${file} cannot be opened: ${code ?? String(error)}.`,
-      'Check that you may read it.',
-      { cause: error },
-    );
+    throw readError(error, file);
   }
 }
 
-function notAFile(file: string): UserError {
-  return new UserError(
-    'safetensors/not-a-file',
-    `${file} is not a file.`,
-    'Give the path of a .safetensors file.',
-  );
+/** A failed system call as a UserError; other errors are returned as they are. */
+function readError(error: unknown, file: string): unknown {
+  const code = systemCode(error);
+  if (error instanceof UserError || code === undefined) return error;
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new UserError('safetensors/missing', `${file} does not exist.`, undefined, { cause: error });
+  }
+  const hint = 'Check the disk, and that you may read the file.';
+  return new UserError('safetensors/unreadable', `${file} cannot be read: ${code}.`, hint, { cause: error });
 }
 
 /** How `writeSafetensors` and the sharded writer store a set of tensors. */

@@ -1,17 +1,17 @@
-import { createHash } from 'node:crypto';
-import { closeSync, existsSync, openSync, readSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { CheckpointInfo } from '#core/contract/checkpoint.ts';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import {
+  digestFile,
   diskFileSystem,
   writeDurably,
   writeError,
   type FileDigest,
   type WritableFileSystem,
 } from './file-system.ts';
-import { readJsonObject, type JsonValue } from './json-file.ts';
+import { readJsonObject, systemCode, type JsonValue } from './json-file.ts';
 import { SafetensorsFile, writeSafetensors, type NamedTensor } from './safetensors.ts';
 
 /**
@@ -98,12 +98,12 @@ export function saveCheckpoint(
     fs.syncFolder(partial);
     if (existsSync(path)) fs.rename(path, replaced);
     fs.rename(partial, path);
+    fs.syncFolder(folder);
   } catch (error) {
     if (existsSync(replaced) && !existsSync(path)) fs.rename(replaced, path);
-    fs.remove(partial);
+    removeFolder(fs, partial); // what cannot be removed now, the next save removes
     throw writeError(error, 'checkpoint', path);
   }
-  fs.syncFolder(folder);
   const obsolete = [
     ...(existsSync(replaced) ? [replaced] : []),
     ...checkpointSteps(runDir)
@@ -114,11 +114,11 @@ export function saveCheckpoint(
       .slice(keep)
       .map((other) => join(folder, folderName(other))),
   ];
-  return { ...toInfo(path, manifest), undeleted: obsolete.flatMap((old) => removeCheckpoint(fs, old)) };
+  return { ...toInfo(path, manifest), undeleted: obsolete.flatMap((old) => removeFolder(fs, old)) };
 }
 
 /** Renames a folder so that readers ignore it, then removes it. Returns the reason when the system refuses. */
-function removeCheckpoint(fs: WritableFileSystem, path: string): readonly string[] {
+function removeFolder(fs: WritableFileSystem, path: string): readonly string[] {
   const doomed = path.endsWith(PARTIAL) ? path : `${path}.deleted${PARTIAL}`;
   try {
     if (doomed !== path) fs.rename(path, doomed);
@@ -141,9 +141,11 @@ function toInfo(path: string, { step, wallMs, files }: Manifest): CheckpointInfo
 function checkpointSteps(runDir: string): number[] {
   const folder = join(runDir, FOLDER);
   if (!existsSync(folder)) return [];
-  return readdirSync(folder)
+  const names = readdirSync(folder);
+  return names
     .flatMap((name) => /^step-(\d{6,})$/.exec(name)?.[1] ?? [])
     .map(Number)
+    .filter((step) => names.includes(folderName(step)))
     .sort((a, b) => b - a);
 }
 
@@ -230,26 +232,16 @@ function readManifest(path: string, step: number): Manifest {
 
 function verifyFile(path: string, { name, bytes, sha256 }: FileDigest): void {
   const file = join(path, name);
-  const hash = createHash('sha256');
-  let size = 0;
-  let descriptor: number;
+  let found: FileDigest;
   try {
-    descriptor = openSync(file, 'r');
+    found = digestFile(file);
   } catch (error) {
-    throw damagedError(
-      `${file} cannot be opened (${error instanceof Error ? error.message : String(error)})`,
-    );
+    if (systemCode(error) === undefined) throw error;
+    throw damagedError(`${file} cannot be read (${systemCode(error)})`);
   }
-  try {
-    const chunk = new Uint8Array(16 * 2 ** 20);
-    for (let count = 0; (count = readSync(descriptor, chunk)) > 0; size += count) {
-      hash.update(chunk.subarray(0, count));
-    }
-  } finally {
-    closeSync(descriptor);
-  }
-  if (size !== bytes) throw damagedError(`${file} has ${size} bytes, its manifest says ${bytes}`);
-  if (hash.digest('hex') !== sha256) throw damagedError(`${file} does not match its checksum`);
+  if (found.bytes !== bytes)
+    throw damagedError(`${file} has ${found.bytes} bytes, its manifest says ${bytes}`);
+  if (found.sha256 !== sha256) throw damagedError(`${file} does not match its checksum`);
 }
 
 /** The result, or the message of a UserError; anything else is thrown on. */
