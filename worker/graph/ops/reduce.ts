@@ -1,0 +1,140 @@
+import { apply, everywhere } from '../op-def.ts';
+import type { Attrs, Lower, OpDef, Value } from '../op-def.ts';
+import { productOf } from '../dims.ts';
+import { invariant } from '#core/contract/errors.ts';
+import type { DType, Dim } from '../types.ts';
+import { formatType } from '../types.ts';
+import { div, mul, sub } from './arithmetic.ts';
+import { checkAxes, dimAt, fromFront, requireFloat, takeInputs } from './infer.ts';
+import { cast, equal, onnxTypeOf } from './select.ts';
+import { expand, keepReduced, reduceSum, squeeze, unsqueeze } from './shape.ts';
+import type { ReduceOptions } from './shape.ts';
+import { exp } from './unary.ts';
+
+/** Means, maxima and the softmax family. */
+
+type SizeAttrs = { readonly dim: Dim; readonly dtype: DType };
+
+const sizeOp: OpDef<SizeAttrs> = {
+  name: 'size',
+  infer: (_inputs, { dtype }) => [{ dtype, shape: [] }],
+  vjp: 'stop',
+  lower: everywhere(({ emitter, attrs: { dim, dtype } }) => {
+    const scalar = emitter.node('Squeeze', [emitter.shapeTensor([dim])]);
+    return emitter.node('Cast', [scalar], { attrs: { to: onnxTypeOf[dtype] } });
+  }),
+};
+
+/** The product of some sizes as a scalar of the graph `like` belongs to; a constant when all are numbers. */
+export function sizeOf(like: Value, dims: readonly Dim[], dtype: DType): Value {
+  const dim = productOf(dims);
+  if (typeof dim === 'number') return like.sink.constant(dim, dtype);
+  const [size] = like.sink.addNode(sizeOp, [], { dim, dtype });
+  invariant(size !== undefined, 'size has one output');
+  return size;
+}
+
+type AxesAttrs = { readonly axes: readonly number[] };
+
+const lowerReduction = (opType: string): Lower<AxesAttrs> => {
+  return ({ emitter, inputs: [x = ''], attrs: { axes } }) =>
+    emitter.node(opType, [x, emitter.int64s(axes)], { attrs: { keepdims: 1 } });
+};
+
+const inferReduction: OpDef<AxesAttrs>['infer'] = (inputs, { axes }) => {
+  const [x] = takeInputs(inputs, 1);
+  requireFloat(x);
+  checkAxes(axes, x);
+  return [{ dtype: x.dtype, shape: keepReduced(x.shape, axes) }];
+};
+
+const reduceMeanOp: OpDef<AxesAttrs> = {
+  name: 'reduceMean',
+  infer: inferReduction,
+  vjp: ({ inputs: [x], grads: [dy], attrs: { axes } }) => {
+    if (!x || !dy) return [];
+    const counted = axes.map((axis) => dimAt(x.type, axis));
+    return [expand(div(dy, sizeOf(dy, counted, dy.dtype)), x.shape)];
+  },
+  lower: everywhere(lowerReduction('ReduceMean')),
+};
+
+const reduceMaxOp: OpDef<AxesAttrs> = {
+  name: 'reduceMax',
+  infer: inferReduction,
+  vjp: ({ inputs: [x], outputs: [y], grads: [dy], attrs: { axes } }) => {
+    if (!x || !y || !dy) return [];
+    const largest = cast(equal(x, y), dy.dtype);
+    return [mul(largest, div(dy, reduceSum(largest, { axes, keepDims: true })))];
+  },
+  lower: everywhere(lowerReduction('ReduceMax')),
+};
+
+function reduce(op: OpDef<AxesAttrs>, x: Value, { axes, keepDims = false }: ReduceOptions): Value {
+  const front = fromFront(axes, x.rank);
+  const reduced = apply(op, [x], { axes: front });
+  return keepDims ? reduced : squeeze(reduced, { axes: front });
+}
+
+/** The mean over some axes. */
+export const reduceMean = (x: Value, options: ReduceOptions): Value => reduce(reduceMeanOp, x, options);
+/** The maximum over some axes; elements that tie share the gradient equally. */
+export const reduceMax = (x: Value, options: ReduceOptions): Value => reduce(reduceMaxOp, x, options);
+
+const inferRows: OpDef['infer'] = (inputs) => {
+  const [x] = takeInputs(inputs, 1);
+  requireFloat(x);
+  invariant(x.shape.length > 0, `works along the last axis, ${formatType(x)} has none`);
+  return [x];
+};
+
+const lastAxis = (opType: string): Lower<Attrs> => {
+  return ({ emitter, inputs }) => emitter.node(opType, inputs, { attrs: { axis: -1 } });
+};
+
+const softmaxOp: OpDef = {
+  name: 'softmax',
+  infer: inferRows,
+  vjp: ({ outputs: [y], grads: [dy] }) => {
+    if (!y || !dy) return [];
+    const weighted = mul(dy, y);
+    return [sub(weighted, mul(y, reduceSum(weighted, { axes: [-1], keepDims: true })))];
+  },
+  lower: everywhere(lastAxis('Softmax')),
+};
+
+const logSoftmaxOp: OpDef = {
+  name: 'logSoftmax',
+  infer: inferRows,
+  vjp: ({ outputs: [y], grads: [dy] }) => [
+    y && dy && sub(dy, mul(exp(y), reduceSum(dy, { axes: [-1], keepDims: true }))),
+  ],
+  lower: everywhere(lastAxis('LogSoftmax')),
+};
+
+const logSumExpOp: OpDef = {
+  name: 'logSumExp',
+  infer(inputs, attrs) {
+    const [x] = inferRows(inputs, attrs);
+    invariant(x !== undefined, 'gives one output');
+    return [{ dtype: x.dtype, shape: x.shape.slice(0, -1) }];
+  },
+  vjp: ({ inputs: [x], grads: [dy] }) => [x && dy && mul(softmax(x), unsqueeze(dy, { axes: [-1] }))],
+  // The CPU kernel subtracts the maximum first.
+  lower: everywhere(({ emitter, inputs: [x = ''] }) =>
+    emitter.node('ReduceLogSumExp', [x, emitter.int64s([-1])], { attrs: { keepdims: 0 } }),
+  ),
+};
+
+/** `e^x / sum e^x` along the last axis, with the maximum subtracted first. */
+export const softmax = (x: Value): Value => apply(softmaxOp, [x], {});
+/** The logarithm of `softmax` along the last axis. */
+export const logSoftmax = (x: Value): Value => apply(logSoftmaxOp, [x], {});
+/** `ln sum e^x` along the last axis, with the maximum subtracted first. */
+export function logSumExp(x: Value, { keepDims = false }: { readonly keepDims?: boolean } = {}): Value {
+  const sum = apply(logSumExpOp, [x], {});
+  return keepDims ? unsqueeze(sum, { axes: [-1] }) : sum;
+}
+
+/** The op definitions of this file, for the op table. */
+export const reduceOps = { sizeOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSoftmaxOp, logSumExpOp };

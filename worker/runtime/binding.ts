@@ -1,0 +1,62 @@
+import { createRequire } from 'node:module';
+import type { Tensor } from 'onnxruntime-node';
+
+/**
+ * ONNX Runtime's native binding, loaded when first needed: loading takes about 0.1 s, which commands that do not compute
+ * should not pay.
+ *
+ * The package's public `InferenceSession.run` defers each run by `setImmediate` and several promises, though the run
+ * itself blocks the thread. The binding beneath it is called instead: a small run takes 13 µs rather than 25, and the
+ * engine makes thousands of small runs per step. The package version is pinned exactly for that reason.
+ */
+export interface Binding {
+  createSession(model: Uint8Array<ArrayBuffer>, options: object): NativeSession;
+  createTensor(type: string, data: unknown, dims: readonly number[]): Tensor;
+  backends(): readonly { readonly name: string; readonly bundled: boolean }[];
+}
+
+/** One compiled model in ONNX Runtime. */
+export interface NativeSession {
+  /** Runs to the end before returning; `null` for an output asks for a new tensor. */
+  run(
+    feeds: Record<string, Tensor>,
+    fetches: Record<string, Tensor | null>,
+    options: object,
+  ): Record<string, Tensor>;
+  dispose(): void;
+}
+
+interface BindingModule {
+  readonly binding: {
+    readonly InferenceSession: new () => NativeSession & {
+      loadModel(buffer: ArrayBuffer, byteOffset: number, byteLength: number, options: object): void;
+    };
+    listSupportedBackends(): { name: string; bundled: boolean }[];
+  };
+  initOrt(): void;
+}
+
+let loaded: Binding | undefined;
+
+/** The binding; the same one each time. */
+export function loadBinding(): Binding {
+  return (loaded ??= load());
+}
+
+function load(): Binding {
+  const require = createRequire(import.meta.url);
+  const { binding, initOrt }: BindingModule = require('onnxruntime-node/dist/binding.js');
+  const ort: typeof import('onnxruntime-node') = require('onnxruntime-node');
+  // Fatal only: every failed call throws as well, and the log would go to the terminal.
+  ort.env.logLevel = 'fatal';
+  initOrt();
+  return {
+    createSession(model, options) {
+      const session = new binding.InferenceSession();
+      session.loadModel(model.buffer, model.byteOffset, model.byteLength, options);
+      return session;
+    },
+    createTensor: (type, data, dims) => Reflect.construct(ort.Tensor, [type, data, dims]),
+    backends: () => binding.listSupportedBackends(),
+  };
+}

@@ -1,0 +1,123 @@
+import { InvariantError, UserError, invariant } from '#core/contract/errors.ts';
+import type { Tensor } from 'onnxruntime-node';
+import type { Binding, NativeSession } from './binding.ts';
+import { dtypeOf } from './tensor-view.ts';
+import type { TensorView } from './tensor-view.ts';
+
+/** Tensors by input or output name. */
+export type Tensors = Readonly<Record<string, TensorView>>;
+
+/** A compiled graph. */
+export interface Program {
+  readonly name: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /**
+   * Runs on views of the caller's memory and blocks until done. Outputs named in `fetches` are written there; the others
+   * are returned in new memory. A fetch may be the very memory of an input only where the graph allows working in place:
+   * an elementwise op, or the addend of an accumulating product.
+   * @throws InvariantError for wrong names, types or shapes; UserError `runtime/out-of-memory`.
+   */
+  run(feeds: Tensors, fetches?: Tensors): Record<string, TensorView>;
+  /** Gives the program back; it is unloaded when everyone who compiled it has done so. */
+  release(): void;
+}
+
+/** A program over one native session. */
+export class SessionProgram implements Program {
+  readonly name: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly #binding: Binding;
+  readonly #onRelease: () => void;
+  #session: NativeSession | undefined;
+
+  constructor(
+    binding: Binding,
+    session: NativeSession,
+    names: { readonly name: string; readonly inputs: readonly string[]; readonly outputs: readonly string[] },
+    onRelease: () => void,
+  ) {
+    this.#binding = binding;
+    this.#session = session;
+    this.name = names.name;
+    this.inputs = names.inputs;
+    this.outputs = names.outputs;
+    this.#onRelease = onRelease;
+  }
+
+  run(feeds: Tensors, fetches: Tensors = {}): Record<string, TensorView> {
+    invariant(this.#session !== undefined, `${this.name}: run after release`);
+    const given = this.#tensors('input', feeds, this.inputs);
+    for (const name of this.inputs) invariant(name in given, `${this.name}: input '${name}' is missing`);
+    const wanted: Record<string, Tensor | null> = this.#tensors('output', fetches, this.outputs);
+    for (const name of this.outputs) wanted[name] ??= null;
+    let results: Record<string, Tensor>;
+    try {
+      results = this.#session.run(given, wanted, {});
+    } catch (error) {
+      throw this.#explain(error);
+    }
+    const fresh: Record<string, TensorView> = {};
+    for (const name of this.outputs) {
+      const tensor = results[name];
+      if (name in fetches || tensor === undefined) continue;
+      fresh[name] = {
+        dtype: dtypeOf(tensor.type),
+        shape: tensor.dims,
+        data: tensor.data as TensorView['data'],
+      };
+    }
+    return fresh;
+  }
+
+  release(): void {
+    this.#onRelease();
+  }
+
+  /** Unloads the session, whoever still holds the program. */
+  dispose(): void {
+    this.#session?.dispose();
+    this.#session = undefined;
+  }
+
+  #tensors(kind: 'input' | 'output', views: Tensors, known: readonly string[]): Record<string, Tensor> {
+    const tensors: Record<string, Tensor> = {};
+    for (const name in views) {
+      const view = views[name];
+      invariant(
+        view !== undefined && known.includes(name),
+        `${this.name}: has no ${kind} '${name}'; it has ${known.join(', ')}`,
+      );
+      tensors[name] = this.#tensor(kind, name, view);
+    }
+    return tensors;
+  }
+
+  #tensor(kind: string, name: string, { dtype, shape, data }: TensorView): Tensor {
+    // Half floats cross as the bits they are held in.
+    const type = dtype === 'float16' || dtype === 'bfloat16' ? 'uint16' : dtype;
+    try {
+      return this.#binding.createTensor(type, data, shape);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new InvariantError(
+        `${this.name}: ${kind} '${name}' as ${dtype}[${shape.join(', ')}] over ${data.constructor.name} of ${data.length}: ${message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  #explain(error: unknown): Error {
+    const message = error instanceof Error ? error.message : String(error);
+    if (/failed to allocate memory|bad_alloc|bad allocation/i.test(message)) {
+      return new UserError(
+        'runtime/out-of-memory',
+        `Not enough memory to run '${this.name}': ${message}`,
+        'Use shorter sequences or a smaller micro-batch, or close other programs.',
+        { cause: error },
+      );
+    }
+    return new InvariantError(`${this.name}: ${message}`, { cause: error });
+  }
+}
