@@ -15,8 +15,8 @@ export interface CompileOptions {
 /** Compiles graphs into programs, each once. */
 export interface Runtime {
   readonly threads: number;
-  /** The program of a graph; the same one for equal graphs. @throws InvariantError when ONNX Runtime refuses it. */
-  compile(graph: Graph, options?: CompileOptions): Program;
+  /** The program of a graph; the same one for equal graphs. Rejects with InvariantError when ONNX Runtime refuses it. */
+  compile(graph: Graph, options?: CompileOptions): Promise<Program>;
   /** Unloads every program. */
   release(): void;
 }
@@ -29,7 +29,8 @@ export function createRuntime({
 
   return {
     threads,
-    compile(graph, { dialect = 'cpu' } = {}) {
+    // One tick throughout, so that two callers of one graph cannot both load it.
+    async compile(graph, { dialect = 'cpu' } = {}) {
       const key = `${dialect} ${hash(graph)}`;
       const known = programs.get(key);
       if (known !== undefined) {
