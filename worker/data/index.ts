@@ -1,7 +1,22 @@
-/** Data sets: files to micro-batches. */
-export * from './source.ts';
+/** Data sets: from files to micro-batches. */
 export { findAssistantSpans } from './assistant-spans.ts';
-export type { ChatMessage } from './mapping.ts';
-export { spanTokens } from './processor.ts';
+export type { Span } from './assistant-spans.ts';
+export type { RenderOptions } from './chat-template.ts';
+export type { Dataset } from './dataset.ts';
+export type { DataFileSpec } from './examples.ts';
+export { describeFile, inspectDataset, previewRow } from './inspect.ts';
+export type { FileDescription, InspectOptions } from './inspect.ts';
+export { createLoader } from './loader.ts';
+export type { Loader, LoaderOptions, LoaderState, MicroBatch } from './loader.ts';
+export { checkMapping, detectFormat, toConversation } from './mapping.ts';
+export type { ChatMessage, Conversation, DetectedFormat, Mapping, PlainText, Role } from './mapping.ts';
+export { epochOrder, philox } from './order.ts';
+export { prepareData } from './prepare.ts';
+export type { DataStats, PrepareOptions, PreparedData, PreparedFile } from './prepare.ts';
+export { IGNORED, renderPlain, spanTokens, toExample, tokenizeExample } from './processor.ts';
+export type { Example, ProcessOptions, TokenizedText } from './processor.ts';
+export { openSource } from './source.ts';
+export type { FileFormat, Source } from './source.ts';
+export type { OnBadRow, SourceRow } from './source-row.ts';
 export { openTokenizer } from './tokenizer.ts';
-export type { Tokenizer } from './tokenizer.ts';
+export type { Encoded, Tokenizer } from './tokenizer.ts';

@@ -1,7 +1,7 @@
 /** From a row with named fields to a conversation or a plain text. */
 import { UserError } from '#core/contract/errors.ts';
 import type { DatasetEntry } from '#core/contract/dataset.ts';
-import type { SourceRow } from './source.ts';
+import type { SourceRow } from './source-row.ts';
 
 export type Role = 'user' | 'assistant' | 'system';
 

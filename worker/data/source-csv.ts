@@ -2,13 +2,10 @@
 import { Readable } from 'node:stream';
 import { parse } from 'csv-parse';
 import { UserError } from '#core/contract/errors.ts';
-import { MAX_ROW_BYTES } from './source.ts';
-import type { OnBadRow, SourceRow } from './source.ts';
+import { MAX_ROW_BYTES, rowTooLong } from './source-row.ts';
+import type { RowReader, SourceRow } from './source-row.ts';
 
-interface Table {
-  /** Shown in messages. */
-  readonly name: string;
-  readonly onBadRow: OnBadRow | undefined;
+interface Table extends RowReader {
   /** Start of the file, to find the separator. */
   readonly head: string;
   readonly tabs: boolean;
@@ -52,14 +49,7 @@ async function* records(blocks: AsyncIterable<Buffer>, table: Table): AsyncGener
 function csvError(cause: unknown, name: string): unknown {
   if (!(cause instanceof Error) || !('code' in cause) || !('lines' in cause)) return cause;
   const at = `${name}: line ${Number(cause.lines).toLocaleString('en-US')}`;
-  if (cause.code === 'CSV_MAX_RECORD_SIZE') {
-    return new UserError(
-      'data/row-too-long',
-      `${at}: the row is longer than ${MAX_ROW_BYTES / 2 ** 20} MiB`,
-      'Look for a quotation mark that is never closed; split long documents into several rows.',
-      { cause },
-    );
-  }
+  if (cause.code === 'CSV_MAX_RECORD_SIZE') return rowTooLong(`${at}: the row`);
   return new UserError(
     'data/malformed-csv',
     `${at}: ${cause.message}`,

@@ -1,13 +1,7 @@
 /** Streaming readers for JSON Lines and for JSON files that hold an array of rows. */
 import { UserError } from '#core/contract/errors.ts';
-import { MAX_ROW_BYTES } from './source.ts';
-import type { OnBadRow, SourceRow } from './source.ts';
-
-interface Reader {
-  /** Shown in messages. */
-  readonly name: string;
-  readonly onBadRow: OnBadRow | undefined;
-}
+import { MAX_ROW_BYTES, rowTooLong } from './source-row.ts';
+import type { RowReader, SourceRow } from './source-row.ts';
 
 /** Where the rows may be when the top of a JSON file is an object. */
 const ROW_KEYS: ReadonlySet<string> = new Set(['data', 'train', 'rows']);
@@ -19,14 +13,6 @@ const isClosing = (byte: number) => byte === 0x7d || byte === 0x5d;
 const isSpace = (byte: number) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 const formatRow = (row: number) => row.toLocaleString('en-US');
-
-function tooLong(name: string, row: number): UserError {
-  return new UserError(
-    'data/row-too-long',
-    `${name}: row ${formatRow(row)} is longer than ${MAX_ROW_BYTES / 2 ** 20} MiB`,
-    'Split long documents into several rows; a file without line breaks is not JSON Lines.',
-  );
-}
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
@@ -64,9 +50,9 @@ function parseRow(bytes: Uint8Array, row: number, name: string): SourceRow {
 }
 
 /** Parses one row, or hands its error to `onBadRow` and returns undefined. */
-function tryRow(bytes: Uint8Array | null, row: number, reader: Reader): SourceRow | undefined {
+function tryRow(bytes: Uint8Array | null, row: number, reader: RowReader): SourceRow | undefined {
   try {
-    if (bytes === null) throw tooLong(reader.name, row);
+    if (bytes === null) throw rowTooLong(`${reader.name}: row ${formatRow(row)}`);
     return parseRow(bytes, row, reader.name);
   } catch (error) {
     if (!(error instanceof UserError) || reader.onBadRow === undefined) throw error;
@@ -96,7 +82,10 @@ class RowBytes {
 }
 
 /** Rows of a JSON Lines file; the row number is the line number, blank lines are skipped. */
-export async function* jsonlRows(blocks: AsyncIterable<Buffer>, reader: Reader): AsyncGenerator<SourceRow> {
+export async function* jsonlRows(
+  blocks: AsyncIterable<Buffer>,
+  reader: RowReader,
+): AsyncGenerator<SourceRow> {
   const pending = new RowBytes();
   let line = 0;
   const finish = (): SourceRow | undefined => {
@@ -122,7 +111,7 @@ export async function* jsonlRows(blocks: AsyncIterable<Buffer>, reader: Reader):
  * Rows of a JSON file: the elements of the top array, or of the array under "data", "train" or "rows" of the top object.
  * @throws UserError when there is no such array or the file ends inside it.
  */
-export async function* jsonRows(blocks: AsyncIterable<Buffer>, reader: Reader): AsyncGenerator<SourceRow> {
+export async function* jsonRows(blocks: AsyncIterable<Buffer>, reader: RowReader): AsyncGenerator<SourceRow> {
   const { name } = reader;
   const element = new RowBytes();
   const keys: string[] = [];

@@ -4,8 +4,8 @@ import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparqu
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { UserError } from '#core/contract/errors.ts';
-import { MAX_ROW_BYTES } from './source.ts';
-import type { OnBadRow, SourceRow } from './source.ts';
+import { MAX_ROW_BYTES, rowTooLong } from './source-row.ts';
+import type { RowReader, SourceRow } from './source-row.ts';
 
 /** Rows decoded at once: bounds memory, while each column chunk is decoded only a few times. */
 const SLICE_ROWS = 16_384;
@@ -49,7 +49,7 @@ function textBytes(value: unknown): number {
 export async function openParquet(
   handle: FileHandle,
   bytes: number,
-  reader: { readonly name: string; readonly onBadRow: OnBadRow | undefined },
+  reader: RowReader,
 ): Promise<{ columns: string[]; rows: () => AsyncGenerator<SourceRow> }> {
   const file = bufferOf(handle, bytes);
   const damaged = (where: string, cause: unknown) =>
@@ -81,11 +81,7 @@ export async function openParquet(
           yield { row, value };
           continue;
         }
-        const error = new UserError(
-          'data/row-too-long',
-          `${reader.name}: row ${row.toLocaleString('en-US')} is longer than ${MAX_ROW_BYTES / 2 ** 20} MiB`,
-          'Split long documents into several rows.',
-        );
+        const error = rowTooLong(`${reader.name}: row ${row.toLocaleString('en-US')}`);
         if (reader.onBadRow === undefined) throw error;
         reader.onBadRow(row, error);
       }

@@ -7,18 +7,10 @@ import { UserError } from '#core/contract/errors.ts';
 import { csvColumns, readCsv } from './source-csv.ts';
 import { openParquet } from './source-parquet.ts';
 import { jsonRows, jsonlRows } from './source-json.ts';
+import { readBlocks } from './source-row.ts';
+import type { OnBadRow, SourceRow } from './source-row.ts';
 
 export type FileFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet';
-
-/** One row of a data file. */
-export interface SourceRow {
-  /** 1-based; in JSON Lines the line number, in CSV the record number without the header. */
-  readonly row: number;
-  readonly value: Readonly<Record<string, unknown>>;
-}
-
-/** Called for a row that can't be read; reading goes on with the next. */
-export type OnBadRow = (row: number, error: UserError) => void;
 
 /** A data file that can be read any number of times, a row at a time. */
 export interface Source {
@@ -33,9 +25,6 @@ export interface Source {
   rows(): AsyncGenerator<SourceRow>;
   close(): Promise<void>;
 }
-
-/** Longest row accepted, in bytes: more is nearly always a file in the wrong format, and would need gigabytes to tokenize. */
-export const MAX_ROW_BYTES = 8 * 1024 * 1024;
 
 const SUPPORTED = 'JSON Lines (.jsonl), JSON (.json), CSV (.csv), TSV (.tsv) and Parquet (.parquet)';
 
@@ -93,17 +82,6 @@ function looksLikeLines(text: string): boolean {
     return true;
   } catch {
     return false; // only asked whether the line stands alone
-  }
-}
-
-/** Yields a file's bytes from `position` on, in blocks of 1 MiB. */
-export async function* readBlocks(handle: FileHandle, position = 0): AsyncGenerator<Buffer> {
-  for (let at = position; ;) {
-    const block = Buffer.allocUnsafe(1 << 20);
-    const { bytesRead } = await handle.read(block, 0, block.length, at);
-    if (bytesRead === 0) return;
-    at += bytesRead;
-    yield block.subarray(0, bytesRead);
   }
 }
 
