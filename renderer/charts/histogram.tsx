@@ -28,11 +28,25 @@ export function Histogram({
           />
         ))}
       </div>
-      <div className="histogram-axis num">
-        <span>0</span>
-        <span>tokens a row</span>
-        <span>{formatCount(last)}</span>
+      <div className="histogram-axis num" aria-hidden="true">
+        {bins.map((bin) => (
+          <span key={bin.upTo}>{bins.length <= 14 ? shortCount(bin.upTo) : ''}</span>
+        ))}
       </div>
+      <p className="histogram-note num">
+        rows by length, up to … tokens
+        {over > 0 && (
+          <span className="warn-ink">
+            {' '}
+            · {plural(over, 'row')} in bins beyond the cut at {formatCount(cut)}
+          </span>
+        )}
+      </p>
     </div>
   );
+}
+
+/** 512, 1k, 16k. */
+function shortCount(value: number): string {
+  return value >= 1024 && value % 1024 === 0 ? `${value / 1024}k` : String(value);
 }

@@ -14,7 +14,7 @@ export interface RoutingWindow {
   /** Gate weight over the window, where it was measured in every step. */
   readonly mass_LE?: Float64Array;
   /** Router bias after the last step, where the method keeps one. */
-  readonly bias_LE?: Float32Array;
+  readonly bias_LE?: Float64Array;
   /** Always-active experts by layer after the last step. */
   readonly condensers?: readonly (readonly number[])[];
 }
@@ -44,7 +44,7 @@ export function sumRouting(
     steps: usable.length,
     counts_LE,
     ...(measured && { mass_LE }),
-    ...(last.bias_LE?.length === counts_LE.length && { bias_LE: last.bias_LE }),
+    ...(last.bias_LE?.length === counts_LE.length && { bias_LE: Float64Array.from(last.bias_LE) }),
     ...(last.condensers && { condensers: last.condensers }),
   };
 }
@@ -116,8 +116,7 @@ export interface LayerStats {
 export function layerStats(window: RoutingWindow, start?: RoutingWindow): readonly LayerStats[] {
   const { layers, experts } = window;
   return Array.from({ length: layers }, (_, row) => {
-    const slice = <A extends Float64Array | Float32Array>(array: A) =>
-      array.subarray(row * experts, (row + 1) * experts);
+    const slice = (array: Float64Array) => array.subarray(row * experts, (row + 1) * experts);
     const counts = slice(window.counts_LE);
     const tokens = counts.reduce((sum, value) => sum + value, 0);
     const uniform = tokens / experts;

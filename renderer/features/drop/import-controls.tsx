@@ -1,0 +1,81 @@
+import { type FormEvent, useRef, useState } from 'react';
+import { useCall, useClient } from '../../api/use-host.ts';
+import { Button } from '../../ui/button.tsx';
+
+/** A choice of a file or folder, as a dialog of the shell or a typed path. */
+type Picked = { readonly handle: string } | { readonly file: File } | { readonly path: string };
+
+/**
+ * Buttons and a path field for choosing a data file or a model folder. The desktop shell opens its own dialog; in a
+ * browser, files are uploaded to the host on this machine and folders are typed.
+ */
+export function ImportControls({
+  kind,
+  busy,
+  onPick,
+  onError,
+}: {
+  readonly kind: 'data' | 'folder';
+  readonly busy: boolean;
+  readonly onPick: (picked: Picked) => void;
+  readonly onError: (error: unknown) => void;
+}) {
+  const client = useClient();
+  const info = useCall('app.info', undefined);
+  const [path, setPath] = useState('');
+  const input = useRef<HTMLInputElement>(null);
+  const desktop = info.data?.shell === 'electron';
+  const choose = () => {
+    client.call('files.choose', { kind }).then((chosen) => {
+      if (chosen !== null) onPick({ handle: chosen.handle });
+    }, onError);
+  };
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (path.trim() === '') return;
+    onPick({ path: path.trim() });
+    setPath('');
+  };
+  const noun = kind === 'data' ? 'data file' : 'model folder';
+  return (
+    <div className="import-controls">
+      {desktop && (
+        <Button look="primary" disabled={busy} onClick={choose}>
+          Choose a {noun}…
+        </Button>
+      )}
+      {!desktop && kind === 'data' && (
+        <>
+          <Button look="primary" disabled={busy} onClick={() => input.current?.click()}>
+            Choose a {noun}…
+          </Button>
+          <input
+            ref={input}
+            type="file"
+            hidden
+            aria-label="Data file"
+            accept=".jsonl,.ndjson,.json,.csv,.tsv,.parquet"
+            onChange={(event) => {
+              const file = event.target.files?.item(0);
+              if (file) onPick({ file });
+              event.target.value = '';
+            }}
+          />
+        </>
+      )}
+      <form onSubmit={submit}>
+        <input
+          className="input mono"
+          aria-label={`Path of a ${noun}`}
+          placeholder={kind === 'data' ? 'or a path: /data/train.jsonl' : '/models/olmoe-1b-7b'}
+          value={path}
+          disabled={busy}
+          onChange={(event) => setPath(event.target.value)}
+        />
+        <Button type="submit" disabled={busy || path.trim() === ''}>
+          Add
+        </Button>
+      </form>
+    </div>
+  );
+}

@@ -1,0 +1,2 @@
+/** Checkpoint folders on this machine. */
+export { ModelsPage } from './models-page.tsx';

@@ -1,0 +1,3 @@
+/** The list of runs. */
+export { RunTable } from './run-table.tsx';
+export { RunsPage } from './runs-page.tsx';

@@ -1,0 +1,96 @@
+import { Link } from 'wouter';
+import type { RunSummary } from '#core/contract/run.ts';
+import { type Column, DataTable } from '../../ui/data-table.tsx';
+import { formatAgo, formatCount, formatNumber } from '../../ui/format.ts';
+import { RunStateChip } from '../../ui/run-state-chip.tsx';
+import './run-table.css';
+
+function Progress({ run }: { readonly run: RunSummary }) {
+  const done = Math.max(0, run.lastStep);
+  if (run.totalSteps === undefined)
+    return <span className="muted">{done > 0 ? formatCount(done) : 'not prepared'}</span>;
+  return (
+    <span className="run-progress" title={`${formatCount(done)} of ${formatCount(run.totalSteps)} steps`}>
+      <i>
+        <b style={{ width: `${Math.min(100, (100 * done) / Math.max(1, run.totalSteps))}%` }} />
+      </i>
+      {formatCount(done)} / {formatCount(run.totalSteps)}
+    </span>
+  );
+}
+
+const columns = (nowMs: number): readonly Column<RunSummary>[] => [
+  {
+    key: 'name',
+    title: 'Run',
+    text: true,
+    value: (run) => run.name,
+    cell: (run) => (
+      <Link href={`/runs/${run.id}`} className="run-name" title={run.name}>
+        {run.name}
+      </Link>
+    ),
+  },
+  {
+    key: 'state',
+    title: 'State',
+    text: true,
+    value: (run) => run.state,
+    cell: (run) => (
+      <span title={run.reason}>
+        <RunStateChip state={run.state} />
+      </span>
+    ),
+  },
+  { key: 'method', title: 'Method', text: true, value: (run) => run.method },
+  { key: 'model', title: 'Model', text: true, value: (run) => run.modelName },
+  { key: 'steps', title: 'Steps', value: (run) => run.lastStep, cell: (run) => <Progress run={run} /> },
+  {
+    key: 'loss',
+    title: 'Loss',
+    value: (run) => run.lastLoss,
+    cell: (run) => (run.lastLoss === undefined ? undefined : formatNumber(run.lastLoss)),
+  },
+  {
+    key: 'created',
+    title: 'Created',
+    value: (run) => run.createdMs,
+    cell: (run) => formatAgo(run.createdMs, nowMs),
+  },
+];
+
+/** Runs as a table; with `onSelect`, boxes to pick some of them. */
+export function RunTable({
+  runs,
+  selected,
+  onSelect,
+}: {
+  readonly runs: readonly RunSummary[];
+  readonly selected?: ReadonlySet<string>;
+  readonly onSelect?: (id: string, on: boolean) => void;
+}) {
+  const pick: Column<RunSummary> = {
+    key: 'pick',
+    title: '',
+    text: true,
+    value: () => undefined,
+    cell: (run) => (
+      <input
+        type="checkbox"
+        aria-label={`Select ${run.name}`}
+        checked={selected?.has(run.id) ?? false}
+        onChange={(event) => onSelect?.(run.id, event.target.checked)}
+      />
+    ),
+  };
+  const all = columns(Date.now());
+  return (
+    <DataTable
+      caption="Runs"
+      columns={onSelect === undefined ? all : [...all, { ...pick, title: 'Select' }]}
+      rows={runs}
+      rowKey={(run) => run.id}
+      sort={{ key: 'created', descending: true }}
+    />
+  );
+}
