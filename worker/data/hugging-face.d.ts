@@ -21,10 +21,15 @@ declare module '@huggingface/tokenizers' {
     readonly post_processor: {
       post_process(tokens: string[], pair: null, addSpecialTokens: boolean): { tokens: string[] };
     } | null;
+    readonly decoder: { readonly decoders?: readonly object[] } | null;
     decode(
       ids: number[],
       options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
     ): string;
+  }
+
+  export class ByteFallbackDecoder {
+    text_decoder: TextDecoder;
   }
 
   export class SequenceNormalizer {

@@ -65,6 +65,7 @@ const CANDIDATES: readonly { format: RecordFormat; mapping: Mapping }[] = [
   { format: 'instruction', mapping: { prompt: 'instruction', input: 'input', response: 'output' } },
   { format: 'instruction', mapping: { prompt: 'instruction', response: 'output' } },
   { format: 'instruction', mapping: { prompt: 'instruction', response: 'response' } },
+  { format: 'instruction', mapping: { prompt: 'instruction', input: 'input', response: 'answer' } },
   { format: 'prompt-response', mapping: { prompt: 'prompt', response: 'response' } },
   { format: 'prompt-response', mapping: { prompt: 'prompt', response: 'completion' } },
   { format: 'prompt-response', mapping: { prompt: 'question', response: 'answer' } },
@@ -77,7 +78,8 @@ const CANDIDATES: readonly { format: RecordFormat; mapping: Mapping }[] = [
 ];
 const SYSTEM_COLUMNS: readonly string[] = ['system', 'system_prompt'];
 
-const holdsText = (value: unknown) => typeof value === 'string' || typeof value === 'number';
+const holdsText = (value: unknown) =>
+  typeof value === 'string' ? value.trim() !== '' : typeof value === 'number' || typeof value === 'bigint';
 
 /** Whether the columns of `mapping` hold what they should in one row; optional fields may be missing. */
 function fits(row: Readonly<Record<string, unknown>>, mapping: Mapping): boolean {

@@ -1,5 +1,9 @@
 /** Tokenizer of a checkpoint folder: text to ids with character offsets, ids to text, and the chat template. */
-import { SequenceNormalizer, Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import {
+  ByteFallbackDecoder,
+  SequenceNormalizer,
+  Tokenizer as HuggingFaceTokenizer,
+} from '@huggingface/tokenizers';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { AddedTokenSplitter } from './added-tokens.ts';
 import type { AddedToken, Piece } from './added-tokens.ts';
@@ -86,6 +90,7 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
       { cause },
     );
   }
+  keepByteOrderMarks(library);
   const specials = files.specialTokens;
   const template =
     files.template === null ? null : new ChatTemplate(files.template.source, files.template.file, specials);
@@ -308,6 +313,14 @@ class CheckpointTokenizer implements Tokenizer {
     }
     for (let i = 0; i < 2 * after; i++) pairs.push(0);
     return Int32Array.from(pairs);
+  }
+}
+
+/** The library's byte-fallback decoder drops a byte-order mark at the start of a run of bytes, where the reference keeps it. */
+function keepByteOrderMarks({ decoder }: HuggingFaceTokenizer): void {
+  for (const step of [decoder, ...(decoder?.decoders ?? [])]) {
+    if (step instanceof ByteFallbackDecoder)
+      step.text_decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   }
 }
 
