@@ -1,0 +1,79 @@
+/** One micro-batch as the engine reads it, and what attention needs to know of it. */
+import { UserError } from '#core/contract/errors.ts';
+
+/** Token rows of equal length; all arrays are `[rows × length]`. */
+export interface MicroBatch {
+  readonly rows: number;
+  readonly length: number;
+  readonly inputIds: Int32Array;
+  /** Aligned with the input (not shifted); −100: not trained. */
+  readonly labels: Int32Array;
+  readonly positions: Int32Array;
+  /** Examples of a packed row, numbered from 1; 0 is padding. Attention stays inside one. */
+  readonly segments: Int32Array;
+}
+
+/** The label that marks a token as not trained. */
+export const IGNORED_LABEL = -100;
+
+/**
+ * Positions whose next token is trained, and that token: the model shifts labels by one, inside a row.
+ * @returns flat positions and as many target ids.
+ */
+export function lossTargets(batch: MicroBatch): { readonly at: Int32Array; readonly targets: Int32Array } {
+  const at: number[] = [];
+  const targets: number[] = [];
+  for (let row = 0; row < batch.rows; row++) {
+    for (let column = 0; column + 1 < batch.length; column++) {
+      const position = row * batch.length + column;
+      const label = batch.labels[position + 1] as number;
+      if (label === IGNORED_LABEL) continue;
+      at.push(position);
+      targets.push(label);
+    }
+  }
+  return { at: Int32Array.from(at), targets: Int32Array.from(targets) };
+}
+
+/** 1 for a real token, 0 for padding. */
+export function realTokenMask(batch: MicroBatch): Uint8Array {
+  return Uint8Array.from(batch.segments, (segment) => (segment > 0 ? 1 : 0));
+}
+
+/**
+ * What is added to attention scores, `[rows, 1, length, length]`: 0 where a query may look, −10⁹ elsewhere (finite, so
+ * that a row that may look nowhere stays a number). A query sees real tokens of its own segment up to itself; a padding
+ * query sees all real tokens before it, as the reference implementations have it.
+ */
+export function attentionMask(batch: MicroBatch, mask_B1SS: Float32Array): void {
+  const { rows, length, segments } = batch;
+  mask_B1SS.fill(-1e9);
+  for (let row = 0; row < rows; row++) {
+    for (let query = 0; query < length; query++) {
+      const own = segments[row * length + query] as number;
+      const base = (row * length + query) * length;
+      for (let key = 0; key <= query; key++) {
+        const other = segments[row * length + key] as number;
+        if (other > 0 && (own === 0 || own === other)) mask_B1SS[base + key] = 0;
+      }
+    }
+  }
+}
+
+/**
+ * Refuses ids outside the vocabulary before they reach a table look-up.
+ * @throws UserError `data/token-out-of-range`.
+ */
+export function checkTokenIds(batch: MicroBatch, vocabularySize: number): void {
+  const check = (id: number, what: string) => {
+    if (id < 0 || id >= vocabularySize) {
+      throw new UserError(
+        'data/token-out-of-range',
+        `${what} ${id} is outside the model's vocabulary of ${vocabularySize}`,
+        'The tokenizer does not belong to this checkpoint, or its vocabulary is larger than the embedding.',
+      );
+    }
+  };
+  for (const id of batch.inputIds) check(id, 'token id');
+  for (const label of batch.labels) if (label !== IGNORED_LABEL) check(label, 'label');
+}

@@ -1,0 +1,86 @@
+/** Which token goes to which expert, sorted so that each expert's tokens lie together. */
+import type { Choice } from '#worker/model/index.ts';
+
+/** Pairs of token and expert, sorted by expert, then token. */
+export interface Dispatch {
+  readonly experts: number;
+  /** Token of each pair. */
+  readonly tokens: Int32Array;
+  /** First pair of each expert, and the number of pairs at the end: `[experts + 1]`. */
+  readonly offsets: Int32Array;
+  /** How often each expert counts for each token, `[tokens × experts]`. */
+  readonly multiplicity_NE: Float32Array;
+}
+
+/**
+ * Sorts the choice of a layer.
+ * @param include tokens with 0 here visit no expert.
+ * @param multiplicity_NE is overwritten.
+ */
+export function dispatchTokens(
+  choice: Choice,
+  tokens: number,
+  experts: number,
+  include: Uint8Array,
+  multiplicity_NE: Float32Array,
+): Dispatch {
+  multiplicity_NE.fill(0);
+  for (let token = 0; token < tokens; token++) {
+    if (include[token] === 0) continue;
+    const base = token * experts;
+    for (let slot = 0; slot < choice.k; slot++) {
+      multiplicity_NE[base + (choice.chosen_NK[token * choice.k + slot] as number)] = 1;
+    }
+    for (const expert of choice.always) {
+      const at = base + expert;
+      multiplicity_NE[at] = choice.overlap === 'double' ? (multiplicity_NE[at] as number) + 1 : 1;
+    }
+  }
+  const offsets = new Int32Array(experts + 1);
+  for (let at = 0; at < multiplicity_NE.length; at++) {
+    if (multiplicity_NE[at] !== 0) offsets[(at % experts) + 1] = (offsets[(at % experts) + 1] as number) + 1;
+  }
+  for (let e = 0; e < experts; e++) offsets[e + 1] = (offsets[e + 1] as number) + (offsets[e] as number);
+  const sorted = new Int32Array(offsets[experts] as number);
+  const next = offsets.slice(0, experts);
+  for (let at = 0; at < multiplicity_NE.length; at++) {
+    if (multiplicity_NE[at] === 0) continue;
+    const e = at % experts;
+    sorted[next[e] as number] = Math.floor(at / experts);
+    next[e] = (next[e] as number) + 1;
+  }
+  return { experts, tokens: sorted, offsets, multiplicity_NE };
+}
+
+/** Picks the entry of each pair from a `[tokens × experts]` matrix. */
+export function gatherPairs(dispatch: Dispatch, matrix_NE: Float32Array, out: Float32Array): void {
+  forEachPair(dispatch, (pair, at) => {
+    out[pair] = matrix_NE[at] as number;
+  });
+}
+
+/** Puts the value of each pair into a `[tokens × experts]` matrix that is zero elsewhere. */
+export function scatterPairs(dispatch: Dispatch, values: Float32Array, matrix_NE: Float32Array): void {
+  matrix_NE.fill(0);
+  forEachPair(dispatch, (pair, at) => {
+    matrix_NE[at] = values[pair] as number;
+  });
+}
+
+function forEachPair(dispatch: Dispatch, visit: (pair: number, at: number) => void): void {
+  const { experts, offsets, tokens } = dispatch;
+  for (let e = 0; e < experts; e++) {
+    for (let pair = offsets[e] as number; pair < (offsets[e + 1] as number); pair++) {
+      visit(pair, (tokens[pair] as number) * experts + e);
+    }
+  }
+}
+
+/** Copies the row of each pair's token: `out[pair] = rows[token of pair]`. */
+export function gatherRows(dispatch: Dispatch, rows: Float32Array, width: number, out: Float32Array): void {
+  const { tokens } = dispatch;
+  for (let pair = 0; pair < tokens.length; pair++) {
+    const from = (tokens[pair] as number) * width;
+    out.set(rows.subarray(from, from + width), pair * width);
+  }
+}

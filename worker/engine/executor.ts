@@ -1,0 +1,322 @@
+/** A whole decoder forward and backward over micro-batches, stage by stage. */
+import { invariant } from '#core/contract/errors.ts';
+import type { Arena, Kernels } from '#worker/kernels/index.ts';
+import {
+  moeLayerIndices,
+  parameterId,
+  ropeTables,
+  type Choice,
+  type DecoderPlan,
+  type LayerRoutingGradient,
+  type LayerUsage,
+  type MethodSession,
+} from '#worker/model/index.ts';
+import type { Runtime, TensorView, Tensors } from '#worker/runtime/index.ts';
+import { attentionMask, checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
+import { LayerRunner, type AttentionInputs, type LayerTrace } from './layer-runner.ts';
+import type { ParameterStore } from './parameter-store.ts';
+import { StagePrograms, stageRoles } from './stage-programs.ts';
+import { layerRouting, layerUsage } from './usage.ts';
+import { Workspace, type ArenaTensor } from './workspace.ts';
+
+/** Elements of one chunk of logits: the head runs over as many tokens as fit. */
+const LOGIT_CHUNK = 8_000_000;
+
+/** One auxiliary loss of a micro-batch, before its coefficient. */
+export interface AuxiliaryValue {
+  readonly name: string;
+  readonly value: number;
+}
+
+/** What a training micro-batch gives beside gradients. */
+export interface MicroBatchResult {
+  /** Sum of cross-entropies over trained tokens. */
+  readonly lossSum: number;
+  readonly trainedTokens: number;
+  readonly auxiliary: readonly AuxiliaryValue[];
+  /** One for each MoE layer. */
+  readonly usage: readonly LayerUsage[];
+}
+
+/** Routing of one layer as parity checks and the playground read it. */
+export interface LayerRoutingView {
+  readonly logits_NE: Float32Array;
+  readonly weights_NE: Float32Array;
+  readonly choice: Choice;
+}
+
+/** Parts an executor is made of. */
+export interface ExecutorParts {
+  readonly plan: DecoderPlan;
+  readonly store: ParameterStore;
+  readonly session: MethodSession;
+  readonly runtime: Runtime;
+  readonly arena: Arena;
+  readonly kernels: Kernels;
+}
+
+/** Runs one model under one method. Not re-entrant: one micro-batch at a time. */
+export class Executor {
+  readonly #parts: ExecutorParts;
+  readonly #programs: StagePrograms;
+  readonly #workspace: Workspace;
+  readonly #layers: readonly LayerRunner[];
+  #tables: { readonly positions: number; readonly cos: TensorView; readonly sin: TensorView } | null = null;
+
+  constructor(parts: ExecutorParts) {
+    this.#parts = parts;
+    this.#programs = new StagePrograms(parts.runtime, parts.plan, parts.session.routing);
+    this.#workspace = new Workspace(parts.arena);
+    const layerParts = { ...parts, programs: this.#programs, workspace: this.#workspace };
+    const moe = moeLayerIndices(parts.plan);
+    this.#layers = parts.plan.layers.map(
+      (_, index) => new LayerRunner(layerParts, index, moe.indexOf(index)),
+    );
+  }
+
+  /**
+   * Forward and backward of one micro-batch; gradients are added up in the store.
+   * @param lossTokens trained tokens of the whole optimizer step: the loss is their mean.
+   * @param microBatches micro-batches of the step, for auxiliary losses.
+   */
+  async train(batch: MicroBatch, lossTokens: number, microBatches: number): Promise<MicroBatchResult> {
+    const { plan, session } = this.#parts;
+    return this.#workspace.scratch(async () => {
+      const withLosses = session.losses.length > 0;
+      const { h, traces, inputs, mask_N } = await this.#forward(batch, withLosses);
+      const dA = this.#workspace.tensor(h.shape[0] ?? 0, plan.hiddenSize);
+      const dB = this.#workspace.tensor(h.shape[0] ?? 0, plan.hiddenSize);
+      const head = await this.#lossBackward(batch, h, dA, lossTokens);
+      const { auxiliary, gradients } = this.#auxiliaryLosses(traces, mask_N, microBatches);
+      let [dOut, dIn] = [dA, dB];
+      for (let l = traces.length - 1; l >= 0; l--) {
+        const trace = traces[l];
+        const layer = this.#layers[l];
+        invariant(trace !== undefined && layer !== undefined, `layer ${l} has a trace`);
+        await layer.backward(trace, inputs, dOut, gradients[l] ?? null, dIn);
+        [dOut, dIn] = [dIn, dOut];
+      }
+      this.#embeddingBackward(batch, dOut);
+      const usage = traces.map((trace) =>
+        layerUsage(trace.choice, trace.scores.data, trace.weights.data, mask_N, trace.dispatch.experts),
+      );
+      return { ...head, auxiliary, usage };
+    });
+  }
+
+  /** Sum of cross-entropies over the trained tokens of a batch. */
+  async evaluate(batch: MicroBatch): Promise<{ readonly lossSum: number; readonly trainedTokens: number }> {
+    return this.#workspace.scratch(async () => {
+      const { h } = await this.#forward(batch, false);
+      const { at, targets } = lossTargets(batch);
+      const program = await this.#programs.loss(this.#headDtypes);
+      let lossSum = 0;
+      await this.#headChunks(at, async (rows, from) => {
+        const loss = this.#workspace.tensor(rows.length);
+        const labels = this.#workspace.integers(targets.subarray(from, from + rows.length), rows.length);
+        program.run({ h: this.#gather(h, rows), labels, ...this.#headWeights() }, { loss });
+        lossSum += sum(loss.data);
+      });
+      return { lossSum, trainedTokens: at.length };
+    });
+  }
+
+  /** Logits `[rows of `at`, vocabulary]` of the flat positions `at`, and the routing of every MoE layer. */
+  async logits(
+    batch: MicroBatch,
+    at: Int32Array,
+  ): Promise<{ readonly logits: Float32Array; readonly routing: readonly LayerRoutingView[] }> {
+    const { plan } = this.#parts;
+    return this.#workspace.scratch(async () => {
+      const { h, traces } = await this.#forward(batch, false);
+      const program = await this.#programs.logits(this.#headDtypes);
+      const logits = new Float32Array(at.length * plan.vocabularySize);
+      await this.#headChunks(at, async (rows, from) => {
+        const chunk = this.#workspace.tensor(rows.length, plan.vocabularySize);
+        program.run({ h: this.#gather(h, rows), ...this.#headWeights() }, { logits: chunk });
+        logits.set(chunk.data, from * plan.vocabularySize);
+      });
+      const routing = traces.map((trace) => ({
+        logits_NE: trace.logits.data.slice(),
+        weights_NE: trace.weights.data.slice(),
+        choice: trace.choice,
+      }));
+      return { logits, routing };
+    });
+  }
+
+  async #forward(batch: MicroBatch, withLosses: boolean) {
+    const { plan, session } = this.#parts;
+    checkTokenIds(batch, plan.vocabularySize);
+    const mask_N = realTokenMask(batch);
+    const include = session.readsPadding ? new Uint8Array(mask_N.length).fill(1) : mask_N;
+    const inputs = this.#attentionInputs(batch);
+    let h = this.#embed(batch);
+    const traces: LayerTrace[] = [];
+    for (const layer of this.#layers) {
+      const trace = await layer.forward(h, inputs, include, withLosses);
+      traces.push(trace);
+      h = trace.out;
+    }
+    return { h, traces, inputs, mask_N };
+  }
+
+  #attentionInputs(batch: MicroBatch): AttentionInputs {
+    const { rows, length } = batch;
+    const positions = batch.positions.reduce((highest, position) => Math.max(highest, position), 0) + 1;
+    const { cos, sin } = this.#ropeTables(positions);
+    const mask = this.#workspace.tensor(rows, 1, length, length);
+    attentionMask(batch, mask.data);
+    return { positions: this.#workspace.integers(batch.positions, rows, length), cos, sin, mask };
+  }
+
+  /** Tables grow in powers of two, so that they are rarely made again. */
+  #ropeTables(positions: number): { readonly cos: TensorView; readonly sin: TensorView } {
+    if (this.#tables === null || this.#tables.positions < positions) {
+      const size = 2 ** Math.ceil(Math.log2(positions));
+      const rope = this.#parts.plan.layers[0]?.attention.rope;
+      invariant(rope !== undefined, 'a decoder has layers');
+      const { cos_PD, sin_PD } = ropeTables(rope, size);
+      const shape = [size, rope.inverseFrequencies.length];
+      this.#tables = {
+        positions: size,
+        cos: { dtype: 'float32', shape, data: cos_PD },
+        sin: { dtype: 'float32', shape, data: sin_PD },
+      };
+    }
+    return this.#tables;
+  }
+
+  #embed(batch: MicroBatch): ArenaTensor {
+    const { store, kernels, plan, arena } = this.#parts;
+    const width = plan.hiddenSize;
+    const h = this.#workspace.tensor(batch.inputIds.length, width);
+    const table = store.weight('embedding');
+    batch.inputIds.forEach((id, token) => {
+      const row = table.data.subarray(id * width, (id + 1) * width);
+      if (table.dtype === 'float32') {
+        h.data.set(row as Float32Array, token * width);
+        return;
+      }
+      const target = h.offset + token * width * 4;
+      if (table.dtype === 'bfloat16') kernels.bf16ToF32(target, row.byteOffset, width);
+      else kernels.f16ToF32(target, row.byteOffset, width);
+    });
+    invariant(
+      table.dtype === 'float32' || table.data.buffer === arena.memory.buffer,
+      'frozen weights lie in the arena',
+    );
+    return h;
+  }
+
+  /** The padding row gets no gradient from the look-up, as in the reference implementations. */
+  #embeddingBackward(batch: MicroBatch, dH: ArenaTensor): void {
+    const { store, kernels, plan } = this.#parts;
+    if (!store.isTrained('embedding')) return;
+    const { offset } = store.addableGradient('embedding');
+    const width = plan.hiddenSize;
+    batch.inputIds.forEach((id, token) => {
+      if (id === plan.paddingId) return;
+      kernels.axpy(offset + id * width * 4, dH.offset + token * width * 4, 1, width);
+    });
+  }
+
+  get #headId(): string {
+    return this.#parts.plan.tiedHead ? 'embedding' : parameterId('head', null, null);
+  }
+
+  readonly #headIdOf = (role: string): string => (role === 'head' ? this.#headId : role);
+
+  readonly #headDtypes = (role: string) => this.#parts.store.dtype(this.#headIdOf(role));
+
+  #headWeights(): Tensors {
+    return Object.fromEntries(
+      stageRoles.head.map((role) => [role, this.#parts.store.weight(this.#headIdOf(role))]),
+    );
+  }
+
+  /** Calls `work` for runs of positions whose logits fit in a chunk; what it allocates is taken back after each. */
+  async #headChunks(at: Int32Array, work: (rows: Int32Array, from: number) => Promise<void>): Promise<void> {
+    const size = Math.max(16, Math.floor(LOGIT_CHUNK / this.#parts.plan.vocabularySize));
+    for (let from = 0; from < at.length; from += size) {
+      await this.#workspace.scratch(() => work(at.subarray(from, from + size), from));
+    }
+  }
+
+  #gather(h: ArenaTensor, rows: Int32Array): ArenaTensor {
+    const width = this.#parts.plan.hiddenSize;
+    const out = this.#workspace.tensor(rows.length, width);
+    rows.forEach((token, row) =>
+      out.data.set(h.data.subarray(token * width, (token + 1) * width), row * width),
+    );
+    return out;
+  }
+
+  /** Loss of the trained positions; fills `dH` with its gradient. Positions without a target cost nothing. */
+  async #lossBackward(batch: MicroBatch, h: ArenaTensor, dH: ArenaTensor, lossTokens: number) {
+    const { store, plan } = this.#parts;
+    const width = plan.hiddenSize;
+    const { at, targets } = lossTargets(batch);
+    dH.data.fill(0);
+    let lossSum = 0;
+    await this.#headChunks(at, async (rows, from) => {
+      const use = store.weightUse(stageRoles.head, this.#headIdOf);
+      const program = await this.#programs.lossBackward(use);
+      const gradients = store.gradientTensors(use, this.#headIdOf);
+      const loss = this.#workspace.tensor(rows.length);
+      const dLoss = this.#workspace.tensor(rows.length);
+      dLoss.data.fill(1 / lossTokens);
+      const dRows = this.#workspace.tensor(rows.length, width);
+      const labels = this.#workspace.integers(targets.subarray(from, from + rows.length), rows.length);
+      program.run(
+        { h: this.#gather(h, rows), labels, ...this.#headWeights(), 'd.loss': dLoss, ...gradients.feeds },
+        { loss, 'grad.h': dRows, ...gradients.fetches },
+      );
+      rows.forEach((token, row) =>
+        dH.data.set(dRows.data.subarray(row * width, (row + 1) * width), token * width),
+      );
+      lossSum += sum(loss.data);
+    });
+    return { lossSum, trainedTokens: at.length };
+  }
+
+  /** Values of the auxiliary losses, and their gradients for each decoder layer, scaled by coefficient and accumulation. */
+  #auxiliaryLosses(traces: readonly LayerTrace[], mask_N: Uint8Array, microBatches: number) {
+    const { session, plan } = this.#parts;
+    const gradients: (LayerRoutingGradient | null)[] = traces.map(() => null);
+    if (session.losses.length === 0) return { auxiliary: [], gradients };
+    const layers = traces.map((trace, index) => {
+      const { probabilities, logSumExp, dispatch } = trace;
+      invariant(probabilities !== null && logSumExp !== null, 'auxiliary losses keep their inputs');
+      const k = plan.layers[index]?.feedForward.expertsPerToken ?? 0;
+      return layerRouting(probabilities.data, logSumExp.data, mask_N, dispatch.experts, k);
+    });
+    const auxiliary = session.losses.map((loss) => {
+      const { value, gradients: own } = loss.evaluate(layers);
+      const scale = loss.coefficient / (loss.accumulation === 'mean' ? microBatches : 1);
+      own.forEach((gradient, index) => {
+        gradients[index] = {
+          probabilities_NE: addScaled(gradients[index]?.probabilities_NE, gradient.probabilities_NE, scale),
+          logSumExp_N: addScaled(gradients[index]?.logSumExp_N, gradient.logSumExp_N, scale),
+        };
+      });
+      return { name: loss.name, value };
+    });
+    return { auxiliary, gradients };
+  }
+}
+
+function sum(values: Float32Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
+function addScaled(
+  sofar: Float32Array | null | undefined,
+  more: Float32Array | null,
+  scale: number,
+): Float32Array | null {
+  if (more === null) return sofar ?? null;
+  return more.map((value, i) => (sofar?.[i] ?? 0) + value * scale);
+}

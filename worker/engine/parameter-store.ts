@@ -1,0 +1,328 @@
+/**
+ * Where weights live. Trained ones are float32 masters beside their gradients and moments, in four blocks of one arena
+ * with the same layout, so that the optimizer walks them in one pass; frozen ones keep the checkpoint's bytes.
+ */
+import { UserError, invariant } from '#core/contract/errors.ts';
+import type { ModelFolder, TensorEntry } from '#worker/checkpoint/index.ts';
+import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
+import {
+  elementCount,
+  parametersOf,
+  type DecoderPlan,
+  type Family,
+  type Parameter,
+  type StoredTensor,
+  type WeightDtype,
+} from '#worker/model/index.ts';
+import type { TensorView, Tensors } from '#worker/runtime/index.ts';
+import type { WeightUse } from './stage-programs.ts';
+
+const ALIGN = 16;
+
+interface Trained {
+  /** Elements from the start of each of the four blocks. */
+  readonly start: number;
+  readonly count: number;
+}
+
+/** A contiguous range of trained elements with one decay rule. */
+export interface OptimizerRange {
+  readonly start: number;
+  readonly count: number;
+  /** Matrices decay, vectors do not. */
+  readonly decays: boolean;
+}
+
+/** Byte offsets in the arena of the four blocks. */
+export interface TrainedBlocks {
+  readonly weights: number;
+  readonly gradients: number;
+  readonly firstMoments: number;
+  readonly secondMoments: number;
+}
+
+const safetensorsDtype: Readonly<Record<string, WeightDtype>> = {
+  F32: 'float32',
+  BF16: 'bfloat16',
+  F16: 'float16',
+};
+
+/** All parameters of one model in memory. */
+export class ParameterStore {
+  readonly parameters: readonly Parameter[];
+  readonly ranges: readonly OptimizerRange[];
+  readonly blocks: TrainedBlocks;
+  readonly trainedElements: number;
+  readonly #arena: Arena;
+  readonly #trained = new Map<string, Trained>();
+  readonly #views = new Map<string, TensorView>();
+  readonly #gradients = new Map<string, TensorView>();
+  readonly #written = new Set<string>();
+  readonly #kernels: Kernels;
+
+  private constructor(
+    arena: Arena,
+    kernels: Kernels,
+    parameters: readonly Parameter[],
+    trainable: readonly Parameter[],
+  ) {
+    this.#arena = arena;
+    this.#kernels = kernels;
+    this.parameters = parameters;
+    const ordered = [
+      ...trainable.filter((p) => p.shape.length > 1),
+      ...trainable.filter((p) => p.shape.length <= 1),
+    ];
+    let end = 0;
+    let matricesEnd = 0;
+    for (const parameter of ordered) {
+      const count = elementCount(parameter.shape);
+      this.#trained.set(parameter.id, { start: end, count });
+      end += Math.ceil(count / ALIGN) * ALIGN;
+      if (parameter.shape.length > 1) matricesEnd = end;
+    }
+    this.trainedElements = end;
+    this.ranges = [
+      { start: 0, count: matricesEnd, decays: true },
+      { start: matricesEnd, count: end - matricesEnd, decays: false },
+    ].filter((range) => range.count > 0);
+    const block = () => arena.allocate(end * 4);
+    const [weights, gradients, first, second] = [block(), block(), block(), block()];
+    this.blocks = {
+      weights: weights.offset,
+      gradients: gradients.offset,
+      firstMoments: first.offset,
+      secondMoments: second.offset,
+    };
+    for (const parameter of ordered) {
+      this.#views.set(parameter.id, this.#trainedView(parameter, weights));
+      this.#gradients.set(parameter.id, this.#trainedView(parameter, gradients));
+    }
+  }
+
+  #trainedView(parameter: Parameter, block: ArenaBlock): TensorView {
+    const { start, count } = this.#entry(parameter.id);
+    return {
+      dtype: 'float32',
+      shape: parameter.shape,
+      data: this.#arena.f32(block.offset + start * 4, count),
+    };
+  }
+
+  #entry(id: string): Trained {
+    const entry = this.#trained.get(id);
+    invariant(entry !== undefined, `${id} is not trained`);
+    return entry;
+  }
+
+  /**
+   * Reads a checkpoint folder into memory.
+   * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
+   */
+  static load(
+    folder: ModelFolder,
+    family: Family,
+    plan: DecoderPlan,
+    trainable: (parameter: Parameter) => boolean,
+    arena: Arena,
+    kernels: Kernels,
+  ): ParameterStore {
+    const parameters = parametersOf(plan);
+    const store = new ParameterStore(arena, kernels, parameters, parameters.filter(trainable));
+    for (const parameter of parameters)
+      store.#read(folder, locate(folder, family, plan, parameter), parameter);
+    return store;
+  }
+
+  #read(folder: ModelFolder, place: Located, parameter: Parameter): void {
+    const { entry, firstByte, bytes } = place;
+    const dtype = safetensorsDtype[entry.dtype];
+    if (dtype === undefined) {
+      throw new UserError(
+        'checkpoint/unsupported-dtype',
+        `${folder.dir}: tensor ${entry.name} is ${entry.dtype}; weights must be F32, BF16 or F16`,
+        'Convert the checkpoint to bfloat16 or float32 first.',
+      );
+    }
+    const count = elementCount(parameter.shape);
+    const trained = this.#trained.get(parameter.id);
+    if (trained === undefined) {
+      const block = this.#arena.allocate(bytes);
+      folder.readInto(entry.name, this.#arena.u8(block, bytes), firstByte);
+      const data = dtype === 'float32' ? this.#arena.f32(block, count) : this.#arena.u16(block, count);
+      this.#views.set(parameter.id, { dtype, shape: parameter.shape, data });
+      return;
+    }
+    const target = this.blocks.weights + trained.start * 4;
+    if (dtype === 'float32') {
+      folder.readInto(entry.name, this.#arena.u8(target, bytes), firstByte);
+      return;
+    }
+    const mark = this.#arena.mark();
+    const scratch = this.#arena.allocate(bytes);
+    folder.readInto(entry.name, this.#arena.u8(scratch, bytes), firstByte);
+    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(target, scratch.offset, count);
+    else this.#kernels.f16ToF32(target, scratch.offset, count);
+    this.#arena.release(mark);
+  }
+
+  /** The weight as a graph input; frozen bf16 and f16 ones are 16-bit words. */
+  weight(id: string): TensorView {
+    const view = this.#views.get(id);
+    invariant(view !== undefined, `no parameter ${id}`);
+    return view;
+  }
+
+  /** False for parameters the plan does not have (norms of a family without them). */
+  has(id: string): boolean {
+    return this.#views.has(id);
+  }
+
+  /** How the weight is held. */
+  dtype(id: string): WeightDtype {
+    return this.weight(id).dtype as WeightDtype;
+  }
+
+  isTrained(id: string): boolean {
+    return this.#trained.has(id);
+  }
+
+  /** The gradient of a trained parameter. */
+  gradient(id: string): TensorView {
+    const view = this.#gradients.get(id);
+    invariant(view !== undefined, `${id} is not trained and has no gradient`);
+    return view;
+  }
+
+  /** Which of a stage's weights train, and whether their gradients are added to (then all of them are). */
+  weightUse(roles: readonly string[], idOf: (role: string) => string): WeightUse {
+    const trained = roles.filter((role) => this.#trained.has(idOf(role)));
+    const written = trained.filter((role) => this.#written.has(idOf(role)));
+    invariant(
+      written.length === 0 || written.length === trained.length,
+      `gradients of one stage must be written together: ${written.map(idOf).join(', ')} of ${trained.map(idOf).join(', ')}`,
+    );
+    return {
+      dtypes: (role) => (this.has(idOf(role)) ? this.dtype(idOf(role)) : 'float32'),
+      trained,
+      accumulates: written.length > 0,
+    };
+  }
+
+  /** Gradients of a stage as inputs (what is added to) and outputs, in place; declares them written. */
+  gradientTensors(
+    use: WeightUse,
+    idOf: (role: string) => string,
+  ): { readonly feeds: Tensors; readonly fetches: Tensors } {
+    const entries = use.trained.map((role) => [role, this.gradient(idOf(role))] as const);
+    for (const role of use.trained) this.#written.add(idOf(role));
+    const named = (prefix: string) =>
+      Object.fromEntries(entries.map(([role, view]) => [`${prefix}${role}`, view]));
+    return { feeds: use.accumulates ? named('acc.grad.') : {}, fetches: named('grad.') };
+  }
+
+  /** The gradient of `id` made ready to be added to: zeroed if it is the first this step. */
+  addableGradient(id: string): { readonly offset: number; readonly view: TensorView } {
+    const { start, count } = this.#entry(id);
+    const offset = this.blocks.gradients + start * 4;
+    if (!this.#written.has(id)) this.#kernels.fill(offset, count, 0);
+    this.#written.add(id);
+    return { offset, view: this.gradient(id) };
+  }
+
+  /** Zeroes gradients that nothing wrote (experts without tokens): a missing gradient counts as zero. */
+  completeGradients(): void {
+    for (const [id, { start, count }] of this.#trained) {
+      if (!this.#written.has(id)) this.#kernels.fill(this.blocks.gradients + start * 4, count, 0);
+    }
+  }
+
+  /** Declares all gradients stale, for the next optimizer step. */
+  clearGradients(): void {
+    this.#written.clear();
+  }
+
+  /** Trained parameters with their master weight and moments, for checkpoints. */
+  *trainedTensors(): Generator<{
+    readonly parameter: Parameter;
+    readonly weight: Float32Array;
+    readonly first: Float32Array;
+    readonly second: Float32Array;
+  }> {
+    for (const parameter of this.parameters) {
+      const entry = this.#trained.get(parameter.id);
+      if (entry === undefined) continue;
+      const at = (base: number) => this.#arena.f32(base + entry.start * 4, entry.count);
+      yield {
+        parameter,
+        weight: at(this.blocks.weights),
+        first: at(this.blocks.firstMoments),
+        second: at(this.blocks.secondMoments),
+      };
+    }
+  }
+}
+
+interface Located {
+  readonly entry: TensorEntry;
+  readonly firstByte: number;
+  readonly bytes: number;
+}
+
+/** Finds a parameter on disk, in whichever layout the folder has, and checks its shape. */
+function locate(folder: ModelFolder, family: Family, plan: DecoderPlan, parameter: Parameter): Located {
+  const places = family.stored(parameter, plan);
+  const place = places.find(({ name }) => folder.tensors.has(name));
+  const entry = place && folder.tensors.get(place.name);
+  if (place === undefined || entry === undefined) {
+    throw new UserError(
+      'checkpoint/missing-tensor',
+      `${folder.dir}: tensor ${places.map(({ name }) => name).join(' or ')} is missing`,
+      'The checkpoint is incomplete, or config.json does not belong to it.',
+    );
+  }
+  return { entry, ...checkShape(folder, place, entry, parameter) };
+}
+
+function checkShape(
+  folder: ModelFolder,
+  place: StoredTensor,
+  entry: TensorEntry,
+  parameter: Parameter,
+): { firstByte: number; bytes: number } {
+  const count = elementCount(parameter.shape);
+  const elementBytes = (entry.end - entry.begin) / elementCount(entry.shape);
+  const { block } = place;
+  if (block === undefined) {
+    if (entry.shape.join() !== parameter.shape.join())
+      throw wrongShape(folder, entry, parameter.shape.join(' × '));
+    return { firstByte: 0, bytes: count * elementBytes };
+  }
+  const [first, rows, ...rest] = entry.shape;
+  const fits =
+    first !== undefined &&
+    rows !== undefined &&
+    block.index < first &&
+    block.toRow <= rows &&
+    rest.join() === parameter.shape.slice(1).join();
+  if (!fits) {
+    throw wrongShape(
+      folder,
+      entry,
+      `at least ${block.index + 1} × ${block.toRow} × ${parameter.shape.slice(1).join(' × ')}`,
+    );
+  }
+  const rowElements = elementCount(rest);
+  return {
+    firstByte: (block.index * rows + block.fromRow) * rowElements * elementBytes,
+    bytes: count * elementBytes,
+  };
+}
+
+function wrongShape(folder: ModelFolder, entry: TensorEntry, expected: string): UserError {
+  return new UserError(
+    'checkpoint/wrong-shape',
+    `${folder.dir}: tensor ${entry.name} is ${entry.shape.join(' × ')}; config.json implies ${expected}`,
+    'Check that config.json and the weights belong together.',
+  );
+}

@@ -1,0 +1,28 @@
+/** The families that can be trained. Adding one means adding its file here. */
+import { UserError } from '#core/contract/errors.ts';
+import type { Family } from '#worker/model/index.ts';
+import { olmoe } from './olmoe.ts';
+
+const families: readonly Family[] = [olmoe];
+
+/** Names of all families, for messages and documentation. */
+export const familyNames: readonly string[] = families.map((family) => family.name);
+
+/**
+ * The family a `config.json` belongs to.
+ * @throws UserError `config/unknown-family` naming what is supported.
+ */
+export function familyOf(config: Readonly<Record<string, unknown>>): Family {
+  const type = config['model_type'];
+  const family = families.find((candidate) => candidate.name === type);
+  if (family === undefined) {
+    throw new UserError(
+      'config/unknown-family',
+      typeof type === 'string'
+        ? `config.json: model_type "${type}" is not a supported family`
+        : 'config.json: model_type is missing',
+      `Supported: ${familyNames.join(', ')}.`,
+    );
+  }
+  return family;
+}

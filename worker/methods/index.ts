@@ -1,0 +1,62 @@
+/** The training methods. Adding one means adding its file here. */
+import { z } from 'zod';
+import { UserError } from '#core/contract/errors.ts';
+import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
+import type { MethodInfo } from '#core/contract/method.ts';
+import type { Method, MethodContext, MethodSession } from '#worker/model/index.ts';
+import { expertCondenser } from './expert-condenser.ts';
+import { full } from './full.ts';
+
+export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
+export { moveBias } from './router-bias.ts';
+
+const methods: readonly Method[] = [full, expertCondenser];
+
+/**
+ * The method called `name`.
+ * @throws UserError `method/unknown` naming the nearest one.
+ */
+export function methodNamed(name: string): Method {
+  const method = methods.find((candidate) => candidate.name === name);
+  if (method !== undefined) return method;
+  const names = methods.map((candidate) => candidate.name);
+  const near = nearest(name, names);
+  throw new UserError(
+    'method/unknown',
+    `method.name: there is no method "${name}"${near === undefined ? '' : ` (did you mean ${near}?)`}`,
+    `Known methods: ${names.join(', ')}.`,
+  );
+}
+
+/**
+ * Validates `options` and starts a session of method `name`.
+ * @throws UserError `method/invalid-options` naming each wrong option.
+ */
+export function startMethod(
+  name: string,
+  options: Readonly<Record<string, unknown>>,
+  context: MethodContext,
+): MethodSession {
+  const method = methodNamed(name);
+  const parsed = method.options.safeParse(options);
+  if (!parsed.success) {
+    throw new UserError(
+      'method/invalid-options',
+      `method.options (${name}): ${explainIssues(parsed.error, method.options)}`,
+      'The method’s page lists its options and defaults.',
+    );
+  }
+  return method.start(parsed.data, context);
+}
+
+/** All methods as a form sees them. */
+export function describeMethods(): MethodInfo[] {
+  return methods.map(({ name, title, trains, cost, source, options }) => ({
+    name,
+    title,
+    trains,
+    cost,
+    source,
+    optionsSchema: z.toJSONSchema(options, { io: 'input' }),
+  }));
+}

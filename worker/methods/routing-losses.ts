@@ -1,0 +1,96 @@
+/** Auxiliary losses on routing, for any method that trains the router. */
+import type { LayerRouting, LayerRoutingGradient, RoutingLoss } from '#worker/model/index.ts';
+
+/** Adds up `[tokens, experts]` probabilities over real tokens, in double precision. */
+function probabilitySums(layer: LayerRouting): Float64Array {
+  const sums_E = new Float64Array(layer.experts);
+  for (let token = 0; token < layer.tokens; token++) {
+    if (layer.mask_N[token] === 0) continue;
+    const base = token * layer.experts;
+    for (let e = 0; e < layer.experts; e++)
+      sums_E[e] = (sums_E[e] as number) + (layer.probabilities_NE[base + e] as number);
+  }
+  return sums_E;
+}
+
+const realTokens = (layer: LayerRouting) => layer.mask_N.reduce((sum, m) => sum + m, 0);
+
+/** `E · Σ_e f_e P_e` over one population of rows: f the chosen share (summing to k), P the mean probability. */
+function balance(layers: readonly LayerRouting[]): { value: number; gradients: LayerRoutingGradient[] } {
+  const experts = layers[0]?.experts ?? 0;
+  const rows = layers.reduce((sum, layer) => sum + realTokens(layer), 0);
+  const share_E = new Float64Array(experts);
+  const mean_E = new Float64Array(experts);
+  for (const layer of layers) {
+    const sums_E = probabilitySums(layer);
+    for (let e = 0; e < experts; e++) {
+      share_E[e] = (share_E[e] as number) + (layer.counts_E[e] as number) / rows;
+      mean_E[e] = (mean_E[e] as number) + (sums_E[e] as number) / rows;
+    }
+  }
+  const value = experts * share_E.reduce((sum, share, e) => sum + share * (mean_E[e] as number), 0);
+  const gradients = layers.map((layer): LayerRoutingGradient => {
+    const probabilities_NE = new Float32Array(layer.tokens * experts);
+    for (let token = 0; token < layer.tokens; token++) {
+      if (layer.mask_N[token] === 0) continue;
+      for (let e = 0; e < experts; e++)
+        probabilities_NE[token * experts + e] = (experts * (share_E[e] as number)) / rows;
+    }
+    return { probabilities_NE, logSumExp_N: null };
+  });
+  return { value, gradients };
+}
+
+/**
+ * The load-balancing loss of the Switch Transformer for k choices (Fedus et al. 2021), `E · Σ_e f_e P_e`; balanced
+ * value k. Its gradient runs through the mean probabilities P only.
+ * @param pooling `pooled`: rows of all layers are one population, as Hugging Face computes it; `perLayer`: mean over
+ *   layers of the loss of each.
+ */
+export function loadBalancingLoss(
+  coefficient: number,
+  pooling: 'pooled' | 'perLayer',
+  accumulation: 'mean' | 'sum',
+): RoutingLoss {
+  return {
+    name: 'load balancing',
+    coefficient,
+    accumulation,
+    evaluate(layers) {
+      if (pooling === 'pooled') return balance(layers);
+      const each = layers.map((layer) => balance([layer]));
+      const scale = 1 / layers.length;
+      return {
+        value: each.reduce((sum, { value }) => sum + value * scale, 0),
+        gradients: each.flatMap(({ gradients }) =>
+          gradients.map((gradient) => ({
+            probabilities_NE: gradient.probabilities_NE?.map((g) => g * scale) ?? null,
+            logSumExp_N: null,
+          })),
+        ),
+      };
+    },
+  };
+}
+
+/** The router z-loss of ST-MoE (Zoph et al. 2022): mean over real tokens and MoE layers of `logsumexp(z)²`. */
+export function zLoss(coefficient: number, accumulation: 'mean' | 'sum'): RoutingLoss {
+  return {
+    name: 'router z',
+    coefficient,
+    accumulation,
+    evaluate(layers) {
+      let value = 0;
+      const gradients = layers.map((layer): LayerRoutingGradient => {
+        const scale = 1 / (realTokens(layer) * layers.length);
+        const logSumExp_N = layer.logSumExp_N.map((lse, token) => {
+          if (layer.mask_N[token] === 0) return 0;
+          value += lse * lse * scale;
+          return 2 * lse * scale;
+        });
+        return { probabilities_NE: null, logSumExp_N };
+      });
+      return { value, gradients };
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/** What a model family has to say: one file of data in `worker/families`. */
+import type { DecoderPlan } from './decoder-plan.ts';
+import type { Parameter } from './parameters.ts';
+
+/** A place on disk: a whole tensor, or a block of one that holds several experts. */
+export interface StoredTensor {
+  readonly name: string;
+  /** Index along the tensor's first axis and a range of rows along its second. */
+  readonly block?: { readonly index: number; readonly fromRow: number; readonly toRow: number };
+}
+
+/** A model family. */
+export interface Family {
+  /** `model_type` in `config.json`. */
+  readonly name: string;
+  /**
+   * Reads a parsed `config.json`.
+   * @throws UserError `config/invalid` or `config/unsupported` naming the field.
+   */
+  plan(config: unknown): DecoderPlan;
+  /** The places a parameter may lie, the published layout first; one weight-name map, used for reading and writing. */
+  stored(parameter: Parameter, plan: DecoderPlan): readonly StoredTensor[];
+}

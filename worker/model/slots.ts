@@ -1,0 +1,163 @@
+/**
+ * The slots a training method fills. A method is one file over these; the engine reads nothing else of it.
+ *
+ * Routing is written as `weights = multiplicity ⊙ f(logits)`: which experts a token visits is decided outside the graph
+ * and enters it as a constant matrix, so no gradient of a top-k selection is ever needed.
+ */
+import type { z } from 'zod';
+import type { Value } from '#worker/graph/index.ts';
+import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
+import type { Parameter } from './parameters.ts';
+
+/** Per-expert constants of a layer that the routing graphs read, by name; each is a float32 `[experts]` vector. */
+export type RouteBuffers = Readonly<Record<string, Value>>;
+
+/** The experts chosen for each token of a micro-batch in one layer. */
+export interface Choice {
+  /** `[tokens × k]`, by falling score. */
+  readonly chosen_NK: Int32Array;
+  readonly k: number;
+  /** Experts that see every token besides. */
+  readonly always: readonly number[];
+  /** An expert both chosen and always active counts once (`union`) or twice (`double`). */
+  readonly overlap: 'union' | 'double';
+}
+
+/** Turns router logits into a choice of experts and their gate weights. */
+export interface Routing {
+  /** Names of the buffers below. */
+  readonly buffers: readonly string[];
+  /** What the choice is made on, `[tokens, experts]`. */
+  scores(logits_NE: Value, buffers: RouteBuffers): Value;
+  /** Gate weights as applied; zero where the multiplicity is zero. */
+  weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
+  /** Chooses for `tokens` rows of `scores_NE`. `layer` counts MoE layers from 0. */
+  choose(scores_NE: Float32Array, tokens: number, layer: number): Choice;
+}
+
+/** What a micro-batch did to one MoE layer; vectors are `[experts]`. */
+export interface LayerUsage {
+  /** Sum of scores over real tokens, and over all positions. */
+  readonly soft_E: Float32Array;
+  readonly softAll_E: Float32Array;
+  /** Number of choices over real tokens, and over all positions; always-active experts are not choices. */
+  readonly hard_E: Uint32Array;
+  readonly hardAll_E: Uint32Array;
+  /** Sum of gate weights over real tokens. */
+  readonly mass_E: Float32Array;
+}
+
+/** One layer's routing as an auxiliary loss sees it. */
+export interface LayerRouting {
+  readonly tokens: number;
+  readonly experts: number;
+  /** 1 for a real token, 0 for padding. */
+  readonly mask_N: Uint8Array;
+  /** Softmax of the raw logits, without any bias. */
+  readonly probabilities_NE: Float32Array;
+  /** `log Σ exp(logits)` of each row. */
+  readonly logSumExp_N: Float32Array;
+  /** How often each expert is among the k largest raw probabilities of a real token. */
+  readonly counts_E: Uint32Array;
+}
+
+/** Gradient of an auxiliary loss with respect to one layer's routing; null: none. */
+export interface LayerRoutingGradient {
+  readonly probabilities_NE: Float32Array | null;
+  readonly logSumExp_N: Float32Array | null;
+}
+
+/** An auxiliary loss on routing. */
+export interface RoutingLoss {
+  readonly name: string;
+  readonly coefficient: number;
+  /** `mean`: each micro-batch counts 1 / (micro-batches of the step); `sum`: each counts 1. */
+  readonly accumulation: 'mean' | 'sum';
+  /** The loss before its coefficient, and its gradient for each layer. */
+  evaluate(layers: readonly LayerRouting[]): {
+    readonly value: number;
+    readonly gradients: readonly LayerRoutingGradient[];
+  };
+}
+
+/** Where in the run a hook is called; `step` counts from 0. */
+export interface StepPosition {
+  readonly step: number;
+  readonly totalSteps: number;
+  readonly microBatch: number;
+  readonly microBatches: number;
+}
+
+/** What a method exposes for charts and exports. */
+export interface RouterState {
+  /** `[layers × experts]`. */
+  readonly bias_LE?: Float32Array;
+  readonly condensers?: readonly (readonly number[])[];
+}
+
+/** A method at work on one model: its options are fixed, its buffers live here. */
+export interface MethodSession {
+  trainable(parameter: Parameter): boolean;
+  readonly routing: Routing;
+  /** The present value of a routing buffer. `layer` counts MoE layers from 0. */
+  buffer(name: string, layer: number): Float32Array;
+  readonly losses: readonly RoutingLoss[];
+  /** Statistics of this method look at padding, so padding must be computed; otherwise it skips the experts. */
+  readonly readsPadding: boolean;
+  /** After the backward pass of a micro-batch; one usage for each MoE layer. */
+  afterMicroBatch(usage: readonly LayerUsage[], at: StepPosition): void;
+  /** After the optimizer step; returns sentences worth telling the user. */
+  afterStep(at: StepPosition): readonly string[];
+  routerState(): RouterState;
+  /** Everything beyond weights that a resumed run needs, as JSON. */
+  save(): unknown;
+  /** The inverse of `save`. */
+  restore(state: unknown): void;
+}
+
+/** What a method may look at when it starts. */
+export interface MethodContext {
+  readonly plan: DecoderPlan;
+  /** Number of MoE layers. */
+  readonly moeLayers: number;
+  /** Reads a file of router biases (`moe_bias_states.json`): one vector for each MoE layer. */
+  readBias(path: string): readonly (readonly number[])[];
+  /** Reads a file of condensers (`forced_experts_records.json`): one list for each MoE layer. */
+  readCondensers(path: string): readonly (readonly number[])[];
+}
+
+/** A training method: options as a schema (form, defaults, help and validation follow from it) and a session. */
+export interface Method<Options extends z.ZodType = z.ZodType> {
+  readonly name: string;
+  readonly title: string;
+  /** One line: what it trains. */
+  readonly trains: string;
+  /** One line: what a step costs relative to full fine-tuning. */
+  readonly cost: string;
+  /** Paper or code it comes from. */
+  readonly source: string;
+  readonly options: Options;
+  start(options: z.output<Options>, context: MethodContext): MethodSession;
+}
+
+/** The router of a plan, for methods that adapt it. */
+export interface RouterShape {
+  readonly router: RouterPlan;
+  readonly experts: number;
+  readonly expertsPerToken: number;
+}
+
+/** Router shapes of all MoE layers, in order. */
+export function routerShapes(plan: DecoderPlan): RouterShape[] {
+  return plan.layers.flatMap(({ feedForward }) =>
+    feedForward.kind === 'moe'
+      ? [
+          {
+            router: feedForward.router,
+            experts: feedForward.experts,
+            expertsPerToken: feedForward.expertsPerToken,
+          },
+        ]
+      : [],
+  );
+}

@@ -1,0 +1,6 @@
+/** The graphs a decoder is run with, one for each kind of stage. */
+export * from './attention.ts';
+export * from './expert.ts';
+export * from './head.ts';
+export * from './router.ts';
+export * from './weight.ts';
