@@ -1,3 +1,4 @@
+import { invariant } from '#core/contract/errors.ts';
 import type { Dim } from './types.ts';
 
 /**
@@ -36,6 +37,22 @@ export function quotientOf(dividend: Dim, divisor: Dim): Dim | undefined {
   return format({ factor: over.factor / under.factor, names });
 }
 
+/**
+ * Whether two products can be equal: with the common names left out, the numbers are equal and either no names remain
+ * or different ones on both sides, whose relation only the run knows.
+ */
+export function mayBeEqual(a: Dim, b: Dim): boolean {
+  const left = parse(a);
+  const right = parse(b);
+  const others = [...right.names];
+  const rest = left.names.filter((name) => {
+    const at = others.indexOf(name);
+    if (at >= 0) others.splice(at, 1);
+    return at < 0;
+  });
+  return left.factor === right.factor && rest.length > 0 === others.length > 0;
+}
+
 /** The sum of some sizes: numbers are added, names are kept as `'(M+N)'`. */
 export function sumOf(dims: readonly Dim[]): Dim {
   const terms = dims.flatMap((dim) => (isSum(dim) ? splitTop(dim.slice(1, -1), '+').map(asDim) : [dim]));
@@ -70,6 +87,24 @@ export function dimExpression(dim: Dim): DimExpression {
   if (factors.length > 1) return { kind: 'product', parts: factors.map(asDim) };
   if (isSum(dim)) return { kind: 'sum', parts: splitTop(dim.slice(1, -1), '+').map(asDim) };
   return { kind: 'name', name: dim };
+}
+
+/** The number a size stands for, given those of its names. @throws InvariantError for an unknown name. */
+export function evaluateDim(dim: Dim, sizes: Readonly<Record<string, number>>): number {
+  const expression = dimExpression(dim);
+  switch (expression.kind) {
+    case 'number':
+      return expression.value;
+    case 'name': {
+      const size = sizes[expression.name];
+      invariant(size !== undefined, `the size ${expression.name} is not known`);
+      return size;
+    }
+    case 'product':
+      return expression.parts.reduce<number>((total, part) => total * evaluateDim(part, sizes), 1);
+    case 'sum':
+      return expression.parts.reduce<number>((total, part) => total + evaluateDim(part, sizes), 0);
+  }
 }
 
 /** Every plain name a size depends on. */

@@ -2,6 +2,7 @@
 export { gradient } from './autodiff.ts';
 export type { GradientOptions } from './autodiff.ts';
 export { GraphBuilder } from './builder.ts';
+export { evaluateDim } from './dims.ts';
 export { emit } from './emit/emit.ts';
 export { hash } from './hash.ts';
 export { Value } from './op-def.ts';

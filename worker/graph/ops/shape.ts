@@ -1,5 +1,5 @@
 import { invariant } from '#core/contract/errors.ts';
-import { productOf, quotientOf } from '../dims.ts';
+import { mayBeEqual, productOf, quotientOf } from '../dims.ts';
 import { apply, everywhere } from '../op-def.ts';
 import type { OpDef, Value } from '../op-def.ts';
 import { formatShape, formatType, sameShape } from '../types.ts';
@@ -15,9 +15,10 @@ const reshapeOp: OpDef<ShapeAttrs> = {
   name: 'reshape',
   infer(inputs, { shape }) {
     const [x] = takeInputs(inputs, 1);
-    const from = productOf(x.shape);
-    const to = productOf(shape);
-    invariant(from === to, `${formatType(x)} has ${from} elements, ${formatShape(shape)} has ${to}`);
+    invariant(
+      mayBeEqual(productOf(x.shape), productOf(shape)),
+      `${formatType(x)} has ${productOf(x.shape)} elements, ${formatShape(shape)} has ${productOf(shape)}`,
+    );
     return [{ dtype: x.dtype, shape }];
   },
   vjp: ({ inputs: [x], grads: [dy] }) => [x && dy && reshape(dy, x.shape)],
@@ -37,7 +38,10 @@ function reshapeTarget(
   return ambiguous ? emitter.shapeTensor(to) : emitter.int64s(plain);
 }
 
-/** Gives `x` the shape `dims`; one `-1` takes what is left. Symbolic sizes are allowed in any number. */
+/**
+ * Gives `x` the shape `dims`; one `-1` takes what is left. Symbolic sizes are allowed in any number. Between different
+ * names, as from [N, 8] to [B, S, 8], the caller says that they multiply to the same, and the run checks it.
+ */
 export function reshape(x: Value, dims: readonly Dim[]): Value {
   const known = dims.filter((dim) => dim !== -1);
   const rest = known.length < dims.length ? quotientOf(productOf(x.shape), productOf(known)) : undefined;
