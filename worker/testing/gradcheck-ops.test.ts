@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest';
+import { opTable } from '#worker/graph/index.ts';
+import { checkDialects, checkGradient, runOnce } from './gradcheck.ts';
+import { opCases } from './gradcheck-cases.ts';
+
+test('every op of the table has a case: with a gradient if it has a rule, else with expected values', () => {
+  const lacking = [...opTable.values()].filter(({ name, vjp }) => {
+    const cases = opCases.filter(
+      (each) => each.op === name && each.build().nodes.some((n) => n.op.name === name),
+    );
+    return typeof vjp === 'function'
+      ? !cases.some(({ wrt = [] }) => wrt.length > 0)
+      : !cases.some(({ wrt = [], expected }) => wrt.length > 0 || expected !== undefined);
+  });
+  expect(lacking.map(({ name }) => name)).toEqual([]);
+});
+
+test.each(opCases.filter(({ wrt = [] }) => wrt.length > 0))(
+  'gradient in float64: $title',
+  async ({ build, ...options }) => {
+    for (const seed of [1, 2]) {
+      const comparisons = await checkGradient(build(), { ...options, seed });
+      expect(comparisons.length).toBeGreaterThan(0);
+      for (const comparison of comparisons)
+        expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(1e-6);
+    }
+  },
+);
+
+test.each(opCases)('cpu in float32 against reference in float64: $title', async ({ build, ...options }) => {
+  for (const comparison of await checkDialects(build(), options)) {
+    expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(2e-6);
+  }
+});
+
+test.each(opCases.filter((each) => each.expected !== undefined))(
+  'values by a plain formula: $title',
+  async ({ build, expected, ...options }) => {
+    const { feeds, results } = await runOnce(build(), options);
+    const arrays = Object.entries(feeds).map(
+      ([name, view]) => [name, Array.from(view.data, Number)] as const,
+    );
+    const want = expected?.(Object.fromEntries(arrays)) ?? [];
+    const got = Array.from(results['y']?.data ?? [], Number);
+    expect(got).toHaveLength(want.length);
+    got.forEach((value, i) => expect(value).toBeCloseTo(want[i] ?? NaN, 5));
+  },
+);
