@@ -1,0 +1,219 @@
+/** From runs to everything a report shows; the three writers only lay it out. */
+import type { z } from 'zod';
+import type { Comparison, RunFacts } from '#core/contract/run.ts';
+import type { RunSpec } from '#core/contract/run-spec.ts';
+import { invariant } from '#core/contract/errors.ts';
+import type { Alert } from './alerts.ts';
+import { alertsOf } from './alerts.ts';
+import { compareRuns } from './compare-runs.ts';
+import { firstAndLastTenth, layerOf, type LoadWindow } from './load-windows.ts';
+import { drift_L, meanGini_L } from './load-windows.ts';
+import { hasLoad, loadMetrics, overloaded } from './routing-metrics.ts';
+import { type RunData, type RunTotals, totalsOf } from './run-data.ts';
+import { summarise } from './summarise.ts';
+
+/** A point of a curve. */
+export interface CurvePoint {
+  readonly step: number;
+  readonly loss: number;
+}
+
+/** Loss over steps; every list is in order of steps. */
+export interface LossCurve {
+  /** As measured, thinned evenly. */
+  readonly train: readonly CurvePoint[];
+  /** Exponential moving average over a fiftieth of the run, thinned at the same steps. */
+  readonly smoothed: readonly CurvePoint[];
+  readonly validation: readonly CurvePoint[];
+}
+
+/** One layer over the run; loads are those of the first and last tenth. */
+export interface LayerReport {
+  /** Index in the decoder. */
+  readonly layer: number;
+  /** Mean over the recorded steps. */
+  readonly meanGini: number;
+  readonly firstGini: number;
+  readonly lastGini: number;
+  readonly entropyNormalised: number;
+  readonly maxOverMean: number;
+  readonly dead: number;
+  /** Experts with more than `OVERLOAD` times the uniform load. */
+  readonly overloaded: number;
+  readonly expertsForHalf: number;
+  /** Jensen–Shannon, nats; absent with one record. */
+  readonly drift?: number;
+  readonly condensers: readonly number[];
+}
+
+/** Load ÷ uniform by layer and expert: 1 is uniform, 0 no token. */
+export interface LoadMap {
+  readonly fromStep: number;
+  readonly toStep: number;
+  readonly load_LE: readonly (readonly number[])[];
+}
+
+/** Expert usage of one run. */
+export interface RoutingReport {
+  readonly layers: readonly LayerReport[];
+  readonly experts: number;
+  readonly expertsPerToken: number;
+  readonly first: LoadMap;
+  readonly last: LoadMap;
+  /** Router bias after the last recorded step, where the method keeps one. */
+  readonly bias_LE?: readonly (readonly number[])[];
+}
+
+/** One run of a report. */
+export interface RunReport {
+  readonly id: string;
+  readonly name: string;
+  readonly state: string;
+  readonly reason?: string;
+  readonly method: string;
+  readonly modelName: string;
+  readonly createdMs: number;
+  readonly spec: RunSpec;
+  readonly facts: z.infer<typeof RunFacts> | null;
+  readonly totals: RunTotals;
+  readonly curve: LossCurve;
+  readonly alerts: readonly Alert[];
+  /** Absent where no routing was recorded. */
+  readonly routing?: RoutingReport;
+}
+
+/** Everything a report says, before layout. */
+export interface ReportData {
+  readonly title: string;
+  readonly createdMs: number;
+  /** Name and version of the program that wrote the report. */
+  readonly program: string;
+  readonly summary: readonly string[];
+  readonly runs: readonly RunReport[];
+  readonly comparison: z.infer<typeof Comparison>;
+  /** How the numbers were counted, in sentences. */
+  readonly method: readonly string[];
+}
+
+/** Times the uniform load from which an expert counts as overloaded. */
+export const OVERLOAD = 2;
+/** Points drawn of one curve. */
+const CURVE_POINTS = 400;
+
+/**
+ * Builds the report of at least one run.
+ * @param stamp when and by which program: the only input besides the runs, so that the same runs give the same report.
+ */
+export function buildReport(
+  runs: readonly RunData[],
+  stamp: { readonly createdMs: number; readonly program: string },
+): ReportData {
+  const [only, ...others] = runs;
+  invariant(only !== undefined, 'a report needs a run');
+  const reports = runs.map(reportOf);
+  const comparison = compareRuns(runs);
+  return {
+    title: others.length === 0 ? only.summary.name : `Comparison of ${runs.length} runs`,
+    createdMs: stamp.createdMs,
+    program: stamp.program,
+    summary: summarise(reports, comparison),
+    runs: reports,
+    comparison,
+    method: [
+      'Loss is the mean cross-entropy per trained token, in nats, with the weights before the step; auxiliary losses are not part of it.',
+      'Final training loss is the mean over the trained tokens of the last tenth of the steps; one step alone is noise.',
+      'Speeds and budgets count non-padding tokens. Time is the time in optimizer steps, without evaluation, checkpoints and pauses.',
+      'Expert load counts all k choices of every real token, padding left out, in each layer by itself; shares are averaged over optimizer steps. Always-active experts (condensers) are not choices and are shown apart.',
+      'Gini: 0 where all experts are used alike, towards 1 where one has everything. Entropy is divided by its largest value, ln of the number of experts. ' +
+        `Overloaded: more than ${OVERLOAD} times the uniform load. Dead: no selection in the last tenth of the recorded steps.`,
+      'Drift is the Jensen–Shannon divergence (natural logarithm, at most 0.693) between the load of the first and of the last tenth of the run.',
+      'What was not measured is left out; it is never shown as zero.',
+    ],
+  };
+}
+
+function reportOf(run: RunData): RunReport {
+  const { summary, spec, facts } = run;
+  const routing = routingOf(run);
+  return {
+    id: summary.id,
+    name: summary.name,
+    state: summary.state,
+    ...(summary.reason !== undefined && { reason: summary.reason }),
+    method: summary.method,
+    modelName: summary.modelName,
+    createdMs: summary.createdMs,
+    spec,
+    facts,
+    totals: totalsOf(run),
+    curve: curveOf(run),
+    alerts: alertsOf(run),
+    ...(routing && { routing }),
+  };
+}
+
+function curveOf({ series }: RunData): LossCurve {
+  const { steps, evaluations } = series;
+  // Time constant of the average in steps; the bias correction makes the first values averages of what there is.
+  const decay = Math.exp(-1 / Math.max(1, steps.length / 50));
+  let average = 0;
+  let weight = 0;
+  const smoothed = steps.map(({ step, loss }) => {
+    average = decay * average + (1 - decay) * loss;
+    weight = decay * weight + (1 - decay);
+    return { step, loss: average / weight };
+  });
+  const stride = Math.max(1, steps.length / CURVE_POINTS);
+  const kept = <T>(rows: readonly T[]): T[] =>
+    rows.filter((_, i) => i === rows.length - 1 || Math.floor(i / stride) !== Math.floor((i - 1) / stride));
+  return {
+    train: kept(steps).map(({ step, loss }) => ({ step, loss })),
+    smoothed: kept(smoothed),
+    validation: evaluations.map(({ step, loss }) => ({ step, loss })),
+  };
+}
+
+function routingOf({ facts, routing }: RunData): RoutingReport | null {
+  const tenths = facts && firstAndLastTenth(routing, facts.moeLayers, facts.experts);
+  if (!facts || !tenths) return null;
+  const { moeLayers, experts } = facts;
+  const latest = routing.at(-1);
+  const mean_L = meanGini_L(routing, moeLayers, experts);
+  const moved_L = drift_L(routing, moeLayers, experts);
+  const layers = Array.from({ length: moeLayers }, (_, l): LayerReport => {
+    const [first_E, last_E] = [tenths.first.share_LE[l], tenths.last.share_LE[l]];
+    const first = first_E && hasLoad(first_E) ? loadMetrics(first_E) : null;
+    const last = last_E && hasLoad(last_E) ? loadMetrics(last_E) : null;
+    const drift = moved_L[l];
+    return {
+      layer: facts.moeLayerIndices[l] ?? l,
+      meanGini: mean_L[l] ?? 0,
+      firstGini: first?.gini ?? 0,
+      lastGini: last?.gini ?? 0,
+      entropyNormalised: last?.entropyNormalised ?? 0,
+      maxOverMean: last?.maxOverMean ?? 0,
+      dead: last?.dead ?? experts,
+      overloaded: last_E && last ? overloaded(last_E, OVERLOAD).length : 0,
+      expertsForHalf: last?.expertsForHalf ?? 0,
+      ...(drift !== undefined && { drift }),
+      condensers: latest?.condensers?.[l] ?? [],
+    };
+  });
+  const bias = latest?.bias_LE;
+  return {
+    layers,
+    experts,
+    expertsPerToken: facts.expertsPerToken,
+    first: mapOf(tenths.first, experts),
+    last: mapOf(tenths.last, experts),
+    ...(bias && { bias_LE: Array.from({ length: moeLayers }, (_, l) => [...layerOf(bias, l, experts)]) }),
+  };
+}
+
+function mapOf(window: LoadWindow, experts: number): LoadMap {
+  return {
+    fromStep: window.fromStep,
+    toStep: window.toStep,
+    load_LE: window.share_LE.map((share_E) => [...share_E].map((share) => share * experts)),
+  };
+}

@@ -1,0 +1,118 @@
+/** Runs side by side, and why they may not be comparable. */
+import type { Comparison } from '#core/contract/run.ts';
+import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { z } from 'zod';
+import { listed, percent, short } from './format.ts';
+import { drift_L, meanGini_L } from './load-windows.ts';
+import { type RunData, totalsOf } from './run-data.ts';
+
+type Compared = z.infer<typeof Comparison>;
+
+/** Metrics, differences of the specifications, and caveats of `runs`, in the order given. */
+export function compareRuns(runs: readonly RunData[]): Compared {
+  return {
+    runs: runs.map(comparedRun),
+    differences: specDifferences(runs.map((run) => run.spec)),
+    caveats: caveats(runs),
+  };
+}
+
+function comparedRun(run: RunData): Compared['runs'][number] {
+  const { summary, facts, routing } = run;
+  const totals = totalsOf(run);
+  return {
+    id: summary.id,
+    name: summary.name,
+    method: summary.method,
+    state: summary.state,
+    steps: totals.steps,
+    ...(totals.finalLoss !== undefined && { finalLoss: totals.finalLoss }),
+    ...(totals.finalValidation && { finalValidationLoss: totals.finalValidation.loss }),
+    tokens: totals.tokens,
+    seconds: totals.seconds,
+    ...(totals.tokensPerSecond !== undefined && { tokensPerSecond: totals.tokensPerSecond }),
+    ...(totals.peakRssMB !== undefined && { peakRssMB: totals.peakRssMB }),
+    ...(facts && { trainableParameters: facts.trainableParameters }),
+    gini_L: facts ? meanGini_L(routing, facts.moeLayers, facts.experts) : [],
+    drift_L: facts ? drift_L(routing, facts.moeLayers, facts.experts) : [],
+  };
+}
+
+/** Fields whose values differ between `specs`, by dotted path; the name is no setting. Values as JSON, null where absent. */
+export function specDifferences(specs: readonly RunSpec[]): Compared['differences'] {
+  const flat = specs.map((spec) => flatten({ ...spec, name: undefined }));
+  const fields = [...new Set(flat.flatMap((fields) => [...fields.keys()]))].sort((a, b) => (a < b ? -1 : 1));
+  return fields
+    .map((field) => ({ field, values: flat.map((values) => values.get(field) ?? null) }))
+    .filter(({ values }) => new Set(values).size > 1);
+}
+
+/** Leaves of an object by dotted path, as JSON; lists are leaves. */
+function flatten(value: unknown, at = ''): Map<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return new Map<string, string>(value === undefined ? [] : [[at, JSON.stringify(value)]]);
+  }
+  return new Map(
+    Object.entries(value).flatMap(([key, child]) => [...flatten(child, at === '' ? key : `${at}.${key}`)]),
+  );
+}
+
+/** Why differences between the runs may come from something else than the method, in sentences. */
+function caveats(runs: readonly RunData[]): string[] {
+  if (runs.length < 2) return [];
+  const differ = (of: (run: RunData) => unknown): boolean =>
+    new Set(runs.map((run) => JSON.stringify(of(run) ?? null))).size > 1;
+  const sentences: string[] = [];
+  const say = (condition: boolean, sentence: string) => condition && sentences.push(sentence);
+
+  say(
+    differ((run) => run.facts?.hashes['model'] ?? run.spec.model.path),
+    'The runs start from different base models.',
+  );
+  say(
+    differ((run) => run.facts?.hashes['data'] ?? run.spec.data.train),
+    'The runs read different training data.',
+  );
+  say(
+    differ((run) => [run.spec.data.validation, run.facts?.validationRows]),
+    'The validation rows differ, so the validation losses measure different things.',
+  );
+  say(
+    differ((run) => [run.spec.data.lossOn, run.spec.data.template, run.spec.data.maxLength]),
+    'The loss counts different tokens (data.lossOn, data.template or data.maxLength differ).',
+  );
+  const tokens = runs.map((run) => totalsOf(run).tokens);
+  const [least, most] = [Math.min(...tokens), Math.max(...tokens)];
+  say(
+    most > least * 1.01,
+    `The token budgets differ: between ${short(least)} and ${short(most)} tokens` +
+      `${least > 0 ? `, ${percent(most / least - 1)} more` : ''}.`,
+  );
+  const unfinished = runs.filter((run) => run.summary.state !== 'completed');
+  say(
+    unfinished.length > 0,
+    `Not completed: ${listed(unfinished.map((run) => `${run.summary.name} (${run.summary.state})`))}.`,
+  );
+  say(
+    differ((run) => run.facts && [run.facts.provider, run.facts.threads]),
+    'Speed and memory were measured with different execution providers or thread counts.',
+  );
+  say(
+    differ((run) => run.facts?.hashes['code']),
+    'The runs were made by different versions of the program.',
+  );
+  const seeds = new Map<string, Set<number>>();
+  for (const { spec } of runs) {
+    const setting = JSON.stringify({ ...spec, name: undefined, train: { ...spec.train, seed: undefined } });
+    seeds.set(setting, (seeds.get(setting) ?? new Set()).add(spec.train.seed));
+  }
+  say(
+    differ((run) => run.spec.train.seed) && [...seeds.values()].every((set) => set.size === 1),
+    'The runs differ in their seed besides their settings, and with it in the order of the data.',
+  );
+  say(
+    [...seeds.values()].some((set) => set.size === 1),
+    'At least one setting ran with one seed only: how far its result varies by chance was not measured.',
+  );
+  return sentences;
+}

@@ -1,0 +1,59 @@
+/** The table of measures, one row a measure and one column a run. */
+import type { RunReport } from './build-report.ts';
+import { count, duration, percent, short, significant } from './format.ts';
+
+const measures: readonly (readonly [string, (run: RunReport) => string | undefined])[] = [
+  ['State', (run) => (run.reason === undefined ? run.state : `${run.state}: ${run.reason}`)],
+  ['Method', (run) => run.method],
+  ['Base model', (run) => run.modelName],
+  [
+    'Trained parameters',
+    ({ facts }) =>
+      facts === null
+        ? undefined
+        : `${short(facts.trainableParameters)} of ${short(facts.totalParameters)} ` +
+          `(${percent(facts.trainableParameters / facts.totalParameters)})`,
+  ],
+  [
+    'Steps',
+    ({ totals, facts }) =>
+      facts === null ? count(totals.steps) : `${count(totals.steps)} of ${count(facts.totalSteps)}`,
+  ],
+  ['Final training loss', ({ totals }) => number(totals.finalLoss)],
+  ['Final validation loss', ({ totals }) => number(totals.finalValidation?.loss)],
+  [
+    'Lowest validation loss',
+    ({ totals: { bestValidation: best } }) => best && `${significant(best.loss)} (step ${count(best.step)})`,
+  ],
+  ['Tokens', ({ totals }) => short(totals.tokens)],
+  ['Trained tokens', ({ totals }) => short(totals.trainedTokens)],
+  ['Time in steps', ({ totals }) => duration(totals.seconds)],
+  ['Tokens per second', ({ totals }) => number(totals.tokensPerSecond, 3)],
+  [
+    'Peak memory',
+    ({ totals }) =>
+      totals.peakRssMB === undefined ? undefined : `${significant(totals.peakRssMB / 1000, 3)} GB`,
+  ],
+  [
+    'Gini, mean over layers, last tenth',
+    ({ routing }) => number(mean(routing?.layers.map((layer) => layer.lastGini)), 3),
+  ],
+  [
+    'Drift, mean over layers, nats',
+    ({ routing }) => number(mean(routing?.layers.flatMap((layer) => layer.drift ?? [])), 3),
+  ],
+];
+
+/** Rows of label and one value a run; a dash where nothing was measured. */
+export function resultRows(runs: readonly RunReport[]): string[][] {
+  return measures.map(([label, of]) => [label, ...runs.map((run) => of(run) ?? '–')]);
+}
+
+/** `value` as text, or undefined. */
+function number(value: number | undefined, digits = 4): string | undefined {
+  return value === undefined ? undefined : significant(value, digits);
+}
+
+function mean(values: readonly number[] = []): number | undefined {
+  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
+}

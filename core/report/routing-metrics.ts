@@ -1,0 +1,129 @@
+/**
+ * How unevenly a layer uses its experts.
+ *
+ * `counts_E`: selections of each of E experts (all k choices of every real token), or any other non-negative load such as
+ * gate mass. `share_E`: counts divided by their sum. Natural logarithm throughout; a layer is never pooled with another.
+ */
+import { invariant } from '#core/contract/errors.ts';
+
+type Numbers = ArrayLike<number> & Iterable<number>;
+
+/** Metrics of one layer's load. */
+export interface LoadMetrics {
+  /** 0 = uniform, towards 1 = one expert has all: (n + 1 − 2·Σᵢ cumsum(sorted)ᵢ / Σ) / n. */
+  readonly gini: number;
+  /** −Σ s ln s / ln E: 1 = uniform, 0 = one expert has all. */
+  readonly entropyNormalised: number;
+  /** exp(−Σ s ln s): as many uniformly used experts have the same entropy. */
+  readonly effectiveExperts: number;
+  /** Population standard deviation ÷ mean. */
+  readonly coefficientOfVariation: number;
+  readonly maxOverMean: number;
+  /** Share of the ⌊E/2⌋ least used experts; uniform: ½ for even E. */
+  readonly tailHalfShare: number;
+  /** Share of the ⌊E/4⌋ least used experts. */
+  readonly tailQuarterShare: number;
+  /** Experts without a selection. */
+  readonly dead: number;
+  /** Experts below a tenth of the mean, dead ones included. */
+  readonly belowTenthOfMean: number;
+  /** Size of the smallest set of experts that has half of the selections. */
+  readonly expertsForHalf: number;
+}
+
+/** Sum of a list. */
+function total(values: Numbers): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum;
+}
+
+/** True where a layer has any selection; the metrics below need one. */
+export function hasLoad(counts_E: Numbers): boolean {
+  return total(counts_E) > 0;
+}
+
+/** `counts_E` divided by their sum. */
+export function shares(counts_E: Numbers): Float64Array {
+  const sum = total(counts_E);
+  invariant(sum > 0, 'shares of a layer without selections');
+  return Float64Array.from(counts_E, (count) => count / sum);
+}
+
+/** All metrics of one layer. */
+export function loadMetrics(counts_E: Numbers): LoadMetrics {
+  const share_E = shares(counts_E);
+  const experts = share_E.length;
+  const ascending = share_E.toSorted();
+  const mean = 1 / experts;
+  const entropy = total(share_E.map((s) => (s > 0 ? s * Math.log(1 / s) : 0)));
+  const variance = total(share_E.map((s) => (s - mean) ** 2)) / experts;
+  let half = 0;
+  let expertsForHalf = 0;
+  // A share of exactly one half is reached despite rounding.
+  for (let i = experts - 1; i >= 0 && half < 0.5 - 1e-12; i--) {
+    half += ascending[i] ?? 0;
+    expertsForHalf++;
+  }
+  return {
+    gini: gini(counts_E),
+    entropyNormalised: experts > 1 ? entropy / Math.log(experts) : 1,
+    effectiveExperts: Math.exp(entropy),
+    coefficientOfVariation: Math.sqrt(variance) / mean,
+    maxOverMean: (ascending[experts - 1] ?? 0) / mean,
+    tailHalfShare: total(ascending.subarray(0, Math.floor(experts / 2))),
+    tailQuarterShare: total(ascending.subarray(0, Math.floor(experts / 4))),
+    dead: share_E.filter((s) => s === 0).length,
+    belowTenthOfMean: share_E.filter((s) => s < 0.1 * mean).length,
+    expertsForHalf,
+  };
+}
+
+/** Gini coefficient of a load: (n + 1 − 2·Σᵢ cumsum(sorted)ᵢ / Σ) / n. */
+export function gini(counts_E: Numbers): number {
+  const ascending = shares(counts_E).toSorted();
+  let cumulative = 0;
+  let sum = 0;
+  for (const share of ascending) {
+    cumulative += share;
+    sum += cumulative;
+  }
+  return (ascending.length + 1 - 2 * sum) / ascending.length;
+}
+
+/** Share of the `n` most used experts. */
+export function topShare(counts_E: Numbers, n: number): number {
+  const ascending = shares(counts_E).toSorted();
+  return total(ascending.subarray(Math.max(0, ascending.length - n)));
+}
+
+/** Experts with more than `ratio` times the uniform load, most loaded first. */
+export function overloaded(counts_E: Numbers, ratio: number): number[] {
+  const share_E = shares(counts_E);
+  return [...share_E.keys()]
+    .filter((e) => (share_E[e] ?? 0) * share_E.length > ratio)
+    .sort((a, b) => (share_E[b] ?? 0) - (share_E[a] ?? 0));
+}
+
+/** Kullback–Leibler divergence Σ p ln(p/q) in nats, of two loads of the same experts; infinite where q lacks an expert of p. */
+export function klDivergence(p_E: Numbers, q_E: Numbers): number {
+  return divergence(shares(p_E), shares(q_E));
+}
+
+/** Jensen–Shannon divergence in nats with equal weights, 0 … ln 2: ½ KL(p‖m) + ½ KL(q‖m), m = (p + q) / 2. */
+export function jensenShannon(p_E: Numbers, q_E: Numbers): number {
+  const [p, q] = [shares(p_E), shares(q_E)];
+  const middle = p.map((value, e) => (value + (q[e] ?? 0)) / 2);
+  return (divergence(p, middle) + divergence(q, middle)) / 2;
+}
+
+/** Total variation distance ½ Σ |p − q|, 0 … 1: the share of selections that moved to other experts. */
+export function totalVariation(p_E: Numbers, q_E: Numbers): number {
+  const [p, q] = [shares(p_E), shares(q_E)];
+  return total(p.map((value, e) => Math.abs(value - (q[e] ?? 0)))) / 2;
+}
+
+function divergence(p: Float64Array, q: Float64Array): number {
+  invariant(p.length === q.length, `loads of ${p.length} and ${q.length} experts cannot be compared`);
+  return total(p.map((value, e) => (value > 0 ? value * Math.log(value / (q[e] ?? 0)) : 0)));
+}

@@ -1,0 +1,104 @@
+/** The report as Markdown (GitHub's tables), for notes and pull requests: words and numbers, no drawings. */
+import type { ReportData, RunReport } from './build-report.ts';
+import { resultRows } from './result-rows.ts';
+import { significant } from './format.ts';
+
+/** Lays `report` out as Markdown. */
+export function toMarkdown(report: ReportData): string {
+  const names = report.runs.map((run) => run.name);
+  const hashes = [...new Set(report.runs.flatMap((run) => Object.keys(run.facts?.hashes ?? {})))];
+  const blocks = [
+    `# ${text(report.title)}`,
+    `Report of ${new Date(report.createdMs).toISOString()} · ${text(report.program)}`,
+    '## Summary',
+    list(report.summary),
+    '## Results',
+    table(['', ...names], resultRows(report.runs)),
+    ...report.runs.flatMap((run) => runBlocks(run)),
+    '## Configuration',
+    ...(report.runs.length > 1
+      ? [
+          table(
+            ['field', ...names],
+            report.comparison.differences.map(({ field, values }) => [
+              field,
+              ...values.map((value) => value ?? '–'),
+            ]),
+          ),
+        ]
+      : []),
+    ...report.runs.flatMap((run) => [`${text(run.name)}:`, fence(JSON.stringify(run.spec, null, 2))]),
+    '## Reproduce',
+    'Save the configuration of a run as `run.json`, with the paths of your copies of model and data, and run:',
+    fence('condenser train run.json'),
+    ...(hashes.length > 0
+      ? [
+          table(
+            ['SHA-256 of', ...names],
+            hashes.map((key) => [key, ...report.runs.map((run) => run.facts?.hashes[key] ?? '–')]),
+          ),
+        ]
+      : []),
+    '## How the numbers were counted',
+    list(report.method),
+  ];
+  return `${blocks.join('\n\n')}\n`;
+}
+
+function runBlocks(run: RunReport): string[] {
+  const layers = run.routing?.layers ?? [];
+  return [
+    `## ${text(run.name)}`,
+    run.alerts.length === 0
+      ? 'No rule found anything to report.'
+      : list(run.alerts.map((alert) => `${alert.text} ${alert.action}`)),
+    layers.length === 0
+      ? 'Expert usage was not recorded.'
+      : table(
+          [
+            'layer',
+            'Gini, first tenth',
+            'Gini, last tenth',
+            'entropy',
+            'max ÷ mean',
+            'dead',
+            'drift, nats',
+            'condensers',
+          ],
+          layers.map((row) => [
+            String(row.layer),
+            row.firstGini.toFixed(3),
+            row.lastGini.toFixed(3),
+            row.entropyNormalised.toFixed(3),
+            significant(row.maxOverMean, 3),
+            String(row.dead),
+            row.drift === undefined ? '–' : significant(row.drift, 3),
+            row.condensers.join(', '),
+          ]),
+        ),
+  ];
+}
+
+function list(sentences: readonly string[]): string {
+  return sentences.map((sentence) => `- ${text(sentence)}`).join('\n');
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(text).join(' | ')} |`;
+  return [line(head), `|${' --- |'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}
+
+/** A code block whose fence is longer than any in `code`. */
+function fence(code: string): string {
+  const longest = Math.max(2, ...[...code.matchAll(/`+/g)].map(([ticks]) => ticks.length));
+  const marks = '`'.repeat(longest + 1);
+  return `${marks}\n${code}\n${marks}`;
+}
+
+/** Words that mean only themselves: no tags, no links, no emphasis, one line. */
+function text(words: string): string {
+  return words
+    .replaceAll(/[\\`*_{}[\]<>|#~]/g, String.raw`\$&`)
+    .replaceAll(/\s*[\r\n]+\s*/g, ' ')
+    .replaceAll('&', '&amp;');
+}
