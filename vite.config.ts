@@ -80,7 +80,7 @@ export default defineConfig({
   },
   environments: {
     client: {},
-    main: nodeBundle('main', { index: 'electron/main.ts' }),
+    main: nodeBundle('main', { index: 'electron/main.ts', 'utility-entry': 'electron/utility-entry.ts' }),
     // A sandboxed preload must be one CommonJS file.
     preload: nodeBundle('preload', { preload: 'electron/preload.ts' }, 'cjs'),
     // The training process, its second thread and the command line share most of their code, so they share a folder.

@@ -66,7 +66,7 @@ async function packagedChromium(): Promise<LaunchOptions> {
 }
 
 /** The environment without undefined values. */
-function definedEnv(): Record<string, string> {
+export function definedEnv(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );

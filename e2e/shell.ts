@@ -10,7 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { _electron, chromium, expect, type Page, test as base } from '@playwright/test';
 import { electronBinary } from '../scripts/electron-binary.ts';
-import { chromiumOptions } from './chromium.ts';
+import { chromiumOptions, definedEnv } from './chromium.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const READY_MS = 60_000;
@@ -57,7 +57,7 @@ async function inElectron(home: string, problems: string[], use: Use): Promise<v
   const app = await _electron.launch({
     cwd: root,
     args: [`--user-data-dir=${path.join(home, 'chromium')}`, root],
-    env: { ...process.env, CONDENSER_HOME: home },
+    env: { ...definedEnv(), CONDENSER_HOME: home, CONDENSER_NODE: process.execPath },
   });
   try {
     const page = await app.firstWindow();

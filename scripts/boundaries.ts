@@ -39,7 +39,16 @@ const areas: Readonly<Record<string, AreaRule>> = {
   'core/report': { areas: ['core/contract'] },
   'core/host': { areas: ['core/contract', 'core/link', 'core/store', 'core/report'] },
 
-  electron: { areas: ['core/contract', 'core/link', 'core/host', 'core/store', 'core/report'] },
+  electron: {
+    areas: [
+      'core/contract',
+      'core/link',
+      'core/host',
+      'core/store',
+      'core/report',
+      'worker/headless/host-ports',
+    ],
+  },
   renderer: { areas: ['core/contract'] },
 
   'worker/graph': { areas: [], packages: ['zod'] },
@@ -55,6 +64,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
   'worker/engine': {
     areas: [
       'core/contract',
+      'worker/checkpoint',
       'worker/graph',
       'worker/model',
       'worker/families',
@@ -73,7 +83,13 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'core/store',
       'worker/train',
       'worker/headless/commands/parity',
+      'worker/headless/host-ports',
     ],
+  },
+  // How a host reads models and data and plans runs; both shells give it to `createHost`.
+  'worker/headless/host-ports': {
+    areas: [...engineParts, 'core/host', 'core/link', 'worker/train'],
+    open: true,
   },
   'worker/headless/commands/parity': {
     areas: [...engineParts, 'worker/train', 'worker/testing'],

@@ -71,7 +71,9 @@ function run(command: string, args: readonly string[]): void {
 
 /** Runs the shell in the foreground; its exit code becomes ours. */
 async function runToEnd(command: string, args: readonly string[]): Promise<void> {
-  const child = spawn(command, args, { cwd: root, stdio: 'inherit' });
+  // The desktop shell trains in this Node.
+  const env = { ...process.env, CONDENSER_NODE: process.execPath };
+  const child = spawn(command, args, { cwd: root, stdio: 'inherit', env });
   // Ctrl-C reaches the child by itself, as a member of the terminal's foreground group: sent twice it would mean "at once".
   process.on('SIGINT', () => {});
   process.on('SIGTERM', () => child.kill('SIGTERM'));

@@ -1,0 +1,11 @@
+/** Entry point of the desktop application. */
+import { app } from 'electron';
+import { dataFolder, enginePorts } from '#worker/headless/host-ports.ts';
+import { runDesktop } from './desktop.ts';
+import { reportFatal } from './dialogs.ts';
+
+// Not awaited: Electron is not ready before this module has been evaluated.
+runDesktop(dataFolder(), enginePorts()).catch((error: unknown) => {
+  reportFatal(error);
+  app.exit(1);
+});
