@@ -1,25 +1,23 @@
 /**
  * Request, reply, cancel and notice over a link. The messages are plain JSON:
  *
- *     → { id, call, input }      a request; `id` is a number that the caller chooses and does not reuse
- *     ← { id, result }           its reply: `{ ok: true, value }` or `{ ok: false, error: { code, message, hint? } }`
- *     → { cancel: id }           the caller no longer wants the reply
- *     ← { push, payload }        a notice from the serving side
+ *     → { id, method, input }                             a request; the caller chooses `id` and does not reuse it
+ *     ← { id, ok: true, value }                           its reply
+ *     ← { id, ok: false, error: { code, message, hint? } }
+ *     → { cancel: id }                                    the caller no longer wants the reply
+ *     ← { push, payload }                                 a notice from the serving side
  */
 import { z } from 'zod';
 import { ErrorInfoSchema, type Result } from '#core/contract/result.ts';
 import { coalesce, type Coalescer } from './coalesce.ts';
 import type { Link, Unsubscribe } from './link.ts';
 
-const Request = z.object({ id: z.int(), call: z.string(), input: z.unknown() });
+const Request = z.object({ id: z.int(), method: z.string(), input: z.unknown() });
 const Cancel = z.object({ cancel: z.int() });
-const Reply = z.object({
-  id: z.int(),
-  result: z.union([
-    z.object({ ok: z.literal(true), value: z.unknown() }),
-    z.object({ ok: z.literal(false), error: ErrorInfoSchema }),
-  ]),
-});
+const Reply = z.discriminatedUnion('ok', [
+  z.object({ id: z.int(), ok: z.literal(true), value: z.unknown() }),
+  z.object({ id: z.int(), ok: z.literal(false), error: ErrorInfoSchema }),
+]);
 const Push = z.object({ push: z.string(), payload: z.unknown() });
 
 /** Notices of one channel and subject are merged over this many milliseconds (at most 10 a second). */
@@ -42,19 +40,19 @@ export function serveLink(link: Link, service: Service): void {
   const notices = new Map<string, Coalescer<unknown>>();
 
   const answer = async (request: z.infer<typeof Request>): Promise<void> => {
-    const { id, call, input } = request;
+    const { id, method, input } = request;
     if (inWork.has(id) || inWork.size >= MAX_IN_WORK) {
       const why = inWork.has(id)
         ? `request id ${id} is in use`
         : `more than ${MAX_IN_WORK} requests at a time`;
-      link.send({ id, result: { ok: false, error: { code: 'link/refused', message: why } } });
+      link.send({ id, ...refusal('link/refused', why) });
       return;
     }
     const controller = new AbortController();
     inWork.set(id, controller);
-    const result = await service.call(call, input, controller.signal);
+    const result = await service.call(method, input, controller.signal);
     inWork.delete(id);
-    if (!controller.signal.aborted) link.send({ id, result });
+    if (!controller.signal.aborted) link.send({ id, ...result });
   };
 
   link.onMessage((message) => {
@@ -123,7 +121,7 @@ export function connectLink(link: Link): Client {
     }
     const reply = Reply.safeParse(message);
     if (!reply.success) return;
-    const { id, result } = reply.data;
+    const { id, ...result } = reply.data;
     settle(id, result);
   });
   link.onClose(() => {
@@ -145,7 +143,7 @@ export function connectLink(link: Link): Client {
           },
           { once: true },
         );
-        link.send({ id, call: name, input });
+        link.send({ id, method: name, input });
       });
     },
     onPush: (listener) => {

@@ -1,0 +1,42 @@
+/** Tells whether the process that writes a run still lives (WP8). */
+import { readFileSync } from 'node:fs';
+import { Heartbeat } from '#core/contract/worker-protocol.ts';
+import { isRunLocked, runFiles } from '#core/store/index.ts';
+
+/** A heartbeat younger than this means alive, however long a step takes; it is written each second. */
+export const FRESH_MS = 5000;
+
+/** The last heartbeat in the run directory, or undefined when there is none. */
+export function readHeartbeat(runDir: string): Heartbeat | undefined {
+  let text: string;
+  try {
+    text = readFileSync(runFiles(runDir).heartbeat, 'utf8');
+  } catch {
+    return undefined; // The run has not started yet, or was copied without it.
+  }
+  const parsed = Heartbeat.safeParse(JSON.parse(text));
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** True while a process `pid` exists. */
+export function isProcessAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it exists and belongs to another user.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+/** True while a worker writes the run in `runDir`. */
+export function isRunAlive(runDir: string, nowMs: number): boolean {
+  const heartbeat = readHeartbeat(runDir);
+  if (heartbeat !== undefined) {
+    if (!isProcessAlive(heartbeat.pid)) return false;
+    if (nowMs - heartbeat.wallMs < FRESH_MS) return true;
+  }
+  // The number of a dead process may have been given to another; the lock on the database cannot lie, but waiting for
+  // it takes half a second.
+  return isRunLocked(runFiles(runDir).db);
+}

@@ -1,0 +1,69 @@
+/** The host's view of data sets, over the data folder. */
+import { UserError } from '#core/contract/errors.ts';
+import type { PreviewRow } from '#core/contract/dataset.ts';
+import type { DataPort, DataView } from '#core/host/index.ts';
+
+// Tokenizers and file readers are loaded at their first use: a host that only lists runs starts without them.
+const data = () => import('#worker/data/index.ts');
+
+/** Reads files with the same code as training. */
+export const dataPort: DataPort = {
+  open: async (path, mapping) => {
+    const { describeFile } = await data();
+    const {
+      bytes,
+      rows,
+      fileFormat,
+      columns,
+      recordFormat,
+      mapping: used,
+      sha256,
+    } = await describeFile({ path, mapping });
+    return { bytes, rows, fileFormat, columns, recordFormat, mapping: used, sha256 };
+  },
+  inspect: async ({ path, mapping }, view) => {
+    const { inspectDataset } = await data();
+    return inspectDataset([{ path, mapping }], await processOptions(view));
+  },
+  preview: async ({ path, mapping }, view, fromRow, rows) => {
+    const { previewRow } = await data();
+    const options = await processOptions(view);
+    const shown: PreviewRow[] = [];
+    let refused: UserError | undefined;
+    for (let row = fromRow; row < fromRow + rows; row++) {
+      try {
+        shown.push(await previewRow({ path, mapping }, row, options));
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        if (error.code === 'data/no-such-row') break;
+        // A row that cannot be used is a finding of the inspection; here it only must not hide its neighbours.
+        refused ??= error;
+      }
+    }
+    if (shown.length === 0 && refused) throw refused;
+    return shown;
+  },
+  sample: async ({ path }, rows) => {
+    const { openSource } = await data();
+    const source = await openSource(path, { onBadRow: () => undefined });
+    try {
+      const found: Record<string, string>[] = [];
+      for await (const { value } of source.rows()) {
+        found.push(
+          Object.fromEntries(
+            Object.entries(value).map(([key, item]) => [key, JSON.stringify(item) ?? 'null']),
+          ),
+        );
+        if (found.length === rows) break;
+      }
+      return found;
+    } finally {
+      await source.close();
+    }
+  },
+};
+
+async function processOptions({ modelPath, maxLength, lossOn }: DataView) {
+  const { openTokenizer } = await data();
+  return { tokenizer: await openTokenizer(modelPath), template: 'auto' as const, maxLength, lossOn };
+}

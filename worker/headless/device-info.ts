@@ -1,0 +1,74 @@
+/** What this machine has to train with. */
+import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import os from 'node:os';
+import { createRequire } from 'node:module';
+import type { DeviceInfo } from '#core/contract/settings.ts';
+
+const INSTRUCTION_SETS: Readonly<Record<string, string>> = {
+  avx2: 'AVX2',
+  fma: 'FMA',
+  f16c: 'F16C',
+  avx512f: 'AVX-512',
+  avx512_vnni: 'AVX-512 VNNI',
+  avx512_bf16: 'AVX-512 BF16',
+  amx_tile: 'AMX',
+  asimd: 'NEON',
+  sve: 'SVE',
+};
+
+/** Looks at the machine; `home` says which disk counts. Megabytes are 10^6 bytes. */
+export async function readDeviceInfo(home: string): Promise<DeviceInfo> {
+  // Loads ONNX Runtime to ask it, which takes about 0.1 s.
+  const { listProviders } = await import('#worker/runtime/index.ts');
+  const disk = await statfs(home);
+  return {
+    cpu: {
+      model: os.cpus()[0]?.model ?? os.arch(),
+      cores: os.availableParallelism(),
+      instructionSets: instructionSets(),
+    },
+    memoryMB: { total: Math.round(os.totalmem() / 1e6), available: Math.round(availableMemory() / 1e6) },
+    diskFreeMB: Math.round((disk.bavail * disk.bsize) / 1e6),
+    providers: listProviders().map(({ name, usable, reason }) => ({
+      name,
+      used: usable,
+      reason: reason ?? 'Trains here.',
+    })),
+    versions: {
+      node: process.versions.node,
+      onnxruntime: packageVersion('onnxruntime-node'),
+      sqlite: packageVersion('better-sqlite3'),
+    },
+  };
+}
+
+function instructionSets(): string[] {
+  const text = readIfPresent('/proc/cpuinfo');
+  const line = /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1] ?? '';
+  const flags = new Set(line.trim().split(/\s+/));
+  return Object.entries(INSTRUCTION_SETS).flatMap(([flag, name]) => (flags.has(flag) ? [name] : []));
+}
+
+/** Memory that can be had without swapping; `os.freemem` leaves out what the system gives back on demand. */
+function availableMemory(): number {
+  const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(readIfPresent('/proc/meminfo'))?.[1];
+  return kilobytes === undefined ? os.freemem() : Number(kilobytes) * 1024;
+}
+
+/** `/proc` exists on Linux only. */
+function readIfPresent(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Version of an installed package, without loading it. */
+function packageVersion(name: string): string {
+  const manifest: unknown = createRequire(import.meta.url)(`${name}/package.json`);
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest
+    ? String(manifest.version)
+    : 'unknown';
+}

@@ -1,0 +1,72 @@
+/** The parts of this program that a host is given, in both shells. */
+import { existsSync, readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { invariant } from '#core/contract/errors.ts';
+import type { HostPorts } from '#core/host/index.ts';
+import { dataPort } from './data-port.ts';
+import { readDeviceInfo } from './device-info.ts';
+import { countNetworkRequests } from './network-counter.ts';
+
+/**
+ * Models, data, plans and the machine. Each is loaded at its first use, so that a host starts at once; training is
+ * always in a process of its own.
+ * @param home the data folder, whose disk counts.
+ */
+export function enginePorts(
+  home = dataFolder(),
+): Pick<HostPorts, 'models' | 'data' | 'planner' | 'device' | 'networkRequests'> {
+  const train = () => import('#worker/train/index.ts');
+  return {
+    models: {
+      inspect: async (dir) => (await train()).inspectModel(dir),
+      sha256: async (dir) => {
+        const { openModelFolder } = await import('#worker/checkpoint/index.ts');
+        return (await openModelFolder(dir)).sha256();
+      },
+    },
+    data: dataPort,
+    planner: {
+      methods: async () => (await train()).listMethods(),
+      plan: async (spec) => (await train()).planRun(spec),
+    },
+    device: () => readDeviceInfo(home),
+    networkRequests: countNetworkRequests(),
+  };
+}
+
+/** `CONDENSER_HOME`, or the place where this system keeps the data of programs. */
+export function dataFolder(): string {
+  const given = process.env['CONDENSER_HOME'];
+  if (given !== undefined && given !== '') return given;
+  switch (process.platform) {
+    case 'darwin':
+      return path.join(os.homedir(), 'Library/Application Support/Condenser');
+    case 'win32':
+      return path.join(process.env['LOCALAPPDATA'] ?? path.join(os.homedir(), 'AppData/Local'), 'Condenser');
+    default:
+      return path.join(process.env['XDG_DATA_HOME'] ?? path.join(os.homedir(), '.local/share'), 'condenser');
+  }
+}
+
+/** A path below the folder of the program, as source or as bundle. */
+export function fromRoot(relative: string): string {
+  let folder = path.dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(path.join(folder, 'package.json'))) {
+    const parent = path.dirname(folder);
+    invariant(parent !== folder, 'the program has no package.json above it');
+    folder = parent;
+  }
+  return path.join(folder, relative);
+}
+
+/** Version in the program's package.json. */
+export function programVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(fromRoot('package.json'), 'utf8'));
+  invariant(
+    typeof manifest === 'object' && manifest !== null && 'version' in manifest,
+    'package.json has no version',
+  );
+  return String(manifest.version);
+}

@@ -1,0 +1,66 @@
+/** Starts training processes: a plain Node process each, with a message channel. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { invariant } from '#core/contract/errors.ts';
+import type { SpawnWorker } from '#core/host/index.ts';
+import { processLink } from '#core/link/index.ts';
+
+/** Characters of stderr that are kept to explain a crash. */
+const ERROR_TAIL = 2000;
+
+/** How to start one. */
+export interface WorkerProgram {
+  /** A Node executable, 22.18 or newer. */
+  readonly node: string;
+  /** The worker's entry file. */
+  readonly entry: string;
+}
+
+/** This process's own Node, and the worker beside the running code (source or bundle). */
+export function ownWorkerProgram(): WorkerProgram {
+  const here = path.dirname(fileURLToPath(import.meta.url));
+  const places = import.meta.url.endsWith('.ts')
+    ? [path.join(here, '../main.ts')]
+    : [path.join(here, 'main.js'), path.join(here, '../worker/main.js')];
+  const entry = places.find((place) => existsSync(place));
+  invariant(entry !== undefined, `no worker program at ${places.join(' or ')}`);
+  return { node: process.execPath, entry };
+}
+
+/** A spawner of `program`. */
+export function createSpawnWorker({ node, entry }: WorkerProgram): SpawnWorker {
+  return ({ detached }) => {
+    const child = spawn(node, ['--no-warnings', entry], {
+      // A detached worker leads a process group of its own, so that a closing terminal does not take it along.
+      detached,
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      serialization: 'advanced',
+      windowsHide: true,
+    });
+    let tail = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      tail = `${tail}${text}`.slice(-ERROR_TAIL);
+    });
+    const link = processLink(child);
+    return {
+      link,
+      exited: new Promise((resolve) => {
+        // 'close' comes after the last of stderr; 'error' is a process that could not be started.
+        child.once('close', (code, signal) => resolve({ code, signal }));
+        child.once('error', (error) => {
+          tail = `${tail}${error.message}`;
+          if (child.pid === undefined) resolve({ code: 127, signal: null });
+        });
+      }),
+      errorTail: () => tail,
+      kill: () => void child.kill('SIGKILL'),
+      release: () => {
+        link.close();
+        child.stderr?.destroy();
+        child.unref();
+      },
+    };
+  };
+}
