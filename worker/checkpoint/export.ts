@@ -128,11 +128,11 @@ function carriedOver(source: ModelFolder, entry: TensorEntry, dtype: FloatDtype 
   return { name, dtype, shape, data: () => encodeFinite(name, decodeFloats(bytes(), own), dtype) };
 }
 
-/** The largest magnitude that does not round to infinity, by element type. */
-const LARGEST = { F32: Infinity, BF16: 3.3961775292304601e38, F16: 65519.996 } as const;
+/** The smallest magnitude that rounds to infinity, by element type. */
+const OVERFLOW = { F32: Infinity, BF16: 2 ** 128 * (1 - 2 ** -9), F16: 65520 } as const;
 
 function encodeFinite(name: string, values: Float32Array, dtype: FloatDtype): Uint8Array {
-  const bad = values.findIndex((value) => !(Math.abs(value) <= LARGEST[dtype]) || !Number.isFinite(value));
+  const bad = values.findIndex((value) => !(Math.abs(value) < OVERFLOW[dtype]));
   if (bad < 0) return encodeFloats(values, dtype);
   throw new UserError(
     'export/non-finite',

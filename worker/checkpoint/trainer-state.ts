@@ -68,7 +68,8 @@ export interface SavedCheckpoint extends CheckpointInfo {
 
 /**
  * Saves a checkpoint, then deletes what is beyond `keep`: the oldest, and any with a higher step, which a run resumed
- * from an earlier one has left behind. The one just saved is never deleted. Saving a step again replaces it.
+ * from an earlier one has left behind. Saving a step again
+ * replaces it. The one just saved is never deleted, and nothing is deleted before it is durable.
  * @throws UserError `checkpoint/disk-full`, `/not-writable` or `/write-failed`; the older checkpoints are then as
  *   they were, and no `.partial` is left
  */
@@ -80,9 +81,8 @@ export function saveCheckpoint(
   invariant(Number.isSafeInteger(step) && step >= 0, `checkpoint: step ${step} is no count`);
   invariant(Number.isInteger(keep) && keep >= 1, `checkpoint: cannot keep ${keep} checkpoints`);
   const folder = join(runDir, FOLDER);
-  const path = join(folder, folderName(step));
+  const path = join(folder, nextFolderName(runDir, step));
   const partial = path + PARTIAL;
-  const replaced = `${path}.replaced${PARTIAL}`;
   let manifest: Manifest;
   try {
     fs.makeFolder(folder);
@@ -96,25 +96,18 @@ export function saveCheckpoint(
     manifest = manifestSchema.parse({ schema: 1, step, wallMs: Date.now(), files });
     writeDurably(fs, join(partial, MANIFEST), text(manifest));
     fs.syncFolder(partial);
-    if (existsSync(path)) fs.rename(path, replaced);
     fs.rename(partial, path);
     fs.syncFolder(folder);
   } catch (error) {
-    if (existsSync(replaced) && !existsSync(path)) fs.rename(replaced, path);
     removeFolder(fs, partial); // what cannot be removed now, the next save removes
     throw writeError(error, 'checkpoint', path);
   }
+  const others = completeFolders(runDir).filter((other) => other.path !== path);
   const obsolete = [
-    ...(existsSync(replaced) ? [replaced] : []),
-    ...checkpointSteps(runDir)
-      .filter((other) => other > step)
-      .map((other) => join(folder, folderName(other))),
-    ...checkpointSteps(runDir)
-      .filter((other) => other <= step)
-      .slice(keep)
-      .map((other) => join(folder, folderName(other))),
+    ...others.filter((other) => other.step >= step),
+    ...others.filter((other) => other.step < step).slice(keep - 1),
   ];
-  return { ...toInfo(path, manifest), undeleted: obsolete.flatMap((old) => removeFolder(fs, old)) };
+  return { ...toInfo(path, manifest), undeleted: obsolete.flatMap((old) => removeFolder(fs, old.path)) };
 }
 
 /** Renames a folder so that readers ignore it, then removes it. Returns the reason when the system refuses. */
@@ -131,22 +124,36 @@ function removeFolder(fs: WritableFileSystem, path: string): readonly string[] {
   }
 }
 
-const folderName = (step: number): string => `step-${String(step).padStart(6, '0')}`;
-
 function toInfo(path: string, { step, wallMs, files }: Manifest): CheckpointInfo {
   return { step, path, wallMs, bytes: files.reduce((sum, file) => sum + file.bytes, 0) };
 }
 
-/** Steps that have a complete folder, highest first. */
-function checkpointSteps(runDir: string): number[] {
+/** A folder that was given its final name. A step saved again has a higher revision; the older one is then deleted. */
+interface CompleteFolder {
+  readonly step: number;
+  readonly revision: number;
+  readonly path: string;
+}
+
+/** The complete folders of a run, newest first. */
+function completeFolders(runDir: string): readonly CompleteFolder[] {
   const folder = join(runDir, FOLDER);
   if (!existsSync(folder)) return [];
-  const names = readdirSync(folder);
-  return names
-    .flatMap((name) => /^step-(\d{6,})$/.exec(name)?.[1] ?? [])
-    .map(Number)
-    .filter((step) => names.includes(folderName(step)))
-    .sort((a, b) => b - a);
+  return readdirSync(folder)
+    .flatMap((name) => {
+      const [, step, revision = '1'] = /^step-(\d{6,})(?:-(\d+))?$/.exec(name) ?? [];
+      return step === undefined
+        ? []
+        : { step: Number(step), revision: Number(revision), path: join(folder, name) };
+    })
+    .sort((a, b) => b.step - a.step || b.revision - a.revision);
+}
+
+/** `step-000120`, or `step-000120-2` where the step has been saved before: a complete folder is never written over. */
+function nextFolderName(runDir: string, step: number): string {
+  const name = `step-${String(step).padStart(6, '0')}`;
+  const latest = completeFolders(runDir).find((other) => other.step === step)?.revision;
+  return latest === undefined ? name : `${name}-${latest + 1}`;
 }
 
 /**
@@ -159,8 +166,7 @@ export function listCheckpoints(runDir: string): {
 } {
   const checkpoints: CheckpointInfo[] = [];
   const damaged: DamagedCheckpoint[] = [];
-  for (const step of checkpointSteps(runDir)) {
-    const path = join(runDir, FOLDER, folderName(step));
+  for (const { step, path } of completeFolders(runDir)) {
     const manifest = orReason(() => readManifest(path, step));
     if ('reason' in manifest) damaged.push({ step, path, reason: manifest.reason });
     else checkpoints.push(toInfo(path, manifest.value));
@@ -183,10 +189,10 @@ export interface OpenCheckpoint {
  */
 export function openLatestCheckpoint(runDir: string): OpenCheckpoint | undefined {
   const damaged: DamagedCheckpoint[] = [];
-  for (const step of checkpointSteps(runDir)) {
-    const opened = orReason(() => openCheckpoint(runDir, step));
+  for (const { step, path } of completeFolders(runDir)) {
+    const opened = orReason(() => openFolder(path, step));
     if ('value' in opened) return { ...opened.value, damaged };
-    damaged.push({ step, path: join(runDir, FOLDER, folderName(step)), reason: opened.reason });
+    damaged.push({ step, path, reason: opened.reason });
   }
   if (damaged.length === 0) return undefined;
   throw new UserError(
@@ -201,7 +207,18 @@ export function openLatestCheckpoint(runDir: string): OpenCheckpoint | undefined
  * @throws UserError `checkpoint/…` or `safetensors/…` when it is missing or damaged
  */
 export function openCheckpoint(runDir: string, step: number): OpenCheckpoint {
-  const path = join(runDir, FOLDER, folderName(step));
+  const found = completeFolders(runDir).find((folder) => folder.step === step);
+  if (!found) {
+    throw new UserError(
+      'checkpoint/missing',
+      `${runDir} has no checkpoint of step ${step}.`,
+      'Choose a listed one.',
+    );
+  }
+  return openFolder(found.path, step);
+}
+
+function openFolder(path: string, step: number): OpenCheckpoint {
   const manifest = readManifest(path, step);
   for (const file of manifest.files) verifyFile(path, file);
   const { state } = readJsonObject(join(path, STATE), 'checkpoint/state');
