@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest';
+import { dataset, model } from '../../api/fake-entries.ts';
+import { emptyForm, type FormState, fromRunJson, missingParts, toDraft, toRunJson } from './draft.ts';
+
+const form: FormState = {
+  ...emptyForm,
+  name: ' gsm8k ',
+  modelId: 'model_tiny',
+  trainIds: ['data_gsm8k'],
+  method: 'full',
+  sections: { ...emptyForm.sections, train: { steps: 20 }, options: { auxLossCoefficient: 0.01 } },
+};
+const models = [model({ id: 'model_tiny', path: '/models/tiny' })];
+const datasets = [dataset({ id: 'data_gsm8k', path: '/data/gsm8k.jsonl' })];
+
+test('what is missing is named', () => {
+  expect(missingParts(emptyForm)).toEqual(['a model', 'training data', 'a method']);
+  expect(missingParts({ ...form, validation: { ids: [] } })).toEqual(['validation data']);
+  expect(() => toDraft(emptyForm)).toThrow('the run needs a model, training data, a method');
+});
+
+test('a draft has the given values and the defaults of the rest', () => {
+  const draft = toDraft(form);
+  expect(draft.name).toBe('gsm8k');
+  expect(draft.train).toMatchObject({
+    steps: 20,
+    learningRate: 1e-5,
+    optimizer: { name: 'adamw', weightDecay: 0 },
+  });
+  expect(draft.train.epochs).toBeUndefined();
+  expect(toDraft({ ...form, sections: { ...form.sections, train: {} } }).train.epochs).toBe(1);
+  expect(draft.method).toEqual({ name: 'full', options: { auxLossCoefficient: 0.01 } });
+});
+
+test('an invalid value is named by its field', () => {
+  const wrong = { ...form, sections: { ...form.sections, data: { maxLength: -1 } } };
+  expect(() => toDraft(wrong)).toThrow('data.maxLength');
+});
+
+test('RUN.json round trip', () => {
+  const { form: back, notes } = fromRunJson(toRunJson(form, models, datasets), 'RUN.json', models, datasets);
+  expect(notes).toEqual([]);
+  expect(toDraft(back)).toEqual(toDraft(form));
+});
+
+test('an import says which files are not in the lists, and which field is wrong', () => {
+  const text = JSON.stringify({
+    model: { path: 'x/other' },
+    data: { train: [{ path: 'gsm8k.jsonl' }] },
+    method: { name: 'full' },
+  });
+  const { form: got, notes } = fromRunJson(text, 'RUN.json', models, datasets);
+  expect(got.trainIds).toEqual(['data_gsm8k']);
+  expect(got.modelId).toBeUndefined();
+  expect(notes).toEqual(['The model x/other is not in the list: add its folder under Models.']);
+  expect(() => fromRunJson('{"modle":{}}', 'RUN.json', models, datasets)).toThrow('did you mean model?');
+  expect(() => fromRunJson('{', 'RUN.json', models, datasets)).toThrow('RUN.json is not JSON');
+});

@@ -1,0 +1,166 @@
+/** The state of the form, and its two other forms: the draft that the host takes, and RUN.json. */
+import { z } from 'zod';
+import type { DatasetEntry } from '#core/contract/dataset.ts';
+import { UserError } from '#core/contract/errors.ts';
+import { explainIssues } from '#core/contract/explain-issues.ts';
+import { RunDraft } from '#core/contract/host-api.ts';
+import type { ModelEntry } from '#core/contract/model.ts';
+import { parseRunSpec, RunSpec, type RunSpecInput } from '#core/contract/run-spec.ts';
+
+type Values = Readonly<Record<string, unknown>>;
+
+/** Parts of a run specification whose fields are generated from its schema. */
+export type Section = 'data' | 'train' | 'optimizer' | 'evaluate' | 'checkpoint' | 'engine' | 'options';
+
+/** The form. Sections hold only what was given; the rest has its default. */
+export interface FormState {
+  readonly name: string;
+  readonly modelId?: string;
+  readonly trainIds: readonly string[];
+  readonly validation: { readonly fraction: number } | { readonly ids: readonly string[] };
+  readonly method?: string;
+  readonly sections: Readonly<Record<Section, Values>>;
+}
+
+/** A form in which nothing was chosen yet. */
+export const emptyForm: FormState = {
+  name: '',
+  trainIds: [],
+  validation: { fraction: 0.02 },
+  sections: { data: {}, train: {}, optimizer: {}, evaluate: {}, checkpoint: {}, engine: {}, options: {} },
+};
+
+/** JSON Schema of RUN.json, from which the sections' fields are generated. */
+export const runSpecSchema = z.toJSONSchema(RunSpec, { io: 'input' });
+
+/** What must be chosen before a run can start, as it completes "Start needs …". */
+export function missingParts(form: FormState): readonly string[] {
+  return [
+    form.modelId === undefined && 'a model',
+    form.trainIds.length === 0 && 'training data',
+    'ids' in form.validation && form.validation.ids.length === 0 && 'validation data',
+    form.method === undefined && 'a method',
+  ].filter((part) => part !== false);
+}
+
+function sections(form: FormState) {
+  const { data, train, optimizer, evaluate, checkpoint, engine, options } = form.sections;
+  const budget = train['steps'] === undefined && train['epochs'] === undefined ? { epochs: 1 } : {};
+  return { data, train: { ...train, ...budget, optimizer }, evaluate, checkpoint, engine, options };
+}
+
+/**
+ * The draft for the host.
+ * @throws UserError `run-draft/invalid` naming what is missing or wrong.
+ */
+export function toDraft(form: FormState): RunDraft {
+  const missing = missingParts(form);
+  if (missing.length > 0) throw new UserError('run-draft/incomplete', `the run needs ${missing.join(', ')}`);
+  const { data, options, ...rest } = sections(form);
+  const parsed = RunDraft.safeParse({
+    ...rest,
+    name: form.name.trim() === '' ? undefined : form.name.trim(),
+    model: { id: form.modelId },
+    data: { ...data, train: form.trainIds, validation: form.validation },
+    method: { name: form.method, options },
+  });
+  if (!parsed.success) throw new UserError('run-draft/invalid', explainIssues(parsed.error, RunDraft));
+  return parsed.data;
+}
+
+/**
+ * RUN.json of the form, for the command line.
+ * @throws UserError as `toDraft`, and where the model or a data set is not in the lists any more.
+ */
+export function toRunJson(
+  form: FormState,
+  models: readonly ModelEntry[],
+  datasets: readonly DatasetEntry[],
+): string {
+  const draft = toDraft(form);
+  const file = (id: string) => {
+    const entry = datasets.find((set) => set.id === id);
+    if (entry === undefined)
+      throw new UserError('run-draft/data', `the data set ${id} is not in the list any more`);
+    return { path: entry.path, mapping: entry.mapping };
+  };
+  const model = models.find((entry) => entry.id === draft.model.id);
+  if (model === undefined)
+    throw new UserError('run-draft/model', 'the chosen model is not in the list any more');
+  const { validation } = draft.data;
+  const spec: RunSpecInput = {
+    ...draft,
+    model: { path: model.path },
+    data: {
+      ...draft.data,
+      train: draft.data.train.map(file),
+      validation: 'ids' in validation ? { files: validation.ids.map(file) } : validation,
+    },
+  };
+  return `${JSON.stringify(spec, null, 2)}\n`;
+}
+
+const lastPart = (path: string) => path.split(/[\\/]/).findLast((part) => part !== '') ?? path;
+
+/** The entry at `path`; a relative path is matched by its last part when only one entry has it. */
+function atPath<T extends { readonly path: string }>(entries: readonly T[], path: string): T | undefined {
+  const exact = entries.find((entry) => entry.path === path);
+  if (exact !== undefined) return exact;
+  const alike = entries.filter((entry) => lastPart(entry.path) === lastPart(path));
+  return alike.length === 1 ? alike[0] : undefined;
+}
+
+/**
+ * Fills the form from the text of a RUN.json.
+ * @returns the form, and a sentence for each file that is not in the lists.
+ * @throws UserError `run-spec/invalid` naming each wrong field.
+ */
+export function fromRunJson(
+  text: string,
+  source: string,
+  models: readonly ModelEntry[],
+  datasets: readonly DatasetEntry[],
+): { readonly form: FormState; readonly notes: readonly string[] } {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new UserError('run-spec/not-json', `${source} is not JSON: ${why}`, 'Choose a RUN.json file.', {
+      cause: error,
+    });
+  }
+  const spec = parseRunSpec(document, source);
+  const notes: string[] = [];
+  const model = atPath(models, spec.model.path);
+  if (model === undefined)
+    notes.push(`The model ${spec.model.path} is not in the list: add its folder under Models.`);
+  const ids = (files: readonly { readonly path: string }[]) =>
+    files.flatMap((file) => {
+      const entry = atPath(datasets, file.path);
+      if (entry === undefined)
+        notes.push(`The data file ${file.path} is not in the list: import it under Data.`);
+      return entry === undefined ? [] : [entry.id];
+    });
+  const { train, validation, ...data } = spec.data;
+  const { optimizer, ...training } = spec.train;
+  return {
+    form: {
+      name: spec.name,
+      ...(model !== undefined && { modelId: model.id }),
+      trainIds: ids(train),
+      validation: 'files' in validation ? { ids: ids(validation.files) } : validation,
+      method: spec.method.name,
+      sections: {
+        data,
+        train: training,
+        optimizer,
+        evaluate: spec.evaluate,
+        checkpoint: spec.checkpoint,
+        engine: spec.engine,
+        options: spec.method.options,
+      },
+    },
+    notes,
+  };
+}

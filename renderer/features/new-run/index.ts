@@ -1,0 +1,2 @@
+/** The form that describes a run. */
+export { NewRunPage } from './new-run-page.tsx';

@@ -1,0 +1,58 @@
+import type { UseQueryResult } from '@tanstack/react-query';
+import { Link } from 'wouter';
+import type { ModelEntry } from '#core/contract/model.ts';
+import { Card } from '../../ui/card.tsx';
+import { formatBytes, formatLarge } from '../../ui/format.ts';
+import { EmptyState, Loaded } from '../../ui/states.tsx';
+import type { FormState } from './draft.ts';
+
+/** Which checkpoint to train. */
+export function ModelChoice({
+  form,
+  models,
+  onChoose,
+}: {
+  readonly form: FormState;
+  readonly models: UseQueryResult<ModelEntry[]>;
+  readonly onChoose: (id: string) => void;
+}) {
+  return (
+    <Card title="1 · Model" aside={<Link href="/models">Manage models</Link>}>
+      <Loaded query={models} what="the models">
+        {(list) =>
+          list.length === 0 ? (
+            <EmptyState inset text="No model yet. A run starts from a checkpoint folder on this machine.">
+              <Link href="/models" className="button">
+                Add a model
+              </Link>
+            </EmptyState>
+          ) : (
+            <div className="choices" role="radiogroup" aria-label="Model">
+              {list.map((model) => (
+                <label key={model.id} className="choice">
+                  <input
+                    type="radio"
+                    name="model"
+                    checked={form.modelId === model.id}
+                    disabled={model.problems.length > 0}
+                    onChange={() => onChoose(model.id)}
+                  />
+                  <span>
+                    <b>{model.name}</b>
+                    <small className="num">
+                      {model.family} · {formatLarge(model.parameters.total)} parameters · {model.moeLayers} ×{' '}
+                      {model.experts} experts · {model.dtype} · {formatBytes(model.bytes)}
+                    </small>
+                    {model.problems[0] !== undefined && (
+                      <small className="bad-ink">{model.problems[0]}</small>
+                    )}
+                  </span>
+                </label>
+              ))}
+            </div>
+          )
+        }
+      </Loaded>
+    </Card>
+  );
+}

@@ -1,0 +1,207 @@
+import { useCallback, useMemo, useRef, useState } from 'react';
+import { useLocation } from 'wouter';
+import { type ErrorInfo, toErrorInfo } from '#core/contract/errors.ts';
+import type { RunDraft } from '#core/contract/host-api.ts';
+import { useCall, useCommand } from '../../api/use-host.ts';
+import { Button } from '../../ui/button.tsx';
+import { PageHead } from '../../ui/card.tsx';
+import { download } from '../../ui/download.ts';
+import { ErrorNote } from '../../ui/states.tsx';
+import { DataCard } from './data-card.tsx';
+import {
+  emptyForm,
+  type FormState,
+  fromRunJson,
+  missingParts,
+  type Section,
+  toDraft,
+  toRunJson,
+} from './draft.ts';
+import { MethodCard } from './method-card.tsx';
+import { ModelChoice } from './model-choice.tsx';
+import { ReviewCard } from './review-card.tsx';
+import { TrainingCard } from './training-card.tsx';
+import { useSettled } from './use-settled.ts';
+import './new-run.css';
+
+/** Changes one section of the form. */
+export type SetSection = (section: Section, values: Readonly<Record<string, unknown>>) => void;
+/** Notes that a field's text is wrong, or right again. */
+export type SetError = (section: Section, key: string, error: string | undefined) => void;
+
+function draftOf(form: FormState): { draft?: RunDraft; error?: ErrorInfo } {
+  try {
+    return { draft: toDraft(form) };
+  } catch (error) {
+    return { error: toErrorInfo(error) };
+  }
+}
+
+/** Five cards that describe a run, and its start. */
+export function NewRunPage({
+  modelId,
+  datasetId,
+}: {
+  readonly modelId?: string;
+  readonly datasetId?: string;
+}) {
+  const [form, setForm] = useState<FormState>(() => ({
+    ...emptyForm,
+    ...(modelId !== undefined && { modelId }),
+    ...(datasetId !== undefined && { trainIds: [datasetId] }),
+  }));
+  const [errors, setErrors] = useState<Readonly<Record<string, string>>>({});
+  const [importError, setImportError] = useState<ErrorInfo>();
+  const [notes, setNotes] = useState<readonly string[]>([]);
+  const file = useRef<HTMLInputElement>(null);
+  const models = useCall('models.list', undefined);
+  const datasets = useCall('datasets.list', undefined);
+  const start = useCommand('runs.start', ['runs.list']);
+  const [, navigate] = useLocation();
+
+  const setSection: SetSection = (section, values) =>
+    setForm((old) => ({ ...old, sections: { ...old.sections, [section]: values } }));
+  const setError: SetError = useCallback(
+    (section, key, error) =>
+      setErrors((old) => {
+        const rest = Object.entries(old).filter(([other]) => other !== `${section}.${key}`);
+        return Object.fromEntries(error === undefined ? rest : [...rest, [`${section}.${key}`, error]]);
+      }),
+    [],
+  );
+
+  const { draft, error } = useMemo(() => draftOf(form), [form]);
+  const wrong = Object.values(errors);
+  const settled = useSettled(wrong.length === 0 ? draft : undefined, 400);
+  const plan = useCall('runs.plan', settled as RunDraft, { enabled: settled !== undefined, keep: true });
+  const missing = missingParts(form);
+  const blocked =
+    missing.length > 0
+      ? `Start needs ${list(missing)}`
+      : wrong[0] !== undefined
+        ? wrong[0]
+        : error !== undefined
+          ? error.message
+          : plan.data?.ok === false && settled === draft
+            ? (plan.data.problems[0] ?? 'The plan says that this run cannot start')
+            : undefined;
+
+  const importFile = (chosen: File) => {
+    chosen.text().then(
+      (text) => {
+        try {
+          const imported = fromRunJson(text, chosen.name, models.data ?? [], datasets.data ?? []);
+          setForm(imported.form);
+          setNotes(imported.notes);
+          setErrors({});
+          setImportError(undefined);
+        } catch (problem) {
+          setImportError(toErrorInfo(problem));
+        }
+      },
+      (problem: unknown) => setImportError(toErrorInfo(problem)),
+    );
+  };
+  const exportFile = () => {
+    try {
+      download('RUN.json', toRunJson(form, models.data ?? [], datasets.data ?? []), 'application/json');
+      setImportError(undefined);
+    } catch (problem) {
+      setImportError(toErrorInfo(problem));
+    }
+  };
+  const submit = () => {
+    if (draft !== undefined && blocked === undefined) {
+      start.mutate(draft, { onSuccess: ({ id }) => navigate(`/runs/${id}`) });
+    }
+  };
+
+  return (
+    <div className="stack new-run">
+      <PageHead
+        title="New run"
+        actions={
+          <>
+            <Button onClick={() => file.current?.click()}>Import RUN.json…</Button>
+            <input
+              ref={file}
+              type="file"
+              hidden
+              aria-label="RUN.json"
+              accept=".json,application/json"
+              onChange={(event) => {
+                const chosen = event.target.files?.item(0);
+                if (chosen) importFile(chosen);
+                event.target.value = '';
+              }}
+            />
+            <Button disabled={missing.length > 0} onClick={exportFile}>
+              Export RUN.json
+            </Button>
+          </>
+        }
+      />
+      {importError !== undefined && <ErrorNote what="RUN.json was not read or written" error={importError} />}
+      {notes.length > 0 && (
+        <div className="notice warn" role="status">
+          {notes.map((note) => (
+            <p key={note}>{note}</p>
+          ))}
+        </div>
+      )}
+      <ModelChoice
+        form={form}
+        models={models}
+        onChoose={(id) => setForm((old) => ({ ...old, modelId: id }))}
+      />
+      <DataCard
+        form={form}
+        datasets={datasets}
+        setForm={setForm}
+        setSection={setSection}
+        setError={setError}
+      />
+      <MethodCard form={form} setForm={setForm} setSection={setSection} setError={setError} />
+      <TrainingCard form={form} setSection={setSection} setError={setError} />
+      <ReviewCard plan={plan} ready={draft !== undefined} missing={missing} />
+      {start.error !== null && <ErrorNote what="The run did not start" error={toErrorInfo(start.error)} />}
+      <form
+        className="start-bar"
+        onSubmit={(event) => {
+          event.preventDefault();
+          submit();
+        }}
+      >
+        <label htmlFor="run-name">Name</label>
+        <input
+          id="run-name"
+          className="input grow"
+          maxLength={200}
+          placeholder="untitled run"
+          value={form.name}
+          onChange={(event) => setForm((old) => ({ ...old, name: event.target.value }))}
+        />
+        <span
+          id="start-blocked"
+          className={blocked === undefined ? 'visually-hidden' : 'start-blocked'}
+          role="status"
+        >
+          {blocked}
+        </span>
+        <Button
+          type="submit"
+          look="primary"
+          aria-disabled={blocked !== undefined || start.isPending}
+          aria-describedby="start-blocked"
+        >
+          {start.isPending ? 'Starting…' : 'Start'}
+        </Button>
+      </form>
+    </div>
+  );
+}
+
+/** "a model, training data and a method". */
+function list(parts: readonly string[]): string {
+  return parts.length < 2 ? (parts[0] ?? '') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
+}

@@ -1,0 +1,141 @@
+import type { UseQueryResult } from '@tanstack/react-query';
+import { toErrorInfo } from '#core/contract/errors.ts';
+import type { RunPlan } from '#core/contract/method.ts';
+import { Card } from '../../ui/card.tsx';
+import {
+  formatCount,
+  formatDuration,
+  formatLarge,
+  formatMB,
+  formatRange,
+  formatShare,
+} from '../../ui/format.ts';
+import { EmptyState, ErrorNote, Skeleton } from '../../ui/states.tsx';
+
+function Memory({ memory }: { readonly memory: RunPlan['memoryMB'] }) {
+  const parts = Object.entries(memory.parts).filter(([, size]) => size > 0);
+  const scale = Math.max(memory.availableMB, memory.high);
+  const tooMuch = memory.high > memory.availableMB;
+  return (
+    <div className="plan-memory">
+      <div className="plan-bar" aria-hidden="true">
+        {parts.map(([name, size], i) => (
+          <i key={name} style={{ width: `${(100 * size) / scale}%`, background: `var(--s${(i % 8) + 1})` }} />
+        ))}
+        <u style={{ left: `${Math.min(100, (100 * memory.availableMB) / scale)}%` }} />
+      </div>
+      <ul>
+        {parts.map(([name, size], i) => (
+          <li key={name}>
+            <i style={{ background: `var(--s${(i % 8) + 1})` }} aria-hidden="true" />
+            {name} <b>{formatMB(size)}</b>
+          </li>
+        ))}
+      </ul>
+      {tooMuch && (
+        <p className="warn-ink">
+          The upper estimate is more than what is available now. A smaller micro-batch or shorter examples
+          need less.
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Plan({ plan }: { readonly plan: RunPlan }) {
+  const { memoryMB, diskMB, timeSeconds, steps } = plan;
+  return (
+    <div className="stack">
+      {plan.problems.length > 0 && (
+        <div className="notice bad">
+          <strong>This run cannot start as it is</strong>
+          <ul>
+            {plan.problems.map((problem) => (
+              <li key={problem}>{problem}</li>
+            ))}
+          </ul>
+        </div>
+      )}
+      <dl className="plan-numbers num">
+        <div>
+          <dt>Memory</dt>
+          <dd>{formatRange(memoryMB.low, memoryMB.high, formatMB)}</dd>
+          <dd className="muted">of {formatMB(memoryMB.availableMB)} available</dd>
+        </div>
+        <div>
+          <dt>Time</dt>
+          <dd>
+            {timeSeconds === undefined
+              ? 'not estimated'
+              : formatRange(timeSeconds.low, timeSeconds.high, formatDuration)}
+          </dd>
+          <dd className="muted">{timeSeconds?.basis ?? 'no run on this machine to estimate from'}</dd>
+        </div>
+        <div>
+          <dt>Disk</dt>
+          <dd>{formatMB(diskMB.total)}</dd>
+          <dd className="muted">
+            {formatMB(diskMB.perCheckpoint)} a checkpoint, {formatMB(diskMB.freeMB)} free
+          </dd>
+        </div>
+        <div>
+          <dt>Trained</dt>
+          <dd>{formatLarge(plan.trainableParameters)}</dd>
+          <dd className="muted">
+            {formatShare(plan.trainableParameters / Math.max(1, plan.totalParameters))} of{' '}
+            {formatLarge(plan.totalParameters)}
+          </dd>
+        </div>
+        <div>
+          <dt>Steps</dt>
+          <dd>{steps === undefined ? 'not known' : formatCount(steps)}</dd>
+          <dd className="muted">{steps === undefined ? 'until the data are prepared' : 'optimizer steps'}</dd>
+        </div>
+      </dl>
+      <Memory memory={memoryMB} />
+    </div>
+  );
+}
+
+/** What the run will need, and what is missing. */
+export function ReviewCard({
+  plan,
+  ready,
+  missing,
+}: {
+  readonly plan: UseQueryResult<RunPlan>;
+  readonly ready: boolean;
+  readonly missing: readonly string[];
+}) {
+  const body = () => {
+    if (!ready) {
+      return missing.length > 0 ? (
+        <EmptyState
+          inset
+          text={`Memory, disk and time are estimated once ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} chosen.`}
+        />
+      ) : (
+        <EmptyState inset text="Correct the fields above to see what the run will need." />
+      );
+    }
+    if (plan.data !== undefined) return <Plan plan={plan.data} />;
+    if (plan.error !== null) {
+      return (
+        <ErrorNote
+          what="The plan could not be made"
+          error={toErrorInfo(plan.error)}
+          onRetry={() => void plan.refetch()}
+        />
+      );
+    }
+    return <Skeleton label="Estimating" lines={4} />;
+  };
+  return (
+    <Card
+      title="5 · Review"
+      aside={plan.isFetching && ready ? <span role="status">estimating…</span> : undefined}
+    >
+      {body()}
+    </Card>
+  );
+}

@@ -1,0 +1,107 @@
+import { useState } from 'react';
+import { Button } from '../../ui/button.tsx';
+import { Card } from '../../ui/card.tsx';
+import { Segmented } from '../../ui/segmented.tsx';
+import { type FormState, runSpecSchema, type Section } from './draft.ts';
+import { FieldInput } from './field-input.tsx';
+import { differs, fieldsOf, schemaAt } from './field-model.ts';
+import type { SetError, SetSection } from './new-run-page.tsx';
+import { SchemaForm } from './schema-form.tsx';
+
+const trainSchema = schemaAt(runSpecSchema, 'train');
+const budgetFields = fieldsOf(trainSchema).filter((field) => field.key === 'epochs' || field.key === 'steps');
+const SIMPLE = ['learningRate', 'microBatch', 'gradientAccumulation', 'seed'];
+const SKIP = ['epochs', 'steps', 'optimizer'];
+const ALL: readonly string[] = [];
+
+const more: readonly { readonly section: Section; readonly title: string; readonly schema: unknown }[] = [
+  { section: 'optimizer', title: 'AdamW', schema: schemaAt(trainSchema, 'optimizer') },
+  { section: 'evaluate', title: 'Evaluation', schema: schemaAt(runSpecSchema, 'evaluate') },
+  { section: 'checkpoint', title: 'Checkpoints', schema: schemaAt(runSpecSchema, 'checkpoint') },
+  { section: 'engine', title: 'Device', schema: schemaAt(runSpecSchema, 'engine') },
+];
+
+/** How long, how fast, and how it is watched. */
+export function TrainingCard({
+  form,
+  setSection,
+  setError,
+}: {
+  readonly form: FormState;
+  readonly setSection: SetSection;
+  readonly setError: SetError;
+}) {
+  const { train } = form.sections;
+  const budget = train['steps'] === undefined ? 'epochs' : 'steps';
+  const field = budgetFields.find((candidate) => candidate.key === budget);
+  const touched = more.some(({ section, schema }) =>
+    fieldsOf(schema).some((entry) => differs(entry, form.sections[section][entry.key])),
+  );
+  const [open, setOpen] = useState(false);
+  const withBudget = (key: string, value: unknown) => {
+    const rest = Object.entries(train).filter(([other]) => other !== 'epochs' && other !== 'steps');
+    setSection('train', Object.fromEntries([...rest, [key, value]]));
+  };
+  return (
+    <Card title="4 · Training">
+      <div className="stack">
+        <div className="row wrap">
+          <h3>Length in</h3>
+          <Segmented
+            label="Length in"
+            value={budget}
+            choices={[
+              { value: 'epochs', label: 'epochs' },
+              { value: 'steps', label: 'steps' },
+            ]}
+            onChange={(next) => withBudget(next, next === 'steps' ? 100 : 1)}
+          />
+        </div>
+        {field !== undefined && (
+          <div className="fields">
+            <FieldInput
+              key={budget}
+              id="train-budget"
+              field={{ ...field, defaultValue: budget === 'epochs' ? 1 : undefined }}
+              value={train[budget] ?? (budget === 'epochs' ? 1 : undefined)}
+              onChange={(value, error) => {
+                setError('train', budget, error);
+                if (error === undefined) withBudget(budget, value ?? (budget === 'epochs' ? 1 : 100));
+              }}
+            />
+          </div>
+        )}
+        <SchemaForm
+          schema={trainSchema}
+          values={train}
+          simple={SIMPLE}
+          skip={SKIP}
+          onChange={(values) => setSection('train', values)}
+          onError={(key, error) => setError('train', key, error)}
+        />
+        {(open || touched) &&
+          more.map(({ section, title, schema }) => (
+            <fieldset key={section} className="plain-fieldset">
+              <legend>{title}</legend>
+              <SchemaForm
+                schema={schema}
+                values={form.sections[section]}
+                skip={ALL}
+                onChange={(values) => setSection(section, values)}
+                onError={(key, error) => setError(section, key, error)}
+              />
+            </fieldset>
+          ))}
+        {!touched && (
+          <div>
+            <Button small look="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
+              {open
+                ? 'Hide optimizer, evaluation, checkpoints and device'
+                : 'Optimizer, evaluation, checkpoints and device'}
+            </Button>
+          </div>
+        )}
+      </div>
+    </Card>
+  );
+}
