@@ -163,7 +163,8 @@ export class Executor {
 
   #attentionInputs(batch: MicroBatch): AttentionInputs {
     const { rows, length } = batch;
-    const positions = batch.positions.reduce((highest, position) => Math.max(highest, position), 0) + 1;
+    // The kernel wants tables as long as the row, whatever the positions in it.
+    const positions = batch.positions.reduce((highest, position) => Math.max(highest, position + 1), length);
     const { cos, sin } = this.#ropeTables(positions);
     const mask = this.#workspace.tensor(rows, 1, length, length);
     attentionMask(batch, mask.data);

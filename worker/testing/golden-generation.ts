@@ -1,0 +1,54 @@
+/** Golden cases of kind `generation`: greedy decoding, token by token. */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { generateGreedy, loadModel } from '#worker/train/index.ts';
+import { GoldenTensors, absoluteCheck, equalCheck, type CaseDocument, type Check } from './golden-case.ts';
+
+const GenerationCase = z.object({
+  options: z.object({ new_tokens: z.int() }),
+  tolerances: z.object({ step_logits: z.object({ atol: z.number() }) }),
+});
+
+/** Runs a `generation` case. */
+export async function checkGenerationCase(dir: string, raw: CaseDocument): Promise<Check[]> {
+  const { options, tolerances } = GenerationCase.parse(raw);
+  const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
+  const expected = new GoldenTensors(join(dir, 'expected.safetensors'));
+  const { shape, values } = inputs.get('input_ids');
+  const [rows = 0, length = 0] = shape;
+  const count = options.new_tokens;
+  const model = await loadModel({
+    modelDir: join(dir, 'model'),
+    method: { name: 'full', options: {} },
+    trains: false,
+  });
+  try {
+    const vocabulary = model.plan.vocabularySize;
+    const generated = new Int32Array(rows * count);
+    const stepLogits = new Float32Array(rows * count * vocabulary);
+    let step = 0;
+    const prompts = {
+      rows,
+      length,
+      inputIds: Int32Array.from(values),
+      mask: inputs.integers('attention_mask'),
+    };
+    await generateGreedy(model.executor, prompts, count, (ids, logits) => {
+      ids.forEach((id, row) => {
+        generated[row * count + step] = id;
+        stepLogits.set(
+          logits.subarray(row * vocabulary, (row + 1) * vocabulary),
+          (row * count + step) * vocabulary,
+        );
+      });
+      step++;
+      return true;
+    });
+    return [
+      equalCheck('generated_ids', generated, expected.get('generated_ids').values),
+      absoluteCheck('step_logits', stepLogits, expected.floats('step_logits'), tolerances.step_logits.atol),
+    ];
+  } finally {
+    model.close();
+  }
+}

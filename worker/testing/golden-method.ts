@@ -1,0 +1,88 @@
+/** Options of golden cases in the terms of this project's methods. */
+import { UserError } from '#core/contract/errors.ts';
+import type { LoadedModel } from '#worker/train/index.ts';
+import type { CaseDocument, GoldenTensors } from './golden-case.ts';
+
+interface MethodChoice {
+  readonly name: string;
+  readonly options: Record<string, unknown>;
+}
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** Drops entries that are undefined, so that the method's own default holds. */
+function present(options: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function fullOptions(o: Options): Record<string, unknown> {
+  if (o['auxKind'] !== undefined)
+    throw new UserError('parity/unsupported', `auxiliary loss ${String(o['auxKind'])} is not supported yet`);
+  return present({
+    auxLossCoefficient: o['auxLoss'] === true ? o['auxCoef'] : undefined,
+    auxLossPooling: o['auxPooling'],
+    zLossCoefficient: o['zLossCoef'],
+    auxAccumulation: o['auxAccumulation'],
+  });
+}
+
+function condenserOptions(o: Options): Record<string, unknown> {
+  return present({
+    phase: o['phase'] === 1 ? 'bias' : 'condensers',
+    biasSpeed: o['gamma'],
+    condenserBiasSpeed: o['gamma'],
+    condensersPerLayer: o['r'],
+    cadence: o['cadence'],
+    usage: o['usage'],
+    usageScope: o['usageScope'] === 'everyForward' ? undefined : o['usageScope'],
+    padsInUsage: o['padsInUsage'],
+    biasInWeights: o['biasInWeights'],
+    budget: o['budget'],
+    overlap: o['overlap'],
+    biasDtype: o['biasDtype'],
+    biasClip: o['biasClip'],
+  });
+}
+
+/**
+ * The method a case asks for.
+ * @throws UserError `parity/unsupported` when this project does not have it.
+ */
+export function goldenMethod(document: CaseDocument): MethodChoice {
+  const options = (document['options'] ?? {}) as Options;
+  switch (document.method) {
+    case undefined:
+    case 'full':
+      return { name: 'full', options: fullOptions(options) };
+    case 'expert-condenser':
+      if (options['lora'] !== undefined || 'rank' in options || document['adapter'] !== undefined) {
+        throw new UserError('parity/unsupported', 'adapters are not supported yet');
+      }
+      return { name: 'expert-condenser', options: condenserOptions(options) };
+    default:
+      throw new UserError('parity/unsupported', `method ${document.method} is not supported yet`);
+  }
+}
+
+/** Gives a condenser session the bias, usage and condensers a case starts from; other cases have none. */
+export function restoreGoldenRouter(
+  model: LoadedModel,
+  moeLayers: readonly number[],
+  files: readonly GoldenTensors[],
+): void {
+  const find = (name: string): number[] | null => {
+    const file = files.find((candidate) => candidate.has(name));
+    return file === undefined ? null : Array.from(file.get(name).values);
+  };
+  const bias = moeLayers.map((layer) => find(`init.bias.${layer}`));
+  if (bias.some((layer) => layer === null)) return;
+  const zeros = bias.map((layer) => (layer ?? []).map(() => 0));
+  const condensers = moeLayers.map((layer) => find(`init.condensers.${layer}`));
+  model.session.restore({
+    bias,
+    softUsage: moeLayers.map((layer, index) => find(`init.soft_usage.${layer}`) ?? zeros[index]),
+    hardUsage: zeros,
+    condensers: condensers.some((layer) => layer === null) ? null : condensers,
+    pending: null,
+  });
+}

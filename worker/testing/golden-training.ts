@@ -1,0 +1,196 @@
+/** Golden cases of kind `training`: a whole trajectory of optimizer steps, compared at its end. */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { moeLayerIndices } from '#worker/model/index.ts';
+import { loadModel, type LoadedModel } from '#worker/train/index.ts';
+import { goldenBatch } from './golden-batch.ts';
+import {
+  GoldenTensors,
+  absoluteCheck,
+  equalCheck,
+  relativeCheck,
+  type CaseDocument,
+  type Check,
+} from './golden-case.ts';
+import { goldenMethod, restoreGoldenRouter } from './golden-method.ts';
+import { idsByPublishedName } from './golden-names.ts';
+
+const TrainingCase = z.object({
+  steps: z.int(),
+  gradient_accumulation: z.int(),
+  optimizer: z.object({
+    lr: z.array(z.number()),
+    betas: z.tuple([z.number(), z.number()]),
+    eps: z.number(),
+    weight_decay: z.number(),
+    max_grad_norm: z.number(),
+  }),
+  tolerances: z.object({
+    loss_abs: z.number(),
+    grad_norm_rel: z.number(),
+    final_max_abs: z.number(),
+    final_mean_abs: z.number(),
+    bias_abs: z.number().optional(),
+  }),
+  expected: z.object({
+    steps: z.array(
+      z.object({
+        loss: z.number(),
+        grad_norm: z.number(),
+        aux_loss_per_micro: z.array(z.number()).optional(),
+        z_loss_per_micro: z.array(z.number()).optional(),
+      }),
+    ),
+  }),
+});
+type TrainingCase = z.output<typeof TrainingCase>;
+
+interface Trajectory {
+  readonly losses: number[];
+  readonly norms: number[];
+  readonly auxiliary: number[];
+  /** Router bias after each step, `[steps][layers × experts]`. */
+  readonly bias: Float32Array[];
+}
+
+async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenTensors): Promise<Trajectory> {
+  const { gradient_accumulation: microBatches, optimizer } = document;
+  const settings = {
+    betas: optimizer.betas,
+    epsilon: optimizer.eps,
+    weightDecay: optimizer.weight_decay,
+    maxGradNorm: optimizer.max_grad_norm,
+  };
+  const trajectory: Trajectory = { losses: [], norms: [], auxiliary: [], bias: [] };
+  for (let step = 0; step < document.steps; step++) {
+    const batches = Array.from({ length: microBatches }, (_, micro) =>
+      goldenBatch(inputs, `step${step}.micro${micro}.`),
+    );
+    const lossTokens = batches.reduce((sum, batch) => sum + lossTargets(batch).at.length, 0);
+    let lossSum = 0;
+    for (const [microBatch, batch] of batches.entries()) {
+      const result = await model.executor.train(batch, lossTokens, microBatches);
+      lossSum += result.lossSum;
+      trajectory.auxiliary.push(...result.auxiliary.map(({ value }) => value));
+      model.session.afterMicroBatch(result.usage, {
+        step,
+        totalSteps: document.steps,
+        microBatch,
+        microBatches,
+      });
+    }
+    const norm = gradientNorm(model.store, model.kernels);
+    adamwStep(model.store, model.kernels, settings, step + 1, optimizer.lr[step] ?? 0, norm);
+    model.session.afterStep({ step, totalSteps: document.steps, microBatch: microBatches - 1, microBatches });
+    trajectory.losses.push(lossSum / lossTokens);
+    trajectory.norms.push(norm);
+    trajectory.bias.push(model.session.routerState().bias_LE ?? new Float32Array(0));
+  }
+  return trajectory;
+}
+
+/** Final weights, `final.<name>`: largest and mean absolute difference of each tensor. */
+function finalChecks(model: LoadedModel, tensors: GoldenTensors, document: TrainingCase): Check[] {
+  const ids = idsByPublishedName(model.family, model.plan);
+  return tensors.names
+    .filter((name) => name.startsWith('final.'))
+    .flatMap((name) => {
+      const want = tensors.floats(name);
+      const got = model.store.weight(ids.get(name.slice('final.'.length)) ?? '').data as Float32Array;
+      const mean = want.reduce((sum, value, i) => sum + Math.abs((got[i] ?? NaN) - value), 0) / want.length;
+      return [
+        absoluteCheck(name, got, want, document.tolerances.final_max_abs),
+        absoluteCheck(`${name} (mean)`, [mean], [0], document.tolerances.final_mean_abs),
+      ];
+    });
+}
+
+function routerChecks(
+  model: LoadedModel,
+  tensors: GoldenTensors,
+  bias: readonly Float32Array[],
+  moe: readonly number[],
+): Check[] {
+  return moe.flatMap((layer, index) => {
+    const checks: Check[] = [];
+    if (tensors.has(`bias.${layer}`)) {
+      const want = tensors.get(`bias.${layer}`);
+      const experts = want.shape[1] ?? 0;
+      const got = bias.flatMap((step_LE) =>
+        Array.from(step_LE.subarray(index * experts, (index + 1) * experts)),
+      );
+      checks.push(equalCheck(`bias.${layer}`, got, want.values));
+    }
+    if (tensors.has(`condensers.${layer}`)) {
+      const sorted = (values: Iterable<number>) => [...values].sort((a, b) => a - b);
+      checks.push(
+        equalCheck(
+          `condensers.${layer}`,
+          sorted(model.session.routerState().condensers?.[index] ?? []),
+          sorted(tensors.integers(`condensers.${layer}`)),
+        ),
+      );
+    }
+    return checks;
+  });
+}
+
+/** Runs a `training` case. */
+export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise<Check[]> {
+  const method = goldenMethod(raw);
+  const document = TrainingCase.parse(raw);
+  const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
+  const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
+  const model = await loadModel({ modelDir: join(dir, 'model'), method });
+  try {
+    const moe = moeLayerIndices(model.plan);
+    restoreGoldenRouter(model, moe, [inputs, tensors]);
+    const { losses, norms, auxiliary, bias } = await train(model, document, inputs);
+    const { expected, tolerances } = document;
+    const checks = [
+      absoluteCheck(
+        'loss',
+        losses,
+        expected.steps.map((step) => step.loss),
+        tolerances.loss_abs,
+      ),
+      relativeCheck(
+        'grad_norm',
+        norms,
+        expected.steps.map((step) => step.grad_norm),
+        tolerances.grad_norm_rel,
+      ),
+      ...finalChecks(model, tensors, document),
+      ...routerChecks(model, tensors, bias, moe),
+    ];
+    const wantAuxiliary = expected.steps.flatMap(
+      (step) => step.aux_loss_per_micro ?? step.z_loss_per_micro ?? [],
+    );
+    if (wantAuxiliary.length > 0)
+      checks.push(relativeCheck('auxiliary loss', auxiliary, wantAuxiliary, 1e-4));
+    if (tensors.has('final_logits')) {
+      const batch = goldenBatch(inputs, 'step0.micro0.');
+      const { logits } = await model.executor.logits(
+        batch,
+        Int32Array.from(batch.inputIds, (_, i) => i),
+      );
+      const vocabulary = model.plan.vocabularySize;
+      // Logits amplify a weight difference; the largest expected value sets their scale.
+      const want = tensors.floats('final_logits');
+      const largest = want.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+      checks.push(
+        absoluteCheck(
+          'final_logits',
+          logits,
+          want,
+          tolerances.final_max_abs * Math.max(1, largest) * 4,
+          (i) => (batch.segments[Math.floor(i / vocabulary)] ?? 0) > 0,
+        ),
+      );
+    }
+    return checks;
+  } finally {
+    model.close();
+  }
+}

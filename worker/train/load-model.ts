@@ -1,0 +1,59 @@
+/** A checkpoint folder made ready to run: family, plan, method, weights, executor. */
+import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
+import { openModelFolder } from '#worker/checkpoint/index.ts';
+import { Executor, ParameterStore } from '#worker/engine/index.ts';
+import { familyOf } from '#worker/families/index.ts';
+import { startMethod } from '#worker/methods/index.ts';
+import { moeLayerIndices, type DecoderPlan, type Family, type MethodSession } from '#worker/model/index.ts';
+import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
+import { biasOfLayers, condensersOfLayers } from './router-files.ts';
+
+/** A model in memory under one method. */
+export interface LoadedModel {
+  readonly family: Family;
+  readonly plan: DecoderPlan;
+  readonly session: MethodSession;
+  readonly store: ParameterStore;
+  readonly executor: Executor;
+  readonly kernels: Kernels;
+  readonly runtime: Runtime;
+  /** Gives compiled programs back; weights go with the last reference. */
+  close(): void;
+}
+
+/** What to load and how to train it. */
+export interface LoadRequest {
+  readonly modelDir: string;
+  readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
+  /** False: nothing trains, as for generation. */
+  readonly trains?: boolean;
+  readonly threads?: number | 'auto';
+}
+
+/**
+ * Reads a checkpoint folder into memory.
+ * @throws UserError for everything wrong with folder, config, weights or options.
+ */
+export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
+  const folder = await openModelFolder(request.modelDir);
+  try {
+    const family = familyOf(folder.config);
+    const plan = family.plan(folder.config);
+    const layers = moeLayerIndices(plan);
+    const session = startMethod(request.method.name, request.method.options, {
+      plan,
+      moeLayers: layers.length,
+      readBias: (path) => biasOfLayers(path, layers),
+      readCondensers: (path) => condensersOfLayers(path, layers),
+    });
+    const arena = new Arena();
+    const kernels = createKernels(arena);
+    const trainable = request.trains === false ? () => false : session.trainable.bind(session);
+    const store = ParameterStore.load(folder, family, plan, trainable, arena, kernels);
+    const runtime = createRuntime(typeof request.threads === 'number' ? { threads: request.threads } : {});
+    const executor = new Executor({ plan, store, session, runtime, arena, kernels });
+    return { family, plan, session, store, executor, kernels, runtime, close: () => runtime.release() };
+  } finally {
+    folder.close();
+  }
+}
