@@ -31,6 +31,8 @@ export interface Host {
   startRun(spec: RunSpec, runDir?: string): string;
   /** Queues the run in the folder `runDir` again. */
   resumeRun(runDir: string): string;
+  /** The run's directory. */
+  runDir(id: string): string;
   /** Ends the run's worker at once; its last checkpoint is kept. */
   killRun(id: string): void;
   /** Resolves with the run's final state when its worker is gone. */
@@ -129,6 +131,7 @@ export function createHost(ports: HostPorts): Host {
       runs.resume(row.id);
       return row.id;
     },
+    runDir: (id) => runs.rowOf(id).dir,
     killRun: (id) => void lifecycle.kill(id),
     runEnded: async (id) => {
       await lifecycle.settled(id);

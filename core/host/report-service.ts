@@ -1,6 +1,6 @@
 /** The `compare` and `reports` parts of the host API. */
 import type { HostHandlers } from '#core/contract/host-api.ts';
-import { buildReport, compareRuns, type RunData, toHtml, toMarkdown } from '#core/report/index.ts';
+import { buildReport, compareRuns, type RunData, toHtml, toJson, toMarkdown } from '#core/report/index.ts';
 import { readRunSpec } from '#core/store/index.ts';
 import type { HostContext } from './host-context.ts';
 import { summarize } from './run-records.ts';
@@ -42,7 +42,7 @@ export function createReportHandlers({ ports, readers }: HostContext, runs: RunS
         case 'markdown':
           return { fileName: `${name}.md`, text: toMarkdown(report) };
         case 'json':
-          return { fileName: `${name}.json`, text: `${JSON.stringify(report, null, 2)}\n` };
+          return { fileName: `${name}.json`, text: toJson(report) };
       }
     },
   };
