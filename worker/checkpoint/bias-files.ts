@@ -190,23 +190,23 @@ export function readForcedExperts(path: string): readonly LayerForcedExperts[] |
   return parseLayers(file, content[key], key, (module, record, where) => {
     const fields = isObject(record) ? record : { forced_expert_indices: record };
     const { forced_expert_indices: experts, num_forced_experts: count, total_experts: total } = fields;
-    const limit = total ?? Infinity;
+    const limit = typeof total === 'number' ? total : Infinity;
     if (total !== undefined && !Number.isSafeInteger(total)) {
       throw fail(file, `total_experts of ${where}`, 'a whole number');
     }
     const isExpert = (id: unknown): boolean =>
-      Number.isSafeInteger(id) && Number(id) >= 0 && Number(id) < Number(limit);
+      Number.isSafeInteger(id) && Number(id) >= 0 && Number(id) < limit;
     if (!Array.isArray(experts) || !experts.every(isExpert) || new Set(experts).size !== experts.length) {
       throw fail(
         file,
         `forced_expert_indices of ${where}`,
-        `a list of different expert numbers below ${String(limit)}`,
+        `a list of different expert numbers below ${limit}`,
       );
     }
     if (count !== undefined && count !== experts.length) {
       throw fail(file, `num_forced_experts of ${where}`, `the number of indices, ${experts.length}`);
     }
     const indices = experts as readonly number[];
-    return { ...module, experts: indices, ...(total === undefined ? {} : { totalExperts: Number(total) }) };
+    return { ...module, experts: indices, ...(total === undefined ? {} : { totalExperts: limit }) };
   });
 }

@@ -7,18 +7,18 @@ import { systemCode } from './json-file.ts';
 /** The changes that checkpoints and exports make on disk; tests put a failing one in its place. */
 export interface WritableFileSystem {
   /** Creates or empties a file and returns its descriptor. */
-  create(path: string): number;
+  readonly create: (path: string) => number;
   /** Writes some or all of `data` and returns how many bytes. */
-  write(descriptor: number, data: Uint8Array): number;
-  sync(descriptor: number): void;
-  close(descriptor: number): void;
+  readonly write: (descriptor: number, data: Uint8Array) => number;
+  readonly sync: (descriptor: number) => void;
+  readonly close: (descriptor: number) => void;
   /** Creates a folder and the ones above it; one that exists is left. */
-  makeFolder(path: string): void;
+  readonly makeFolder: (path: string) => void;
   /** Makes the entries of a folder durable. */
-  syncFolder(path: string): void;
-  rename(from: string, to: string): void;
+  readonly syncFolder: (path: string) => void;
+  readonly rename: (from: string, to: string) => void;
   /** Removes a file or a folder with its content; nothing there is fine. */
-  remove(path: string): void;
+  readonly remove: (path: string) => void;
 }
 
 /** The real file system. */

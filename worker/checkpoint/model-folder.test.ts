@@ -79,6 +79,7 @@ test('sha256 depends on the content and not on the place', async () => {
 });
 
 test('a folder without config or weights is refused', async () => {
+  expect.hasAssertions();
   const dir = shardedModel();
   await expectRefused(join(dir, 'none'), 'model/folder-missing');
   await expectRefused(join(dir, 'config.json'), 'model/folder-missing');
@@ -89,6 +90,7 @@ test('a folder without config or weights is refused', async () => {
 });
 
 test('a config that is not a JSON object is refused', async () => {
+  expect.hasAssertions();
   const dir = shardedModel();
   const config = join(dir, 'config.json');
   for (const [content, code] of [
@@ -108,6 +110,7 @@ test('a config that is not a JSON object is refused', async () => {
 });
 
 test('an index that does not fit its shards is refused', async () => {
+  expect.hasAssertions();
   const dir = shardedModel();
   writeIndex(dir, undefined);
   await expectRefused(dir, 'model/index-invalid', 'weight_map');
@@ -126,6 +129,7 @@ test('an index that does not fit its shards is refused', async () => {
 });
 
 test('an index cannot lead out of the folder', async () => {
+  expect.hasAssertions();
   const dir = shardedModel(join(temporaryFolder(), 'model'));
   writeSafetensors(join(dir, '..', 'outside.safetensors'), [tensor('a', 1)]);
   for (const name of [

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, realpathSync, statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
-import { isObject, readJsonObject, type JsonObject } from './json-file.ts';
+import { isObject, readJsonObject, systemCode, type JsonObject } from './json-file.ts';
 import { SafetensorsFile, type TensorSource } from './safetensors.ts';
 import type { TensorEntry } from './safetensors-header.ts';
 
@@ -46,8 +47,10 @@ export class ModelFolder implements TensorSource {
   }
 
   /** All bytes of a tensor in a fresh array. */
-  async read(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#shard(name).read(name);
+  read(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    return new Promise((resolve) => {
+      resolve(this.#shard(name).read(name));
+    });
   }
 
   /** SHA-256 over the names and contents of `files`: equal for equal models wherever they lie. Reads everything. */
@@ -78,18 +81,29 @@ export class ModelFolder implements TensorSource {
  * @throws UserError `model/…` or `safetensors/…`, naming file and tensor
  */
 export async function openModelFolder(dir: string): Promise<ModelFolder> {
-  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new UserError(
-      'model/folder-missing',
-      `${dir} is not a folder.`,
-      'Choose the folder that holds config.json.',
-    );
-  }
+  await checkFolder(dir);
   const configPath = join(dir, 'config.json');
   if (existsSync(configPath)) checkInside(dir, 'config.json');
   const config = readJsonObject(configPath, 'model/config');
   const layout = existsSync(join(dir, SINGLE)) ? openSingle(dir) : openSharded(dir);
   return new ModelFolder(dir, config, layout);
+}
+
+/** Refuses what is not a folder, or cannot be looked into. */
+async function checkFolder(dir: string): Promise<void> {
+  const hint = 'Choose the folder that holds config.json.';
+  try {
+    if ((await stat(dir)).isDirectory()) return;
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') {
+      throw new UserError('model/folder-unreadable', `${dir} cannot be read: ${code}.`, hint, {
+        cause: error,
+      });
+    }
+  }
+  throw new UserError('model/folder-missing', `${dir} is not a folder.`, hint);
 }
 
 interface WeightLayout {

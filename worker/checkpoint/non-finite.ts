@@ -1,5 +1,4 @@
-import { decodeFloats, isFloatDtype } from './dtype.ts';
-import { DTYPE_BYTES } from './dtype.ts';
+import { DTYPE_BYTES, decodeFloats, isFloatDtype } from './dtype.ts';
 import type { TensorSource } from './safetensors.ts';
 
 /** A NaN or an infinity among the weights. */

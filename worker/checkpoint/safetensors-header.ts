@@ -19,7 +19,7 @@ export interface SafetensorsHeader {
 }
 
 /** A limit of the format, kept by the reference reader as well. */
-export const MAXIMUM_HEADER_BYTES = 100_000_000;
+const MAXIMUM_HEADER_BYTES = 100_000_000;
 
 /** The length field before the header: an unsigned 64-bit little-endian integer. */
 export const LENGTH_BYTES = 8;
@@ -141,7 +141,7 @@ function parseEntry(name: string, value: unknown, dataBegin: number, file: strin
   if (!Array.isArray(shape) || !shape.every(isCount)) {
     throw fail('shape', `the shape ${JSON.stringify(shape)} must be a list of whole numbers from 0`);
   }
-  const [begin, end, ...rest]: readonly unknown[] = Array.isArray(offsets) ? offsets : [];
+  const [begin, end, ...rest] = Array.isArray(offsets) ? (offsets as readonly unknown[]) : [];
   if (!isCount(begin) || !isCount(end) || begin > end || rest.length > 0) {
     throw fail(
       'offsets',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { readSafetensors, writeSafetensors, type NamedTensor } from './index.ts';
+import { parseHeader, parseHeaderLength } from './safetensors-header.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const bytesOf = (array: Float32Array | BigInt64Array | Uint16Array): Uint8Array =>
@@ -107,6 +108,7 @@ test('a file that shrinks after it was opened is reported as cut off', () => {
 });
 
 test('a missing, empty, short or cut-off file, a folder and a pipe are refused', () => {
+  expect.hasAssertions();
   const folder = temporaryFolder();
   expectRefused(join(folder, 'none'), 'missing');
   expectRefused(folder, 'not-a-file');
@@ -124,12 +126,14 @@ test('a missing, empty, short or cut-off file, a folder and a pipe are refused',
 });
 
 test('a header length beyond the file or beyond 100 MB is refused before anything is read', () => {
+  expect.hasAssertions();
   expectRefused(fileWith({}, 0, 3n), 'truncated');
   expectRefused(fileWith({}, 0, 100_000_001n), 'header-too-large');
   expectRefused(fileWith({}, 0, 2n ** 64n - 1n), 'header-too-large');
 });
 
 test('a header that is not UTF-8, not JSON or not an object is refused', () => {
+  expect.hasAssertions();
   expectRefused(fileWith('{"\xff": 1}', 0), 'header-invalid');
   expectRefused(fileWith('{"a"', 0), 'header-invalid');
   expectRefused(fileWith('', 0), 'header-invalid');
@@ -139,6 +143,7 @@ test('a header that is not UTF-8, not JSON or not an object is refused', () => {
 });
 
 test('duplicate names are refused, also when spelled with escapes', () => {
+  expect.hasAssertions();
   const entry = JSON.stringify(F32(0, 4));
   expectRefused(fileWith(`{"a":${entry},"a":${entry}}`, 4), 'duplicate', '"a"');
   expectRefused(fileWith(`{"a\\"{":${entry},"\\u0061\\"{" :${entry}}`, 4), 'duplicate');
@@ -150,6 +155,7 @@ test('duplicate names are refused, also when spelled with escapes', () => {
 });
 
 test('a description that does not fit is refused and the tensor named', () => {
+  expect.hasAssertions();
   const refused = (entry: unknown, code: string): void =>
     expectRefused(fileWith({ w: entry }, 8), code, '"w"');
   refused(7, 'entry');
@@ -169,6 +175,7 @@ test('a description that does not fit is refused and the tensor named', () => {
 });
 
 test('ranges must fill the data: no overlap, gap, rest or end outside', () => {
+  expect.hasAssertions();
   expectRefused(fileWith({ a: F32(0, 8), b: F32(4, 12) }, 12), 'overlap', '"b"');
   expectRefused(fileWith({ a: F32(0, 8), b: F32(0, 8) }, 8), 'overlap', '"b"');
   expectRefused(fileWith({ a: F32(0, 4), b: F32(8, 12) }, 12), 'gap', '"b"');
@@ -191,7 +198,7 @@ function random(seed: number): () => number {
   };
 }
 
-test('4000 mutated files are either read or refused with a UserError', () => {
+test('4000 mutated files (200 of them through the disk) are either read or refused with a UserError', () => {
   const folder = temporaryFolder();
   const path = join(folder, 'x.safetensors');
   writeSafetensors(path, TENSORS, { metadata: { format: 'pt' } });
@@ -232,11 +239,18 @@ test('4000 mutated files are either read or refused with a UserError', () => {
         if (below(2) === 0 && bytes.length >= 8 && grown >= 0) bytes.writeBigUInt64LE(BigInt(grown));
       }
     }
-    writeFileSync(path, bytes);
     try {
-      const file = readSafetensors(path);
-      for (const name of file.tensors.keys()) file.read(name);
-      file.close();
+      if (round % 20 === 0) {
+        writeFileSync(path, bytes);
+        const file = readSafetensors(path);
+        for (const name of file.tensors.keys()) file.read(name);
+        file.close();
+      } else {
+        const field = new Uint8Array(8);
+        field.set(bytes.subarray(0, 8));
+        const length = parseHeaderLength(field, bytes.length, path);
+        parseHeader(bytes.subarray(8, 8 + length), bytes.length, path);
+      }
     } catch (error) {
       if (!(error instanceof UserError))
         throw new Error(`round ${round}: ${String(error)}`, { cause: error });
@@ -247,8 +261,7 @@ test('4000 mutated files are either read or refused with a UserError', () => {
   expect(refused).toBeLessThan(4000);
 });
 
-test('a refused file is closed again', () => {
-  if (process.platform !== 'linux') return;
+test.skipIf(process.platform !== 'linux')('a refused file is closed again', () => {
   const file = fileWith({ a: F32(0, 8) }, 7);
   const descriptors = (): number => readdirSync('/proc/self/fd').length;
   const before = descriptors();

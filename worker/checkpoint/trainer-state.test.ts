@@ -11,7 +11,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
+import { UserError } from '#core/contract/errors.ts';
 import { diskFileSystem, type WritableFileSystem } from './file-system.ts';
 import {
   listCheckpoints,
@@ -27,9 +29,16 @@ const weights = (step: number, bytes = 8): readonly NamedTensor[] => [
   { name: 'w', dtype: 'U8', shape: [bytes], data: new Uint8Array(bytes).fill(step) },
 ];
 
-function save(runDir: string, step: number, keep = 10, fileSystem?: WritableFileSystem, bytes?: number) {
-  const request = { tensors: weights(step, bytes), state: { step, note: 'ü' }, keep };
-  return saveCheckpoint(runDir, step, fileSystem ? { ...request, fileSystem } : request);
+/** The disk without waiting for it: these tests kill processes, not the power. */
+const hasty: WritableFileSystem = { ...diskFileSystem, sync: () => undefined, syncFolder: () => undefined };
+
+function save(runDir: string, step: number, keep = 10, fileSystem = hasty, bytes?: number) {
+  return saveCheckpoint(runDir, step, {
+    tensors: weights(step, bytes),
+    state: { step, note: 'ü' },
+    keep,
+    fileSystem,
+  });
 }
 
 const names = (runDir: string): string[] => readdirSync(join(runDir, 'checkpoints')).sort();
@@ -150,7 +159,7 @@ function failing(
       return real(...args);
     };
   };
-  const { create, write, sync, close, makeFolder, syncFolder, rename, remove } = diskFileSystem;
+  const { create, write, sync, close, makeFolder, syncFolder, rename, remove } = hasty;
   return {
     fs: {
       create: guard(create),
@@ -169,6 +178,16 @@ function failing(
   };
 }
 
+/** The code of the error that `act` throws; undefined when it throws none. */
+function codeOf(act: () => unknown): string | undefined {
+  try {
+    act();
+    return undefined;
+  } catch (error) {
+    return error instanceof UserError ? error.code : String(error);
+  }
+}
+
 test('whatever call fails, a usable checkpoint remains and only a whole one counts', () => {
   const start = temporaryFolder();
   save(start, 1);
@@ -182,17 +201,11 @@ test('whatever call fails, a usable checkpoint remains and only a whole one coun
     for (let failAt = 1; failAt <= total.calls() + 3; failAt++) {
       const run = join(temporaryFolder(), 'run');
       cpSync(start, run, { recursive: true });
-      let thrown: unknown;
-      try {
-        save(run, step, 2, failing(failAt, 'ENOSPC').fs);
-      } catch (error) {
-        thrown = error;
-      }
-      if (thrown !== undefined) {
-        expect(thrown).toMatchObject({ name: 'UserError', code: 'checkpoint/disk-full' });
-        expect(names(run).filter((name) => name.endsWith('.partial'))).toEqual([]);
-        expect(existsSync(folderOf(run, 1))).toBe(true);
-      }
+      const code = codeOf(() => save(run, step, 2, failing(failAt, 'ENOSPC').fs));
+      expect([undefined, 'checkpoint/disk-full']).toContain(code);
+      const failed = code !== undefined;
+      expect(failed ? names(run).filter((name) => name.endsWith('.partial')) : []).toEqual([]);
+      expect(failed ? existsSync(folderOf(run, 1)) : true).toBe(true);
       expect(latestStep(run)).toBeGreaterThanOrEqual(2);
       // The next save works, and leaves nothing behind.
       save(run, 4, 2);
@@ -214,7 +227,7 @@ test('a disk that stays full, and one that cannot be written, are told apart', (
     const refuse = (): never => {
       throw systemError(code);
     };
-    const fs = { ...diskFileSystem, create: refuse, write: refuse };
+    const fs = { ...hasty, create: refuse, write: refuse };
     expect(() => save(run, 2, 1, fs)).toThrow(expect.objectContaining({ code: `checkpoint/${expected}` }));
     expect(names(run)).toEqual(['step-000001']);
     expect(latestStep(run)).toBe(1);
@@ -225,7 +238,7 @@ test('an older checkpoint that cannot be deleted does not fail the save; it is r
   const run = temporaryFolder();
   save(run, 1);
   const fs: WritableFileSystem = {
-    ...diskFileSystem,
+    ...hasty,
     remove: (path) => {
       if (path.includes('step-000001')) throw systemError('EACCES');
       diskFileSystem.remove(path);
@@ -246,8 +259,8 @@ test('a disk that is really full leaves the older checkpoint and no leftover', (
   onTestFinished(() => {
     expect(spawnSync('umount', [disk]).status).toBe(0);
   });
-  save(disk, 1, 5, undefined, 300_000);
-  expect(() => save(disk, 2, 5, undefined, 900_000)).toThrow(
+  save(disk, 1, 5, diskFileSystem, 300_000);
+  expect(() => save(disk, 2, 5, diskFileSystem, 900_000)).toThrow(
     expect.objectContaining({
       code: 'checkpoint/disk-full',
       hint: expect.stringContaining('Free') as string,
@@ -255,7 +268,7 @@ test('a disk that is really full leaves the older checkpoint and no leftover', (
   );
   expect(names(disk)).toEqual(['step-000001']);
   expect(latestStep(disk)).toBe(1);
-  save(disk, 3, 5, undefined, 300_000);
+  save(disk, 3, 5, diskFileSystem, 300_000);
   expect(latestStep(disk)).toBe(3);
 });
 
@@ -298,7 +311,7 @@ test('killed at any moment while saving and deleting, the newest checkpoint open
     const child = startSaver(run, 0);
     await once(child.stdout, 'data');
     child.stdout.resume();
-    await new Promise((resolve) => setTimeout(resolve, delay));
+    await setTimeout(delay);
     child.kill('SIGKILL');
     await once(child, 'exit');
     const complete = names(run).filter((name) => !name.endsWith('.partial'));

@@ -240,8 +240,8 @@ function readManifest(path: string, step: number): Manifest {
   const parsed = manifestSchema.safeParse(readJsonObject(file, 'checkpoint/manifest'));
   if (!parsed.success)
     throw damagedError(`${file} is not a manifest of version 1: ${z.prettifyError(parsed.error)}`);
-  const names = parsed.data.files.map(({ name }) => name);
-  if (parsed.data.step !== step || !names.includes(TENSORS) || !names.includes(STATE)) {
+  const names = new Set(parsed.data.files.map(({ name }) => name));
+  if (parsed.data.step !== step || names.size !== 2) {
     throw damagedError(`${file} describes another checkpoint`);
   }
   return parsed.data;

@@ -13,7 +13,7 @@ export interface Memory64 {
 }
 
 /** What a kernel module exports: functions over i64 offsets and f32 scalars. */
-export type KernelFunction = (...args: readonly (bigint | number)[]) => number | undefined;
+type KernelFunction = (...args: readonly (bigint | number)[]) => number | undefined;
 
 interface WebAssembly64 {
   Memory: new (descriptor: { address: 'i64'; initial: bigint; maximum: bigint; shared: true }) => Memory64;
