@@ -1,16 +1,31 @@
 /** Numbers as a person reads them: four significant digits, one locale everywhere. */
 
+/** Formats made once: making one costs more than using it a thousand times. */
+const formats = new Map<number, Intl.NumberFormat>();
+
+function formatOf(digits: number): Intl.NumberFormat {
+  let format = formats.get(digits);
+  if (!format)
+    formats.set(digits, (format = new Intl.NumberFormat('en', { maximumSignificantDigits: digits })));
+  return format;
+}
+
 /** `value` with at most `digits` significant digits, thousands separated; very small or large ones as powers of ten. */
 export function significant(value: number, digits = 4): string {
   if (!Number.isFinite(value)) return value > 0 ? '∞' : value < 0 ? '−∞' : 'not a number';
   const size = Math.abs(value);
-  if (value !== 0 && (size < 1e-4 || size >= 1e15)) return value.toExponential(digits - 1).replace('-', '−');
-  return value.toLocaleString('en', { maximumSignificantDigits: digits }).replace('-', '−');
+  if (value !== 0 && (size < 1e-4 || size >= 1e15)) {
+    return value
+      .toExponential(digits - 1)
+      .replace(/\.?0+e/, 'e')
+      .replaceAll('-', '−');
+  }
+  return formatOf(digits).format(value).replace('-', '−');
 }
 
 /** A whole number with thousands separated. */
 export function count(value: number): string {
-  return Math.round(value).toLocaleString('en');
+  return formatOf(21).format(Math.round(value));
 }
 
 /** Large counts in words of the trade: 1.42 M, 6.9 B. */

@@ -63,10 +63,8 @@ export function lossChart(runs: readonly RunReport[]): Markup | null {
   );
   const described = drawn.map(({ run: { name, curve } }) => {
     const [first, last, validation] = [curve.smoothed[0], curve.smoothed.at(-1), curve.validation.at(-1)];
-    return (
-      `${name}: smoothed training loss from ${significant(first?.loss ?? 0)} to ${significant(last?.loss ?? 0)}` +
-      (validation ? `, validation loss ${significant(validation.loss)} at the end` : '')
-    );
+    const valid = validation ? `, validation loss ${significant(validation.loss)} at the end` : '';
+    return `${name}: smoothed training loss from ${significant(first?.loss ?? 0)} to ${significant(last?.loss ?? 0)}${valid}`;
   });
   return html`<figure>
     <figcaption>

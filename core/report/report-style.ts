@@ -48,10 +48,10 @@ function mixed(from: string, to: string, share: number): string {
   return `#${hex.join('')}`;
 }
 
-const theme = (colours: Readonly<Record<string, string>>, runs: readonly string[]): string =>
-  `:root{${Object.entries(colours)
-    .map(([name, value]) => `--${name}:${value}`)
-    .join(';')}}` + runs.map((colour, i) => `.r${i}{--run:${colour}}`).join('');
+function theme(colours: Readonly<Record<string, string>>, runs: readonly string[]): string {
+  const variables = Object.entries(colours).map(([name, value]) => `--${name}:${value}`);
+  return [`:root{${variables.join(';')}}`, ...runs.map((colour, i) => `.r${i}{--run:${colour}}`)].join('');
+}
 
 /** The whole style sheet. */
 export const reportStyle = `

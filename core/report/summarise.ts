@@ -65,9 +65,9 @@ function ranking(runs: readonly RunReport[]): string[] {
     ({ name, loss }) => `${name} ${significant(loss)} (${percent(loss / best.loss - 1)} higher)`,
   );
   const unmeasured = runs.length - measured.length;
+  const unheard = unmeasured > 0 ? ` ${plural(unmeasured, 'run')} did not measure it.` : '';
   return [
-    `Final validation loss is lowest in ${best.name}: ${significant(best.loss)}, against ${listed(others)}.` +
-      (unmeasured > 0 ? ` ${plural(unmeasured, 'run')} did not measure it.` : ''),
+    `Final validation loss is lowest in ${best.name}: ${significant(best.loss)}, against ${listed(others)}.${unheard}`,
   ];
 }
 

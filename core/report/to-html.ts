@@ -15,61 +15,61 @@ const SEVERITY = { warning: 'Look at this:', info: 'Note:', good: 'Fine:' };
 /** Lays `report` out as a complete document. */
 export function toHtml(report: ReportData): string {
   const several = report.runs.length > 1;
-  return `${
-    html`<!doctype html>
-      <html lang="en">
-        <head>
-          <meta charset="utf-8" />
-          <meta name="viewport" content="width=device-width, initial-scale=1" />
-          <meta
-            http-equiv="Content-Security-Policy"
-            content="default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-          />
-          <meta name="generator" content="${report.program}" />
-          <title>${report.title}</title>
-          <style>
-            ${{ markup: reportStyle }}
-          </style>
-        </head>
-        <body>
-          <main>
-            <header>
-              <h1>${report.title}</h1>
-              <p class="muted">Report of ${date(report.createdMs)} · ${report.program}</p>
-            </header>
-            <section aria-labelledby="summary">
-              <h2 id="summary">Summary</h2>
-              <ul class="summary">
-                ${report.summary.map((sentence) => html`<li>${sentence}</li>`)}
-              </ul>
-            </section>
-            <section aria-labelledby="results">
-              <h2 id="results">Results</h2>
-              ${results(report)}
-            </section>
-            <section aria-labelledby="losses">
-              <h2 id="losses">Loss</h2>
-              ${lossChart(report.runs) ?? html`<p>No step was trained.</p>`}
-            </section>
-            ${report.runs.map((run, i) => experts(run, i, several))}
-            <section aria-labelledby="configuration">
-              <h2 id="configuration">Configuration</h2>
-              ${several && differences(report)}${report.runs.map((run) => configuration(run))}
-            </section>
-            <section aria-labelledby="proof">
-              <h2 id="proof">Reproduce</h2>
-              ${reproduce(report)}
-            </section>
-            <section aria-labelledby="counting">
-              <h2 id="counting">How the numbers were counted</h2>
-              <ul>
-                ${report.method.map((sentence) => html`<li>${sentence}</li>`)}
-              </ul>
-            </section>
-          </main>
-        </body>
-      </html> `.markup
-  }`;
+  const document = html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta
+          http-equiv="Content-Security-Policy"
+          content="default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        />
+        <meta name="generator" content="${report.program}" />
+        <title>${report.title}</title>
+        <style>
+          ${{ markup: reportStyle }}
+        </style>
+      </head>
+      <body>
+        <main>
+          <header>
+            <h1>${report.title}</h1>
+            <p class="muted">Report of ${date(report.createdMs)} · ${report.program}</p>
+          </header>
+          <section aria-labelledby="summary">
+            <h2 id="summary">Summary</h2>
+            <ul class="summary">
+              ${report.summary.map((sentence) => html`<li>${sentence}</li>`)}
+            </ul>
+          </section>
+          <section aria-labelledby="results">
+            <h2 id="results">Results</h2>
+            ${results(report)}
+          </section>
+          <section aria-labelledby="losses">
+            <h2 id="losses">Loss</h2>
+            ${lossChart(report.runs) ?? html`<p>No step was trained.</p>`}
+          </section>
+          ${report.runs.map((run, i) => experts(run, i, several))}
+          <section aria-labelledby="configuration">
+            <h2 id="configuration">Configuration</h2>
+            ${several && differences(report)}${report.runs.map((run) => configuration(run))}
+          </section>
+          <section aria-labelledby="proof">
+            <h2 id="proof">Reproduce</h2>
+            ${reproduce(report)}
+          </section>
+          <section aria-labelledby="counting">
+            <h2 id="counting">How the numbers were counted</h2>
+            <ul>
+              ${report.method.map((sentence) => html`<li>${sentence}</li>`)}
+            </ul>
+          </section>
+        </main>
+      </body>
+    </html>`;
+  return `${document.markup}
+`;
 }
 
 function results({ runs }: ReportData): Markup {

@@ -98,7 +98,9 @@ function fence(code: string): string {
 /** Words that mean only themselves: no tags, no links, no emphasis, one line. */
 function text(words: string): string {
   return words
-    .replaceAll(/[\\`*_{}[\]<>|#~]/g, String.raw`\$&`)
-    .replaceAll(/\s*[\r\n]+\s*/g, ' ')
-    .replaceAll('&', '&amp;');
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll(/[\\`*_{}[\]|#~]/g, String.raw`\$&`)
+    .replaceAll(/\s*[\r\n]+\s*/g, ' ');
 }
