@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
-import { decodeFloats, encodeFloats, isFloatDtype, type FloatDtype } from './dtype.ts';
+import { decodeFloats, encodeFloats, findNotBelow, isFloatDtype, type FloatDtype } from './dtype.ts';
 import {
   digestFile,
   diskFileSystem,
@@ -132,7 +132,7 @@ function carriedOver(source: ModelFolder, entry: TensorEntry, dtype: FloatDtype 
 const OVERFLOW = { F32: Infinity, BF16: 2 ** 128 * (1 - 2 ** -9), F16: 65520 } as const;
 
 function encodeFinite(name: string, values: Float32Array, dtype: FloatDtype): Uint8Array {
-  const bad = values.findIndex((value) => !(Math.abs(value) < OVERFLOW[dtype]));
+  const bad = findNotBelow(values, OVERFLOW[dtype]);
   if (bad < 0) return encodeFloats(values, dtype);
   throw new UserError(
     'export/non-finite',

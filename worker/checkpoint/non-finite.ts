@@ -1,4 +1,4 @@
-import { DTYPE_BYTES, decodeFloats, isFloatDtype } from './dtype.ts';
+import { DTYPE_BYTES, decodeFloats, findNotBelow, isFloatDtype } from './dtype.ts';
 import type { TensorSource } from './safetensors.ts';
 
 /** A NaN or an infinity among the weights. */
@@ -25,7 +25,7 @@ export function findNonFinite(source: TensorSource): NonFinite | undefined {
       const bytes = new Uint8Array(buffer, 0, Math.min(CHUNK * width, end - begin - from));
       source.readInto(name, bytes, from);
       const values = decodeFloats(bytes, dtype);
-      const at = values.findIndex((value) => !Number.isFinite(value));
+      const at = findNotBelow(values, Infinity);
       if (at >= 0) return { tensor: name, index: from / width + at, value: values[at] ?? NaN };
     }
   }
