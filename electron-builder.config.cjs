@@ -37,12 +37,19 @@ module.exports = {
   directories: { output: 'release', buildResources: 'resources/build' },
   npmRebuild: false, // All binaries are Node-API prebuilds.
   asar: true,
-  // Plain Node cannot read an asar archive.
-  asarUnpack: ['package.json', 'out/worker/**', '**/node_modules/**'],
+  // Plain Node, which trains and runs the command line, cannot read an asar archive.
+  asarUnpack: [
+    'package.json',
+    'out/worker/**',
+    'out/renderer/**',
+    'resources/sample/**',
+    '**/node_modules/**',
+  ],
   files: [
     'out/**',
     '!out/**/*.map',
     'package.json',
+    'resources/sample/**',
     '!**/node_modules/**',
     // Only what is loaded from node_modules at run time; everything else is bundled into out/.
     '**/node_modules/better-sqlite3/{package.json,LICENSE,lib/**}',
@@ -50,10 +57,7 @@ module.exports = {
     '**/node_modules/onnxruntime-common/{package.json,README.md,dist/cjs/**}',
     '!**/node_modules/**/*.{map,d.ts}',
   ],
-  extraResources: [
-    { from: 'resources/sample', to: 'sample' },
-    { from: 'LICENSE', to: 'LICENSE' },
-  ],
+  extraResources: [{ from: 'LICENSE', to: 'LICENSE' }],
   beforePack: requireBundledNode,
   electronFuses: {
     runAsNode: false,
@@ -66,7 +70,10 @@ module.exports = {
   },
   linux: {
     files: [{ filter: natives('linux') }],
-    extraResources: [bundledNode('linux', 'node')],
+    extraResources: [
+      bundledNode('linux', 'node'),
+      { from: 'resources/launcher/condenser', to: 'bin/condenser' },
+    ],
     target: [
       { target: 'AppImage', arch: ['x64', 'arm64'] },
       { target: 'deb', arch: ['x64', 'arm64'] },
@@ -86,7 +93,10 @@ module.exports = {
   },
   win: {
     files: [{ filter: natives('win32') }],
-    extraResources: [bundledNode('win', 'node.exe')],
+    extraResources: [
+      bundledNode('win', 'node.exe'),
+      { from: 'resources/launcher/condenser.cmd', to: 'bin/condenser.cmd' },
+    ],
     target: [{ target: 'nsis', arch: ['x64', 'arm64'] }],
   },
   nsis: {

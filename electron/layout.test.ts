@@ -21,7 +21,7 @@ test('a package trains in its own Node, on files outside the archive', () => {
   expect(layout.node).toBe(path.join(resourcesPath, 'runtime/node'));
   expect(layout.workerScript).toBe(path.join(resourcesPath, 'app.asar.unpacked/out/worker/main.js'));
   expect(layout.page).toBe(path.join(resourcesPath, 'app.asar/out/renderer'));
-  expect(layout.sample).toBe(path.join(resourcesPath, 'sample'));
+  expect(layout.sample).toBe(path.join(resourcesPath, 'app.asar.unpacked/resources/sample'));
 });
 
 test('a package without Node has none, whatever the environment says', () => {

@@ -31,14 +31,14 @@ export interface Layout {
 export function layoutOf(surroundings: Surroundings): Layout {
   const { appPath, packaged, resourcesPath, platform, developmentNode } = surroundings;
   const out = path.join(appPath, 'out');
-  const unpacked = packaged ? path.join(`${appPath}.unpacked`, 'out') : out;
+  const unpacked = packaged ? `${appPath}.unpacked` : appPath;
   const bundledNode = path.join(resourcesPath, 'runtime', platform === 'win32' ? 'node.exe' : 'node');
   const node = packaged ? bundledNode : developmentNode;
   return {
     page: path.join(out, 'renderer'),
     preload: path.join(out, 'preload/preload.cjs'),
-    sample: packaged ? path.join(resourcesPath, 'sample') : path.join(appPath, 'resources/sample'),
-    workerScript: path.join(unpacked, 'worker/main.js'),
+    sample: path.join(unpacked, 'resources/sample'),
+    workerScript: path.join(unpacked, 'out/worker/main.js'),
     utilityEntry: path.join(out, 'main/utility-entry.js'),
     node: node !== undefined && existsSync(node) ? node : undefined,
   };

