@@ -3,6 +3,6 @@ export type { Program, Tensors } from './program.ts';
 export { listProviders } from './providers.ts';
 export type { Provider } from './providers.ts';
 export { createRuntime } from './runtime.ts';
-export type { CompileOptions, Runtime } from './runtime.ts';
+export type { CompileOptions, Runtime, RuntimeOptions } from './runtime.ts';
 export { tensorView, zeroTensor } from './tensor-view.ts';
 export type { TensorView } from './tensor-view.ts';
