@@ -1,10 +1,10 @@
 /** One micro-batch as the engine reads it, and what attention needs to know of it. */
 import { UserError } from '#core/contract/errors.ts';
 
-/** Token rows of equal length; all arrays are `[rows × length]`. */
+/** `batch` rows of `sequence` tokens; all arrays are `[batch × sequence]`. */
 export interface MicroBatch {
-  readonly rows: number;
-  readonly length: number;
+  readonly batch: number;
+  readonly sequence: number;
   readonly inputIds: Int32Array;
   /** Aligned with the input (not shifted); −100: not trained. */
   readonly labels: Int32Array;
@@ -23,9 +23,9 @@ export const IGNORED_LABEL = -100;
 export function lossTargets(batch: MicroBatch): { readonly at: Int32Array; readonly targets: Int32Array } {
   const at: number[] = [];
   const targets: number[] = [];
-  for (let row = 0; row < batch.rows; row++) {
-    for (let column = 0; column + 1 < batch.length; column++) {
-      const position = row * batch.length + column;
+  for (let row = 0; row < batch.batch; row++) {
+    for (let column = 0; column + 1 < batch.sequence; column++) {
+      const position = row * batch.sequence + column;
       const label = batch.labels[position + 1] as number;
       if (label === IGNORED_LABEL) continue;
       at.push(position);
@@ -41,12 +41,12 @@ export function realTokenMask(batch: MicroBatch): Uint8Array {
 }
 
 /**
- * What is added to attention scores, `[rows, 1, length, length]`: 0 where a query may look, −10⁹ elsewhere (finite, so
+ * What is added to attention scores, `[batch, 1, sequence, sequence]`: 0 where a query may look, −10⁹ elsewhere (finite, so
  * that a row that may look nowhere stays a number). A query sees real tokens of its own segment up to itself; a padding
  * query sees all real tokens before it, as the reference implementations have it.
  */
 export function attentionMask(batch: MicroBatch, mask_B1SS: Float32Array): void {
-  const { rows, length, segments } = batch;
+  const { batch: rows, sequence: length, segments } = batch;
   mask_B1SS.fill(-1e9);
   for (let row = 0; row < rows; row++) {
     for (let query = 0; query < length; query++) {

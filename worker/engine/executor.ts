@@ -162,7 +162,7 @@ export class Executor {
   }
 
   #attentionInputs(batch: MicroBatch): AttentionInputs {
-    const { rows, length } = batch;
+    const { batch: rows, sequence: length } = batch;
     // The kernel wants tables as long as the row, whatever the positions in it.
     const positions = batch.positions.reduce((highest, position) => Math.max(highest, position + 1), length);
     const { cos, sin } = this.#ropeTables(positions);

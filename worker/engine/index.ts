@@ -2,4 +2,4 @@
 export { IGNORED_LABEL, lossTargets, type MicroBatch } from './batch.ts';
 export { Executor, type ExecutorParts, type LayerRoutingView, type MicroBatchResult } from './executor.ts';
 export { adamwStep, gradientNorm, type AdamWSettings } from './optimizer.ts';
-export { ParameterStore } from './parameter-store.ts';
+export { locateParameter, ParameterStore } from './parameter-store.ts';

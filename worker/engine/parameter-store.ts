@@ -130,7 +130,7 @@ export class ParameterStore {
     const parameters = parametersOf(plan);
     const store = new ParameterStore(arena, kernels, parameters, parameters.filter(trainable));
     for (const parameter of parameters)
-      store.#read(folder, locate(folder, family, plan, parameter), parameter);
+      store.#read(folder, locateParameter(folder, family, plan, parameter), parameter);
     return store;
   }
 
@@ -263,14 +263,23 @@ export class ParameterStore {
   }
 }
 
-interface Located {
+/** A parameter's bytes in a checkpoint. */
+export interface Located {
   readonly entry: TensorEntry;
   readonly firstByte: number;
   readonly bytes: number;
 }
 
-/** Finds a parameter on disk, in whichever layout the folder has, and checks its shape. */
-function locate(folder: ModelFolder, family: Family, plan: DecoderPlan, parameter: Parameter): Located {
+/**
+ * Finds a parameter on disk, in whichever layout the folder has, and checks its shape.
+ * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape`.
+ */
+export function locateParameter(
+  folder: ModelFolder,
+  family: Family,
+  plan: DecoderPlan,
+  parameter: Parameter,
+): Located {
   const places = family.stored(parameter, plan);
   const place = places.find(({ name }) => folder.tensors.has(name));
   const entry = place && folder.tensors.get(place.name);

@@ -133,4 +133,10 @@ function stored(parameter: Parameter, decoder: DecoderPlan): readonly StoredTens
 }
 
 /** OLMoE in both config layouts and both expert layouts. */
-export const olmoe: Family = { name: 'olmoe', plan, stored };
+export const olmoe: Family = {
+  name: 'olmoe',
+  architecture: 'OlmoeForCausalLM',
+  plan,
+  stored,
+  moeModule: (layer) => `model.layers.${layer}.mlp`,
+};

@@ -256,9 +256,12 @@ class CondenserSession implements MethodSession {
     return condensers;
   }
 
+  get #speed(): number {
+    return this.#condensers === null ? this.#options.biasSpeed : this.#options.condenserBiasSpeed;
+  }
+
   #move(usage_LE: readonly ArrayLike<number>[]): void {
-    const gamma = this.#condensers === null ? this.#options.biasSpeed : this.#options.condenserBiasSpeed;
-    this.#bias.forEach((bias, layer) => moveBias(bias, usage_LE[layer] ?? [], gamma, this.#rule));
+    this.#bias.forEach((bias, layer) => moveBias(bias, usage_LE[layer] ?? [], this.#speed, this.#rule));
   }
 
   afterMicroBatch(usage: readonly LayerUsage[], at: StepPosition): void {
@@ -303,7 +306,8 @@ class CondenserSession implements MethodSession {
       bias_LE.set(bias, offset);
       offset += bias.length;
     }
-    return this.#condensers === null ? { bias_LE } : { bias_LE, condensers: this.#condensers };
+    const state = { bias_LE, biasSpeed: this.#speed };
+    return this.#condensers === null ? state : { ...state, condensers: this.#condensers };
   }
 
   save(): z.input<typeof State> {

@@ -13,6 +13,8 @@ export interface StoredTensor {
 export interface Family {
   /** `model_type` in `config.json`. */
   readonly name: string;
+  /** Class in `architectures` of `config.json`. */
+  readonly architecture: string;
   /**
    * Reads a parsed `config.json`.
    * @throws UserError `config/invalid` or `config/unsupported` naming the field.
@@ -20,4 +22,6 @@ export interface Family {
   plan(config: unknown): DecoderPlan;
   /** The places a parameter may lie, the published layout first; one weight-name map, used for reading and writing. */
   stored(parameter: Parameter, plan: DecoderPlan): readonly StoredTensor[];
+  /** Module path of a MoE layer in the published model, as router bias files name it. */
+  moeModule(layer: number): string;
 }

@@ -92,6 +92,8 @@ export interface StepPosition {
 export interface RouterState {
   /** `[layers × experts]`. */
   readonly bias_LE?: Float32Array;
+  /** What the bias moves by at each update now. */
+  readonly biasSpeed?: number;
   readonly condensers?: readonly (readonly number[])[];
 }
 

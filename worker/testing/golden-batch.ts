@@ -13,8 +13,8 @@ export function goldenBatch(tensors: GoldenTensors, prefix = ''): MicroBatch {
     tensors.has(`${prefix}${name}`) ? tensors.integers(`${prefix}${name}`) : null;
   const inputIds = Int32Array.from(values);
   return {
-    rows,
-    length,
+    batch: rows,
+    sequence: length,
     inputIds,
     labels: optional('labels') ?? new Int32Array(inputIds.length).fill(-100),
     positions: optional('position_ids') ?? inputIds.map((_, i) => i % length),

@@ -51,8 +51,8 @@ function decodingBatch(
     return row.map((real) => (real === 1 ? seen++ : 0));
   });
   return {
-    rows: ids.length,
-    length,
+    batch: ids.length,
+    sequence: length,
     inputIds: Int32Array.from(ids.flat()),
     labels: new Int32Array(ids.length * length).fill(-100),
     positions: Int32Array.from(positions),

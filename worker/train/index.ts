@@ -1,6 +1,10 @@
-/** Training and generation on a loaded model. */
+/** Training and generation: from a run specification to checkpoints. */
 export { generateGreedy, type Prompts } from './generate.ts';
+export { inspectModel } from './inspect-model.ts';
 export { loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
+export { listMethods, planRun } from './plan-run.ts';
+export { train } from './trainer.ts';
+export { openTrainedWeights } from './trainer-state.ts';
 export type {
   TrainingCommand,
   TrainingControl,

@@ -1,6 +1,13 @@
 /** Router bias and condenser files, matched to the MoE layers of a model. */
 import { UserError } from '#core/contract/errors.ts';
-import { readBiasStates, readForcedExperts } from '#worker/checkpoint/index.ts';
+import {
+  readBiasStates,
+  readForcedExperts,
+  writeBiasStates,
+  writeForcedExperts,
+} from '#worker/checkpoint/index.ts';
+import { moeLayerIndices } from '#worker/model/index.ts';
+import type { LoadedModel } from './load-model.ts';
 
 /** Values for each of `layers` (decoder indices), in order. */
 function forLayers<R extends { readonly layer: number }, T>(
@@ -37,4 +44,40 @@ export function biasOfLayers(path: string, layers: readonly number[]): number[][
 /** Condensers of `layers`. @throws UserError when the file is missing, malformed or of another model. */
 export function condensersOfLayers(path: string, layers: readonly number[]): number[][] {
   return forLayers(path, readForcedExperts(path), layers, (record) => [...record.experts]);
+}
+
+/**
+ * Writes the router state of a run into `dir` in the published formats, where the method keeps one: other programs read
+ * it from there.
+ */
+export function writeRouterFiles(dir: string, model: Pick<LoadedModel, 'family' | 'plan' | 'session'>): void {
+  const { bias_LE, condensers } = model.session.routerState();
+  const layers = moeLayerIndices(model.plan);
+  const savedAt = new Date();
+  if (bias_LE !== undefined) {
+    const experts = bias_LE.length / layers.length;
+    writeBiasStates(
+      dir,
+      layers.map((layer, index) => ({
+        layer,
+        modulePath: model.family.moeModule(layer),
+        bias_E: bias_LE.slice(index * experts, (index + 1) * experts),
+        updateSpeed: model.session.routerState().biasSpeed ?? 0,
+      })),
+      { modelType: model.family.architecture, moduleType: 'ExpertCondenser', savedAt },
+    );
+  }
+  if (condensers !== undefined) {
+    const experts = (bias_LE?.length ?? 0) / layers.length;
+    writeForcedExperts(
+      dir,
+      layers.map((layer, index) => ({
+        layer,
+        modulePath: model.family.moeModule(layer),
+        experts: condensers[index] ?? [],
+        totalExperts: experts,
+      })),
+      { savedAt },
+    );
+  }
 }

@@ -1,0 +1,107 @@
+/** What a checkpoint folder holds, without loading its weights. */
+import { basename } from 'node:path';
+import { UserError } from '#core/contract/errors.ts';
+import type { ModelSummary } from '#core/contract/model.ts';
+import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
+import { openTokenizer } from '#worker/data/index.ts';
+import { locateParameter } from '#worker/engine/index.ts';
+import { familyOf } from '#worker/families/index.ts';
+import {
+  activeParameterCount,
+  elementCount,
+  moeLayerIndices,
+  parametersOf,
+  routerShapes,
+  type DecoderPlan,
+  type Family,
+} from '#worker/model/index.ts';
+
+/** A message and its hint in one sentence for lists of problems; anything but a user's error is thrown on. */
+function problemOf(error: unknown): string {
+  if (!(error instanceof UserError)) throw error;
+  return error.hint === undefined ? error.message : `${error.message} (${error.hint})`;
+}
+
+/**
+ * Describes a checkpoint folder. Everything wrong with it is listed in `problems`.
+ * @throws UserError when it is no checkpoint folder of a supported family at all.
+ */
+export async function inspectModel(dir: string): Promise<ModelSummary> {
+  const folder = await openModelFolder(dir);
+  try {
+    const family = familyOf(folder.config);
+    const plan = family.plan(folder.config);
+    const problems = weightProblems(folder, family, plan);
+    const tokenizer = await tokenizerSummary(dir, plan, problems);
+    const parameters = parametersOf(plan);
+    const byKind: Record<string, number> = {};
+    for (const parameter of parameters) {
+      const kind =
+        parameter.expert !== null
+          ? 'experts'
+          : parameter.role === 'router'
+            ? 'routers'
+            : parameter.role === 'embedding' || parameter.role === 'head'
+              ? 'embedding and head'
+              : parameter.role.endsWith('Norm')
+                ? 'norms'
+                : 'attention';
+      byKind[kind] = (byKind[kind] ?? 0) + elementCount(parameter.shape);
+    }
+    const dtypes = new Set([...folder.tensors.values()].map((tensor) => tensor.dtype));
+    const shape = routerShapes(plan)[0];
+    return {
+      path: dir,
+      name: basename(dir),
+      family: family.name,
+      parameters: {
+        total: parameters.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0),
+        active: Math.round(activeParameterCount(plan)),
+        byKind,
+      },
+      layers: plan.layers.length,
+      moeLayers: moeLayerIndices(plan).length,
+      experts: shape?.experts ?? 0,
+      expertsPerToken: shape?.expertsPerToken ?? 0,
+      hiddenSize: plan.hiddenSize,
+      vocabularySize: plan.vocabularySize,
+      dtype: [...dtypes].sort().join(', '),
+      bytes: folder.totalBytes,
+      shards: folder.files.filter(({ name }) => name.endsWith('.safetensors')).length,
+      tokenizer,
+      problems,
+    };
+  } finally {
+    folder.close();
+  }
+}
+
+function weightProblems(folder: ModelFolder, family: Family, plan: DecoderPlan): string[] {
+  return parametersOf(plan).flatMap((parameter) => {
+    try {
+      locateParameter(folder, family, plan, parameter);
+      return [];
+    } catch (error) {
+      return [problemOf(error)];
+    }
+  });
+}
+
+async function tokenizerSummary(
+  dir: string,
+  plan: DecoderPlan,
+  problems: string[],
+): Promise<ModelSummary['tokenizer']> {
+  try {
+    const tokenizer = await openTokenizer(dir);
+    if (tokenizer.vocabSize > plan.vocabularySize) {
+      problems.push(
+        `the tokenizer has ${tokenizer.vocabSize} tokens, the embedding only ${plan.vocabularySize} rows (They do not belong together.)`,
+      );
+    }
+    return { present: true, vocabularySize: tokenizer.vocabSize, chatTemplate: tokenizer.hasChatTemplate };
+  } catch (error) {
+    problems.push(problemOf(error));
+    return { present: false, chatTemplate: false };
+  }
+}

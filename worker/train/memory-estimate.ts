@@ -1,0 +1,51 @@
+/** How much memory a run will need, from sizes alone. */
+import type { RunSpec } from '#core/contract/run-spec.ts';
+import { elementCount, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
+
+/** Megabytes of 10⁶ bytes. */
+export interface MemoryEstimate {
+  readonly totalMB: number;
+  readonly parts: Readonly<Record<string, number>>;
+}
+
+/** Resident memory of a worker before a model is loaded, with ONNX Runtime; measured. */
+const RUNTIME_MB = 160;
+/** Elements of a chunk of logits, of which the head holds about three at once. */
+const LOGIT_CHUNK = 8_000_000;
+
+/**
+ * Peak memory of training. Activations count what the executor keeps for the backward pass at the longest micro-batch.
+ * @param fileBytes size of the checkpoint's tensors; frozen ones are held as stored.
+ */
+export function estimateMemory(
+  plan: DecoderPlan,
+  parameters: readonly Parameter[],
+  isTrained: (parameter: Parameter) => boolean,
+  spec: RunSpec,
+  fileBytes: number,
+): MemoryEstimate {
+  const total = parameters.reduce((sum, p) => sum + elementCount(p.shape), 0);
+  const trained = parameters.filter(isTrained).reduce((sum, p) => sum + elementCount(p.shape), 0);
+  const tokens = spec.train.microBatch * spec.data.maxLength;
+  const hidden = plan.hiddenSize;
+  let kept = 0;
+  let scratch = 0;
+  for (const { attention, feedForward } of plan.layers) {
+    const width = attention.heads * attention.headDim;
+    const keyWidth = attention.keyValueHeads * attention.headDim;
+    const { expertsPerToken: k, intermediate, experts } = feedForward;
+    kept += tokens * (3 * hidden + 2 * width + 2 * keyWidth + 2 * k * intermediate + 5 * experts + k);
+    const scores = 4 * spec.train.microBatch * attention.heads * spec.data.maxLength ** 2;
+    scratch = Math.max(scratch, scores + 6 * tokens * width, tokens * k * hidden * 3);
+  }
+  const logits = 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
+  const parts = {
+    'frozen weights': ((total - trained) * (fileBytes / Math.max(1, total))) / 1e6,
+    'trained weights': (trained * 4) / 1e6,
+    gradients: (trained * 4) / 1e6,
+    'optimizer moments': (trained * 8) / 1e6,
+    activations: ((kept + Math.max(scratch, logits)) * 4) / 1e6,
+    runtime: RUNTIME_MB,
+  };
+  return { totalMB: Object.values(parts).reduce((sum, part) => sum + part, 0), parts };
+}

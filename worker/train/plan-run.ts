@@ -1,0 +1,121 @@
+/** What a run will need and whether it can start, without starting it. */
+import { availableParallelism, freemem, totalmem } from 'node:os';
+import { readFileSync, statfsSync } from 'node:fs';
+import { UserError } from '#core/contract/errors.ts';
+import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
+import type { RunSpec } from '#core/contract/run-spec.ts';
+import { openModelFolder } from '#worker/checkpoint/index.ts';
+import { familyOf } from '#worker/families/index.ts';
+import { describeMethods, startMethod } from '#worker/methods/index.ts';
+import { activeParameterCount, elementCount, moeLayerIndices, parametersOf } from '#worker/model/index.ts';
+import { estimateMemory } from './memory-estimate.ts';
+import { biasOfLayers, condensersOfLayers } from './router-files.ts';
+import { trainingSteps } from './training-steps.ts';
+
+/** All methods, for forms and help. */
+export function listMethods(): MethodInfo[] {
+  return describeMethods();
+}
+
+/** GFLOP/s that ONNX Runtime reaches per thread inside a training step, low and high, on processors of recent years. */
+const GFLOPS_PER_THREAD = { low: 15, high: 60 };
+
+/** Memory other programs leave, in MB; Linux tells more precisely than Node does. */
+function availableMB(): number {
+  try {
+    const match = /MemAvailable:\s+(\d+) kB/.exec(readFileSync('/proc/meminfo', 'utf8'));
+    if (match?.[1] !== undefined) return (Number(match[1]) * 1024) / 1e6;
+  } catch {
+    // No such file outside Linux.
+  }
+  return freemem() / 1e6;
+}
+
+/** Plans a run whose paths are absolute. What is wrong is in `problems`; only bugs are thrown. */
+export async function planRun(spec: RunSpec): Promise<RunPlan> {
+  const problems: string[] = [];
+  const attempt = async <T>(work: () => Promise<T> | T): Promise<T | undefined> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      problems.push(error.hint === undefined ? error.message : `${error.message} ${error.hint}`);
+      return undefined;
+    }
+  };
+  const folder = await attempt(() => openModelFolder(spec.model.path));
+  const available = availableMB();
+  const empty = {
+    memoryMB: { low: 0, high: 0, parts: {}, availableMB: available },
+    diskMB: { perCheckpoint: 0, total: 0, freeMB: 0 },
+  };
+  if (folder === undefined)
+    return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
+  try {
+    const plan = await attempt(() => familyOf(folder.config).plan(folder.config));
+    if (plan === undefined)
+      return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
+    const layers = moeLayerIndices(plan);
+    const session = await attempt(() =>
+      startMethod(spec.method.name, spec.method.options, {
+        plan,
+        moeLayers: layers.length,
+        readBias: (path) => biasOfLayers(path, layers),
+        readCondensers: (path) => condensersOfLayers(path, layers),
+      }),
+    );
+    const parameters = parametersOf(plan);
+    const isTrained = (parameter: (typeof parameters)[number]) => session?.trainable(parameter) ?? true;
+    const size = (list: typeof parameters) =>
+      list.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
+    const trained = size(parameters.filter(isTrained));
+    const memory = estimateMemory(plan, parameters, isTrained, spec, folder.totalBytes);
+    const limit = spec.engine.memoryBudgetMB ?? available;
+    if (memory.totalMB * 0.9 > limit) {
+      problems.push(
+        `about ${Math.round(memory.totalMB).toLocaleString('en-US')} MB of memory are needed, ${Math.round(limit).toLocaleString('en-US')} MB are available. Use a smaller micro-batch or shorter examples, or train fewer weights.`,
+      );
+    }
+    if (spec.engine.provider === 'webgpu')
+      problems.push('engine.provider "webgpu" is not supported yet. Use "auto" or "cpu".');
+    const steps = await attempt(() => trainingSteps(spec));
+    const perCheckpoint = (trained * 12) / 1e6;
+    const disk = statfsSync(folder.dir);
+    return {
+      ok: problems.length === 0,
+      problems,
+      ...(steps !== undefined && { steps: steps.steps }),
+      trainableParameters: trained,
+      totalParameters: size(parameters),
+      memoryMB: {
+        low: memory.totalMB * 0.8,
+        high: memory.totalMB * 1.2,
+        parts: memory.parts,
+        availableMB: Math.min(available, totalmem() / 1e6),
+      },
+      diskMB: {
+        perCheckpoint,
+        total: perCheckpoint * spec.checkpoint.keep,
+        freeMB: (disk.bavail * disk.bsize) / 1e6,
+      },
+      ...(steps !== undefined && { timeSeconds: timeRange(activeParameterCount(plan), steps, spec) }),
+    };
+  } finally {
+    folder.close();
+  }
+}
+
+/** Six floating-point operations for each active parameter and token: two forward, four backward. */
+function timeRange(
+  activeParameters: number,
+  { steps, tokensPerStep }: { steps: number; tokensPerStep: number },
+  spec: RunSpec,
+) {
+  const threads = spec.engine.threads === 'auto' ? availableParallelism() : spec.engine.threads;
+  const gflop = (6 * activeParameters * tokensPerStep * steps) / 1e9;
+  return {
+    low: gflop / (GFLOPS_PER_THREAD.high * threads),
+    high: gflop / (GFLOPS_PER_THREAD.low * threads),
+    basis: `6 operations for each active parameter and token, at ${GFLOPS_PER_THREAD.low} to ${GFLOPS_PER_THREAD.high} GFLOP/s on each of ${threads} threads`,
+  };
+}

@@ -1,0 +1,119 @@
+/** What is fixed once a run is prepared: sizes, hashes, and what makes two runs the same run. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { RunFacts } from '#core/contract/run.ts';
+import type { RunSpec } from '#core/contract/run-spec.ts';
+import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
+import type { PreparedData } from '#worker/data/index.ts';
+import { elementCount, moeLayerIndices, routerShapes } from '#worker/model/index.ts';
+import type { LoadedModel } from './load-model.ts';
+import { estimateMemory } from './memory-estimate.ts';
+
+/** Larger folders are named by their headers and sizes; hashing every byte would delay the first step. */
+const FULL_HASH_BYTES = 2e9;
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** A name for the weights: of every byte, or `headers:` and a hash of names, shapes and places for large folders. */
+async function modelHash(folder: ModelFolder): Promise<string> {
+  if (folder.totalBytes <= FULL_HASH_BYTES) return folder.sha256();
+  const tensors = [...folder.tensors.values()].map(({ name, dtype, shape, begin, end }) => [
+    name,
+    dtype,
+    shape,
+    begin,
+    end,
+  ]);
+  return `headers:${sha256(JSON.stringify([folder.config, folder.files, tensors]))}`;
+}
+
+function dataHash(data: PreparedData): string {
+  return sha256(JSON.stringify(data.stats.files.map((file) => [file.sha256, file.mapping])));
+}
+
+/** A run may only be resumed by itself: the same data, method and training settings. Where it reports to does not count. */
+export function runIdentity(spec: RunSpec, data: PreparedData, tokenizerHash: string): string {
+  const { data: dataSpec, method, train } = spec;
+  const { template, maxLength, packing, lossOn, validation } = dataSpec;
+  const split = 'fraction' in validation ? validation : 'files';
+  return sha256(
+    JSON.stringify([
+      dataHash(data),
+      tokenizerHash,
+      template,
+      maxLength,
+      packing,
+      lossOn,
+      split,
+      method,
+      train,
+    ]),
+  );
+}
+
+/** Version of this program, from its package.json. */
+function codeVersion(): string {
+  for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
+    try {
+      const manifest = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')) as {
+        version?: unknown;
+      };
+      return String(manifest.version);
+    } catch (error) {
+      if (folder.pathname === '/') throw error;
+    }
+  }
+}
+
+/** The facts of a prepared run. */
+export async function runFacts(
+  spec: RunSpec,
+  model: LoadedModel,
+  data: PreparedData,
+  tokenizerHash: string,
+  totalSteps: number,
+): Promise<RunFacts> {
+  const { plan, store } = model;
+  const moe = moeLayerIndices(plan);
+  const shapes = routerShapes(plan);
+  const folder = await openModelFolder(spec.model.path);
+  try {
+    const count = (trainedOnly: boolean) =>
+      store.parameters
+        .filter((parameter) => !trainedOnly || store.isTrained(parameter.id))
+        .reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
+    const memory = estimateMemory(
+      plan,
+      store.parameters,
+      (p) => store.isTrained(p.id),
+      spec,
+      folder.totalBytes,
+    );
+    return {
+      family: plan.family,
+      layers: plan.layers.length,
+      moeLayers: moe.length,
+      moeLayerIndices: moe,
+      experts: shapes[0]?.experts ?? 0,
+      expertsPerToken: shapes[0]?.expertsPerToken ?? 0,
+      trainableParameters: count(true),
+      totalParameters: count(false),
+      totalSteps,
+      trainRows: data.stats.trainExamples,
+      validationRows: data.stats.validationExamples,
+      hashes: {
+        model: await modelHash(folder),
+        data: dataHash(data),
+        tokenizer: tokenizerHash,
+        code: `condenser ${codeVersion()}`,
+      },
+      provider: 'cpu',
+      threads: model.runtime.threads,
+      estimatedMemoryMB: memory.totalMB,
+    };
+  } finally {
+    folder.close();
+  }
+}

@@ -1,0 +1,295 @@
+/** One training run, from data to the last checkpoint. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UserError } from '#core/contract/errors.ts';
+import type { Evaluation } from '#core/contract/metrics.ts';
+import { findNonFinite, openModelFolder } from '#worker/checkpoint/index.ts';
+import {
+  createLoader,
+  openTokenizer,
+  prepareData,
+  type Loader,
+  type MicroBatch,
+  type PreparedData,
+} from '#worker/data/index.ts';
+import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { loadModel, type LoadedModel } from './load-model.ts';
+import { RoutingTotals } from './routing-totals.ts';
+import { runFacts, runIdentity } from './run-facts.ts';
+import { learningRate, warmupSteps, type Schedule } from './schedule.ts';
+import { restoreTrainer, saveTrainer, type Boundary } from './trainer-state.ts';
+import type { TrainingCommand, TrainingOutcome, TrainingRun } from './training-run.ts';
+import { writeRouterFiles } from './router-files.ts';
+
+/**
+ * Trains a run to its end, or until it is told to stop.
+ * @throws UserError for anything wrong with model, data or options, and `train/non-finite` when the loss or the gradient
+ *   stops being a number (before the update, with the batch saved).
+ */
+export async function train(run: TrainingRun): Promise<TrainingOutcome> {
+  run.observer.progress('preparing', 0, 0);
+  const { spec } = run;
+  const tokenizer = await openTokenizer(spec.model.path);
+  const data = await prepareData(spec.data, {
+    tokenizer,
+    cacheDir: run.cacheDir,
+    seed: spec.train.seed,
+    onProgress: () => run.observer.progress('preparing', 0, 0),
+  });
+  try {
+    const model = await loadModel({
+      modelDir: spec.model.path,
+      method: spec.method,
+      threads: spec.engine.threads,
+    });
+    try {
+      return await new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256).run();
+    } finally {
+      model.close();
+    }
+  } finally {
+    data.close();
+  }
+}
+
+class Trainer {
+  readonly #run: TrainingRun;
+  readonly #model: LoadedModel;
+  readonly #data: PreparedData;
+  readonly #padId: number;
+  readonly #tokenizerHash: string;
+  readonly #loader: Loader;
+  readonly #schedule: Schedule;
+  readonly #identity: string;
+  readonly #routing = new RoutingTotals();
+  #boundary: Boundary;
+  #savedStep = -1;
+
+  constructor(
+    run: TrainingRun,
+    model: LoadedModel,
+    data: PreparedData,
+    padId: number,
+    tokenizerHash: string,
+  ) {
+    this.#run = run;
+    this.#model = model;
+    this.#data = data;
+    this.#padId = padId;
+    this.#tokenizerHash = tokenizerHash;
+    const { train: settings } = run.spec;
+    this.#loader = this.#createLoader(true);
+    const microBatches = this.#loader.microBatchesPerEpoch;
+    const totalSteps =
+      settings.steps ??
+      Math.max(1, Math.ceil(((settings.epochs ?? 1) * microBatches) / settings.gradientAccumulation));
+    this.#schedule = {
+      shape: settings.schedule,
+      peak: settings.learningRate,
+      totalSteps,
+      warmupSteps: warmupSteps(settings.warmupRatio, totalSteps),
+      minRatio: settings.minLearningRateRatio,
+    };
+    this.#identity = runIdentity(run.spec, data, tokenizerHash);
+    this.#boundary = { step: 0, loader: this.#loader.state, method: model.session.save() };
+  }
+
+  #createLoader(shuffle: boolean): Loader {
+    const { spec } = this.#run;
+    return createLoader(
+      shuffle || this.#data.validation === null ? this.#data.train : this.#data.validation,
+      {
+        microBatch: spec.train.microBatch,
+        maxLength: spec.data.maxLength,
+        packing: spec.data.packing,
+        seed: spec.train.seed,
+        padId: this.#padId,
+        shuffle,
+      },
+    );
+  }
+
+  async run(): Promise<TrainingOutcome> {
+    const { observer } = this.#run;
+    const { totalSteps } = this.#schedule;
+    const resumed = this.#run.resume ? this.#restore() : null;
+    observer.prepared(
+      await runFacts(this.#run.spec, this.#model, this.#data, this.#tokenizerHash, totalSteps),
+      resumed?.step ?? null,
+    );
+    for (const warning of resumed?.warnings ?? []) observer.event('alert', resumed?.step ?? 0, warning);
+    if (resumed === null) {
+      observer.event('started', 0, `Training starts: ${totalSteps} steps of ${this.#run.spec.method.name}.`);
+      await this.#evaluate(0);
+    } else {
+      observer.event(
+        'resumed',
+        resumed.step,
+        `Training goes on from the checkpoint of step ${resumed.step}.`,
+      );
+    }
+    while (this.#boundary.step < totalSteps) {
+      const command = await this.#step();
+      if (command === 'stop') return this.#end('stopped', true);
+      if (command === 'discard') return this.#end('stopped', false);
+    }
+    return this.#end('completed', true);
+  }
+
+  #restore() {
+    const restored = restoreTrainer(this.#run.runDir, this.#model.store, this.#model.session, this.#identity);
+    this.#loader.restore(restored.loader);
+    this.#boundary = { step: restored.step, loader: this.#loader.state, method: this.#model.session.save() };
+    this.#savedStep = restored.step;
+    return restored;
+  }
+
+  /** One optimizer step. A command to stop ends it early; then nothing of it counts. */
+  async #step(): Promise<TrainingCommand> {
+    const { observer, control, spec } = this.#run;
+    const { session, store, kernels, executor } = this.#model;
+    const { step } = this.#boundary;
+    const { totalSteps } = this.#schedule;
+    const started = performance.now();
+    const microBatches = spec.train.gradientAccumulation;
+    const batches = Array.from({ length: microBatches }, () => this.#loader.next());
+    const lossTokens = batches.reduce((sum, batch) => sum + lossTargets(batch).at.length, 0);
+    let waitedMs = 0;
+    let lossSum = 0;
+    let auxLoss = 0;
+    let checkpointWanted = false;
+    for (const [microBatch, batch] of batches.entries()) {
+      observer.progress('training', step, microBatch);
+      const asked = performance.now();
+      const command = await control.next();
+      waitedMs += performance.now() - asked;
+      if (command === 'stop' || command === 'discard') return command;
+      checkpointWanted ||= command === 'checkpoint';
+      const result = await executor.train(batch, Math.max(1, lossTokens), microBatches);
+      await this.#checkFinite('loss', result.lossSum, batch, step);
+      lossSum += result.lossSum;
+      auxLoss += result.auxiliary.reduce((sum, { value }) => sum + value, 0) / microBatches;
+      session.afterMicroBatch(result.usage, { step, totalSteps, microBatch, microBatches });
+      this.#routing.add(result.usage);
+      // Lets commands and signals in.
+      await new Promise(setImmediate);
+    }
+    const gradNorm = gradientNorm(store, kernels);
+    await this.#checkFinite('gradient norm', gradNorm, batches[0], step);
+    const rate = learningRate(this.#schedule, step);
+    const { optimizer, maxGradNorm } = spec.train;
+    adamwStep(store, kernels, { ...optimizer, maxGradNorm }, step + 1, rate, gradNorm);
+    const messages = session.afterStep({ step, totalSteps, microBatch: microBatches - 1, microBatches });
+
+    const done = step + 1;
+    const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
+    const seconds = (performance.now() - started - waitedMs) / 1000;
+    this.#boundary = { step: done, loader: this.#loader.state, method: session.save() };
+    observer.step(
+      {
+        step: done,
+        wallMs: Date.now(),
+        loss: lossSum / Math.max(1, lossTokens),
+        learningRate: rate,
+        gradNorm,
+        tokens,
+        trainedTokens: lossTokens,
+        tokensPerSecond: tokens / seconds,
+        rssMB: process.memoryUsage.rss() / 1e6,
+        ...(session.losses.length > 0 && { auxLoss }),
+      },
+      this.#routing.take(done, session.routerState()),
+    );
+    for (const message of messages) observer.event('phase', done, message);
+    const { everySteps } = spec.evaluate;
+    if (done === totalSteps || (everySteps !== null && done % everySteps === 0)) await this.#evaluate(done);
+    if (checkpointWanted || (done % spec.checkpoint.everySteps === 0 && done < totalSteps))
+      this.#checkpoint();
+    return 'continue';
+  }
+
+  /** Mean cross-entropy over the trained tokens of the validation split, if there is one. */
+  async #evaluate(step: number): Promise<void> {
+    if (this.#data.validation === null) return;
+    const { observer } = this.#run;
+    let lossSum = 0;
+    let trainedTokens = 0;
+    for (const batch of this.#createLoader(false).pass()) {
+      observer.progress('evaluating', step, 0);
+      const result = await this.#model.executor.evaluate(batch);
+      lossSum += result.lossSum;
+      trainedTokens += result.trainedTokens;
+      await new Promise(setImmediate);
+    }
+    const evaluation: Evaluation = { step, loss: lossSum / trainedTokens, trainedTokens };
+    observer.evaluation(evaluation);
+  }
+
+  #checkpoint(): void {
+    const { observer, runDir, spec } = this.#run;
+    const { step } = this.#boundary;
+    if (this.#savedStep === step) return;
+    observer.progress('checkpointing', step, 0);
+    const saved = saveTrainer(
+      runDir,
+      this.#boundary,
+      this.#model.store,
+      this.#identity,
+      spec.checkpoint.keep,
+    );
+    this.#savedStep = step;
+    writeRouterFiles(runDir, this.#model);
+    observer.checkpoint(saved);
+    for (const reason of saved.undeleted)
+      observer.event('alert', step, `An old checkpoint could not be deleted: ${reason}`);
+  }
+
+  #end(state: TrainingOutcome['state'], keep: boolean): TrainingOutcome {
+    const { step } = this.#boundary;
+    // What a step in progress did to the method's buffers does not count.
+    this.#model.session.restore(this.#boundary.method);
+    if (keep) this.#checkpoint();
+    this.#run.observer.progress('ending', step, 0);
+    return { state, step };
+  }
+
+  /** Stops before a number that is none can reach the weights. */
+  async #checkFinite(
+    what: string,
+    value: number,
+    batch: MicroBatch | undefined,
+    step: number,
+  ): Promise<void> {
+    if (Number.isFinite(value)) return;
+    const file = join(this.#run.runDir, 'failed-batch.json');
+    writeFileSync(
+      file,
+      JSON.stringify(
+        batch && {
+          step: step + 1,
+          examples: batch.examples,
+          inputIds: [...batch.inputIds],
+          labels: [...batch.labels],
+        },
+      ),
+    );
+    const folder = await openModelFolder(this.#run.spec.model.path);
+    try {
+      const found = step === 0 ? findNonFinite(folder) : undefined;
+      if (found !== undefined) {
+        throw new UserError(
+          'model/non-finite-weight',
+          `${folder.dir}: tensor ${found.tensor} holds ${found.value} at position ${found.index}`,
+          'The checkpoint is damaged; download or convert it again.',
+        );
+      }
+    } finally {
+      folder.close();
+    }
+    throw new UserError(
+      'train/non-finite',
+      `the ${what} of step ${step + 1} is ${value}; nothing was updated with it`,
+      `Resume from the last checkpoint with a lower learning rate; the batch is in ${file}.`,
+    );
+  }
+}
