@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
 import react from '@vitejs/plugin-react';
@@ -18,7 +18,7 @@ function filesBesideTheBundle(): Plugin {
     transform(code, id) {
       const emit = (whole: string, name: string) => {
         const file = path.resolve(path.dirname(id), name);
-        if (!existsSync(file)) return whole;
+        if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return whole;
         const source = readFileSync(file);
         const reference = this.emitFile({ type: 'asset', fileName: path.basename(file), source });
         return `new URL(import.meta.ROLLUP_FILE_URL_${reference}, import.meta.url)`;

@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { addCounts, type Counts, vitestCounts } from './test-counts.ts';
+import { addCounts, type Counts, playwrightCounts, vitestCounts } from './test-counts.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const reports = path.join(root, 'test-results');
@@ -44,6 +44,9 @@ step('vitest run --reporter=default --reporter=json --outputFile.json=test-resul
   report: 'vitest.json',
   read: vitestCounts,
 });
+if (step('npm run --silent build')) {
+  step('playwright test', { report: 'playwright.json', read: playwrightCounts });
+}
 
 const { passed, failed, skipped } = total;
 console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
