@@ -143,6 +143,9 @@ test('the CPU provider is usable; every other says why it is not', () => {
 
 /** The compiler's library has no types for WebAssembly without those of a browser. */
 function wasmBuffer(descriptor: object): ArrayBuffer {
-  return Reflect.construct(Reflect.get(Reflect.get(globalThis, 'WebAssembly'), 'Memory'), [descriptor])
-    .buffer;
+  const wasm: { Memory: new (options: object) => { buffer: ArrayBuffer } } = Reflect.get(
+    globalThis,
+    'WebAssembly',
+  );
+  return new wasm.Memory(descriptor).buffer;
 }
