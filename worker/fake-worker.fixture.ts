@@ -6,7 +6,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '#core/contract/errors.ts';
-import type { TrainingOutcome, TrainingRun } from './train/training-run.ts';
+import type { TrainingOutcome, TrainingRun } from '#worker/train/index.ts';
 import { runWorkerProcess } from './worker-process.ts';
 
 interface FakeOptions {

@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ErrorInfo } from '#core/contract/errors.ts';
 import type { HostToWorker } from '#core/contract/worker-protocol.ts';
-import type { TrainingCommand, TrainingControl } from './train/training-run.ts';
+import type { TrainingCommand, TrainingControl } from '#worker/train/index.ts';
 
 /** What the host may ask of a run that goes on. */
 export type CommandMessage = Extract<HostToWorker, { type: 'pause' | 'resume' | 'stop' | 'checkpoint' }>;

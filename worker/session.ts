@@ -15,7 +15,7 @@ import {
 import type { RunWriter } from '#core/store/index.ts';
 import { coalesce, NOTICE_INTERVAL_MS, type Link } from '#core/link/index.ts';
 import { createRunControl, type RunControl } from './run-control.ts';
-import type { TrainingObserver, TrainingOutcome, TrainingRun } from './train/training-run.ts';
+import type { TrainingObserver, TrainingOutcome, TrainingRun } from '#worker/train/index.ts';
 
 type Start = Extract<HostToWorker, { type: 'start' }>;
 
@@ -64,7 +64,10 @@ export function runSession(ports: SessionPorts): void {
         return;
       case 'start':
         // `start` has no request number of its own; 0 stands for it.
-        if (control) return refuse(0, 'worker/busy', 'this worker has its run already');
+        if (control) {
+          refuse(0, 'worker/busy', 'this worker has its run already');
+          return;
+        }
         control = createRunControl();
         void runOnce(message, control, ports, send);
         return;
@@ -112,9 +115,11 @@ async function runOnce(
   try {
     writer = openRunWriter(runFiles(start.runDir).db, { pid: process.pid });
     const observer = createObserver(start, writer, ports.link, send, {
-      onStep: (step) => (lastStep = step),
-      progress: heartbeat.progress,
-      prepared: control.prepared,
+      onStep: (step) => {
+        lastStep = step;
+      },
+      progress: (phase, step, microBatch) => heartbeat.progress(phase, step, microBatch),
+      prepared: () => control.prepared(),
     });
     control.attach({
       paused: (paused) => {
@@ -195,6 +200,6 @@ function createObserver(
       announce();
     },
     event,
-    progress: hooks.progress,
+    progress: (phase, step, microBatch) => hooks.progress(phase, step, microBatch),
   };
 }

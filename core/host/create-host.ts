@@ -60,7 +60,7 @@ export function createHost(ports: HostPorts): Host {
     db,
     readers,
     notify: (channel, payload) => {
-      for (const listener of [...listeners]) listener(channel, payload);
+      for (const listener of listeners) listener(channel, payload);
     },
   };
 
@@ -125,7 +125,7 @@ export function createHost(ports: HostPorts): Host {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    startRun: runs.start,
+    startRun: (spec, runDir) => runs.start(spec, runDir),
     resumeRun: (runDir) => {
       const row = runs.known(runDir);
       runs.resume(row.id);
@@ -137,7 +137,7 @@ export function createHost(ports: HostPorts): Host {
       await lifecycle.settled(id);
       return describeRun(runs.rowOf(id), readers, ports.now());
     },
-    registerFile: files.register,
+    registerFile: (file) => files.register(file),
     close: async () => {
       await lifecycle.close();
       listeners.clear();

@@ -52,8 +52,10 @@ export function createRunLifecycle(context: HostContext): RunLifecycle {
   };
 
   const apply = (id: string, event: RunEvent, end?: RunEnd): void => {
-    const { exit: _exit, error: _error, reason: _reason, ...row } = rowOf(id);
-    db.runs.put({ ...row, ...(end && endColumns(end)), state: transition(row.state, event) });
+    const { name, state, dir, createdMs, method, modelName } = rowOf(id);
+    // What is left out is what the former state said of its end.
+    const kept = { id, name, dir, createdMs, method, modelName };
+    db.runs.put({ ...kept, ...(end && endColumns(end)), state: transition(state, event) });
     notify('runs.changed', { id });
   };
 
@@ -164,7 +166,7 @@ export function createRunLifecycle(context: HostContext): RunLifecycle {
       const active = row.state === 'preparing' || row.state === 'running' || row.state === 'paused';
       if (active && !live.has(row.id)) meet(row);
     }
-    for (const id of [...known.keys()]) {
+    for (const id of known.keys()) {
       if (ids.has(id)) continue;
       known.delete(id);
       notify('runs.changed', { id });

@@ -28,11 +28,11 @@ export function createRunQueue(start: (id: string) => Promise<unknown>, atATime 
     });
   };
   const advance = (): void => {
-    while (!closed && active < atATime) {
-      const id = waiting.shift();
-      if (id === undefined) return;
-      occupy(start(id));
-    }
+    if (closed || active >= atATime) return;
+    const id = waiting.shift();
+    if (id === undefined) return;
+    occupy(start(id));
+    advance();
   };
 
   return {

@@ -51,7 +51,7 @@ export function createRunReaders(): RunReaders {
     },
     forget,
     close: () => {
-      for (const runDir of [...open.keys()]) forget(runDir);
+      for (const runDir of open.keys()) forget(runDir);
     },
   };
 }

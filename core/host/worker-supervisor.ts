@@ -110,7 +110,7 @@ export function superviseRun(
           oomKillSeen: oomKillsBefore !== undefined && oomKills !== undefined && oomKills > oomKillsBefore,
           errorTail: worker.errorTail(),
         });
-    for (const request of [...waiting.keys()]) {
+    for (const request of waiting.keys()) {
       settle(request, { code: 'run/ended', message: 'the run ended before it could take the command' });
     }
     return end;

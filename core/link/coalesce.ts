@@ -12,9 +12,9 @@ export interface Coalescer<T> {
 
 /**
  * Sends the first value at once and then at most one value each `intervalMs`, always the newest.
- * `send` may return false to say "not now" (a congested link): the value then waits for the next interval.
+ * `send` returns false to say "not now" (a congested link): the value then waits for the next interval.
  */
-export function coalesce<T>(intervalMs: number, send: (value: T) => boolean | void): Coalescer<T> {
+export function coalesce<T>(intervalMs: number, send: (value: T) => boolean): Coalescer<T> {
   let waiting: { readonly value: T } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -22,7 +22,7 @@ export function coalesce<T>(intervalMs: number, send: (value: T) => boolean | vo
     if (waiting === undefined) return;
     const { value } = waiting;
     waiting = undefined;
-    if (send(value) === false) waiting ??= { value };
+    if (!send(value)) waiting ??= { value };
     timer = setTimeout(() => {
       timer = undefined;
       attempt();

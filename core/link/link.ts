@@ -79,8 +79,7 @@ export function createLink(transport: Transport): LinkEnd {
       },
     },
     receive: (message) => {
-      // A copy, because a listener may unsubscribe itself.
-      if (!closed) for (const listener of [...messageListeners]) listener(message);
+      if (!closed) for (const listener of messageListeners) listener(message);
     },
     closed: markClosed,
   };

@@ -116,7 +116,7 @@ export function connectLink(link: Link): Client {
   link.onMessage((message) => {
     const push = Push.safeParse(message);
     if (push.success) {
-      for (const listener of [...listeners]) listener(push.data.push, push.data.payload);
+      for (const listener of listeners) listener(push.data.push, push.data.payload);
       return;
     }
     const reply = Reply.safeParse(message);
@@ -125,7 +125,7 @@ export function connectLink(link: Link): Client {
     settle(id, result);
   });
   link.onClose(() => {
-    for (const id of [...waiting.keys()]) settle(id, refusal('link/closed', 'the connection is closed'));
+    for (const id of waiting.keys()) settle(id, refusal('link/closed', 'the connection is closed'));
   });
 
   return {

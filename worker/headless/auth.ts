@@ -69,7 +69,7 @@ export function createGate(port: number, token: string): Gate {
       );
     },
     checkUpgrade: (request) => {
-      const protocols = String(request.headers['sec-websocket-protocol'] ?? '')
+      const protocols = (request.headers['sec-websocket-protocol'] ?? '')
         .split(',')
         .map((name) => name.trim());
       const given = protocols.find((name) => name.startsWith(TOKEN_PROTOCOL))?.slice(TOKEN_PROTOCOL.length);

@@ -146,7 +146,7 @@ function socketLink(socket: WebSocket) {
     close: () => socket.close(1002),
   });
   socket.on('message', (data, isBinary) => {
-    const message = isBinary ? undefined : parseJson(String(data));
+    const message = isBinary || !Buffer.isBuffer(data) ? undefined : parseJson(data.toString());
     if (message === undefined) end.link.close();
     else end.receive(message);
   });
