@@ -1,6 +1,7 @@
 /** Layer × expert heat map: a canvas under a real grid, reachable by arrow keys and read out cell by cell. */
 import {
   type KeyboardEvent,
+  type MouseEvent,
   type PointerEvent,
   useEffect,
   useId,
@@ -100,7 +101,7 @@ export function HeatMap({
     event.preventDefault();
     setFocused(next);
   };
-  const under = (event: PointerEvent) => {
+  const under = (event: PointerEvent | MouseEvent) => {
     const bounds = event.currentTarget.getBoundingClientRect();
     return cellAt(layout, event.clientX - bounds.left, event.clientY - bounds.top);
   };
@@ -127,7 +128,7 @@ export function HeatMap({
         onBlur={() => setHasFocus(false)}
         onPointerMove={(event) => setHovered(under(event))}
         onPointerLeave={() => setHovered(undefined)}
-        onPointerDown={(event) => {
+        onClick={(event) => {
           const cell = under(event);
           if (cell === undefined) return;
           setFocused(cell);

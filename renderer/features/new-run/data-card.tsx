@@ -6,9 +6,8 @@ import { Card } from '../../ui/card.tsx';
 import { formatBytes, formatShare, plural } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
-import { type FormState, runSpecSchema } from './draft.ts';
+import { type FormState, runSpecSchema, type SetError, type SetSection } from './draft.ts';
 import { schemaAt } from './field-model.ts';
-import type { SetError, SetSection } from './new-run-page.tsx';
 import { SchemaForm } from './schema-form.tsx';
 
 const dataSchema = schemaAt(runSpecSchema, 'data');

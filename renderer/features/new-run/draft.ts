@@ -12,6 +12,11 @@ type Values = Readonly<Record<string, unknown>>;
 /** Parts of a run specification whose fields are generated from its schema. */
 export type Section = 'data' | 'train' | 'optimizer' | 'evaluate' | 'checkpoint' | 'engine' | 'options';
 
+/** Changes one section of the form. */
+export type SetSection = (section: Section, values: Readonly<Record<string, unknown>>) => void;
+/** Notes that a field's text is wrong, or right again. */
+export type SetError = (section: Section, key: string, error: string | undefined) => void;
+
 /** The form. Sections hold only what was given; the rest has its default. */
 export interface FormState {
   readonly name: string;

@@ -2,8 +2,7 @@ import type { Dispatch, SetStateAction } from 'react';
 import { useCall } from '../../api/use-host.ts';
 import { Card } from '../../ui/card.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
-import type { FormState } from './draft.ts';
-import type { SetError, SetSection } from './new-run-page.tsx';
+import type { FormState, SetError, SetSection } from './draft.ts';
 import { SchemaForm } from './schema-form.tsx';
 
 /** Which method, and its options as the method itself describes them. */

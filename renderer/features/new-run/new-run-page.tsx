@@ -13,7 +13,8 @@ import {
   type FormState,
   fromRunJson,
   missingParts,
-  type Section,
+  type SetError,
+  type SetSection,
   toDraft,
   toRunJson,
 } from './draft.ts';
@@ -21,13 +22,8 @@ import { MethodCard } from './method-card.tsx';
 import { ModelChoice } from './model-choice.tsx';
 import { ReviewCard } from './review-card.tsx';
 import { TrainingCard } from './training-card.tsx';
-import { useSettled } from './use-settled.ts';
+import { useSettled } from '../../api/use-settled.ts';
 import './new-run.css';
-
-/** Changes one section of the form. */
-export type SetSection = (section: Section, values: Readonly<Record<string, unknown>>) => void;
-/** Notes that a field's text is wrong, or right again. */
-export type SetError = (section: Section, key: string, error: string | undefined) => void;
 
 function draftOf(form: FormState): { draft?: RunDraft; error?: ErrorInfo } {
   try {

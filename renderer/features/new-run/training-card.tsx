@@ -2,10 +2,9 @@ import { useState } from 'react';
 import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
-import { type FormState, runSpecSchema, type Section } from './draft.ts';
+import { type FormState, runSpecSchema, type Section, type SetError, type SetSection } from './draft.ts';
 import { FieldInput } from './field-input.tsx';
 import { differs, fieldsOf, schemaAt } from './field-model.ts';
-import type { SetError, SetSection } from './new-run-page.tsx';
 import { SchemaForm } from './schema-form.tsx';
 
 const trainSchema = schemaAt(runSpecSchema, 'train');

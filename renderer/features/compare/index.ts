@@ -1,0 +1,2 @@
+/** Runs side by side. */
+export { ComparePage } from './compare-page.tsx';

@@ -1,0 +1,102 @@
+import type { ReactNode } from 'react';
+import { Link } from 'wouter';
+import type { Comparison } from '#core/contract/run.ts';
+import { Card } from '../../ui/card.tsx';
+import { CopyButton } from '../../ui/copy-button.tsx';
+import { type Column, DataTable, tableText } from '../../ui/data-table.tsx';
+import { formatCount, formatDuration, formatLarge, formatMB, formatNumber } from '../../ui/format.ts';
+
+type Run = Comparison['runs'][number];
+
+const mean = (values: readonly number[]) =>
+  values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** A number column; absent stays absent. */
+function measure(
+  key: string,
+  title: string,
+  value: (run: Run) => number | undefined,
+  format: (value: number) => string,
+): Column<Run> {
+  return {
+    key,
+    title,
+    value,
+    cell: (run): ReactNode => {
+      const measured = value(run);
+      return measured === undefined ? undefined : format(measured);
+    },
+  };
+}
+
+/** The table's columns; also its copied forms. */
+export function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Run>[] {
+  return [
+    {
+      key: 'name',
+      title: 'Run',
+      text: true,
+      value: (run) => run.name,
+      cell: (run) => (
+        <span className="compare-run">
+          <i style={{ background: `var(${colours.get(run.id) ?? '--s8'})` }} aria-hidden="true" />
+          <Link href={`/runs/${run.id}`} title={run.name}>
+            {run.name}
+          </Link>
+        </span>
+      ),
+    },
+    { key: 'method', title: 'Method', text: true, value: (run) => run.method },
+    measure('validation', 'Validation loss', (run) => run.finalValidationLoss, formatNumber),
+    measure('loss', 'Training loss', (run) => run.finalLoss, formatNumber),
+    measure('steps', 'Steps', (run) => run.steps, formatCount),
+    measure('tokens', 'Tokens', (run) => run.tokens, formatLarge),
+    measure('seconds', 'Time', (run) => run.seconds, formatDuration),
+    measure('speed', 'Tokens/s', (run) => run.tokensPerSecond, formatNumber),
+    measure('memory', 'Peak memory', (run) => run.peakRssMB, formatMB),
+    measure('trainable', 'Trained', (run) => run.trainableParameters, formatLarge),
+    measure(
+      'gini',
+      'Mean Gini',
+      (run) => mean(run.gini_L),
+      (value) => formatNumber(value, 3),
+    ),
+    measure(
+      'drift',
+      'Mean drift',
+      (run) => mean(run.drift_L),
+      (value) => formatNumber(value, 2),
+    ),
+  ];
+}
+
+/** One row a run. */
+export function MetricsCard({
+  runs,
+  colours,
+}: {
+  readonly runs: readonly Run[];
+  readonly colours: ReadonlyMap<string, string>;
+}) {
+  const columns = metricColumns(colours);
+  return (
+    <Card
+      title="Numbers"
+      flush
+      aside={
+        <>
+          <CopyButton label="Copy as CSV" text={() => tableText(columns, runs, 'csv')} />
+          <CopyButton label="Copy as Markdown" text={() => tableText(columns, runs, 'markdown')} />
+        </>
+      }
+    >
+      <DataTable
+        caption="Numbers of each run"
+        columns={columns}
+        rows={runs}
+        rowKey={(run) => run.id}
+        sort={{ key: 'validation', descending: false }}
+      />
+    </Card>
+  );
+}

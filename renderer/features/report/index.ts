@@ -1,0 +1,2 @@
+/** One file that proves a result. */
+export { ReportPage } from './report-page.tsx';

@@ -1,0 +1,3 @@
+/** One run, live or past. */
+export { RunPage } from './run-page.tsx';
+export { type Along, axisOf } from './curves.ts';
