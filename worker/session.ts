@@ -85,7 +85,7 @@ async function runOnce(
   ports: SessionPorts,
   send: (message: WorkerToHost) => void,
 ): Promise<void> {
-  const { openRunWriter, runFiles } = await import('#core/store/index.ts');
+  const { openRunReader, openRunWriter, runFiles } = await import('#core/store/index.ts');
   const { startHeartbeat } = await import('./heartbeat.ts');
   const heartbeat = startHeartbeat(start.runDir, start.detached ? null : process.ppid);
   let writer: RunWriter | undefined;
@@ -113,8 +113,13 @@ async function runOnce(
   ports.onTerminate(leave);
 
   try {
-    writer = openRunWriter(runFiles(start.runDir).db, { pid: process.pid });
+    const { db } = runFiles(start.runDir);
+    writer = openRunWriter(db, { pid: process.pid });
+    const reader = openRunReader(db);
+    const stepsBefore = reader.marks().lastStep;
+    reader.close();
     const observer = createObserver(start, writer, ports.link, send, {
+      stepsBefore,
       onStep: (step) => {
         lastStep = step;
       },
@@ -148,6 +153,8 @@ async function runOnce(
 }
 
 interface ObserverHooks {
+  /** Steps that an earlier start of the run committed. */
+  readonly stepsBefore: number;
   onStep(step: number): void;
   progress: TrainingObserver['progress'];
   prepared(): void;
@@ -178,8 +185,9 @@ function createObserver(
     prepared: (facts, resumedFromStep) => {
       writer.facts(facts);
       lastStep = resumedFromStep ?? 0;
+      // A run that failed before its first checkpoint begins again at the beginning.
+      if (resumedFromStep !== null || hooks.stepsBefore > 0) lastEvent = writer.resetAfter(lastStep);
       if (resumedFromStep === null) event('started', 0, `Training starts: ${facts.totalSteps} steps.`);
-      else lastEvent = writer.resetAfter(resumedFromStep);
       hooks.onStep(lastStep);
       hooks.prepared();
       send({ type: 'started', facts, step: lastStep });
