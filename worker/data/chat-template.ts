@@ -11,9 +11,9 @@ export interface RenderOptions {
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
-/** Nodes evaluated for one rendering; real templates need some thousands for long conversations. */
-const MAX_STEPS = 2_000_000;
-const MAX_RANGE = 100_000;
+/** Nodes evaluated and numbers counted for one rendering; real templates need about fifty a message. */
+const MAX_STEPS = 500_000;
+const MAX_RANGE = 10_000;
 /** UTF-16 units of a rendered conversation. */
 const MAX_OUTPUT = 32 * 1024 * 1024;
 
@@ -39,7 +39,7 @@ function formatFixedDate(format: string): string {
     M: '00',
     S: '00',
   };
-  return format.replace(/%([A-Za-z])/g, (whole, field: string) => fields[field] ?? whole);
+  return format.replaceAll(/%([A-Za-z])/g, (whole, field: string) => fields[field] ?? whole);
 }
 
 class LimitError extends Error {}
@@ -50,8 +50,13 @@ class RefusedError extends Error {}
 class LimitedInterpreter extends Interpreter {
   #steps = 0;
 
+  charge(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > MAX_STEPS) throw new LimitError('it does not come to an end');
+  }
+
   override evaluate(statement: Statement | undefined, environment: Environment): RuntimeValue {
-    if (++this.#steps > MAX_STEPS) throw new LimitError('it does not come to an end');
+    this.charge(1);
     const strip = statement === undefined ? undefined : stripCall(statement);
     return strip === undefined ? super.evaluate(statement, environment) : this.#strip(strip, environment);
   }
@@ -123,6 +128,7 @@ export class ChatTemplate {
   /** @throws UserError `template/refused` (the template's own objection), `template/failed` or `template/limit`. */
   render(messages: readonly ChatMessage[], options: RenderOptions): string {
     const environment = new Environment();
+    const interpreter = new LimitedInterpreter(environment);
     const globals = {
       true: true,
       false: false,
@@ -130,7 +136,11 @@ export class ChatTemplate {
       True: true,
       False: false,
       None: null,
-      range,
+      range: (start: number, stop?: number, step?: number) => {
+        const numbers = range(start, stop, step);
+        interpreter.charge(numbers.length);
+        return numbers;
+      },
       strftime_now: formatFixedDate,
       raise_exception: (why: unknown) => {
         throw new RefusedError(String(why));
@@ -143,7 +153,7 @@ export class ChatTemplate {
     for (const [name, value] of Object.entries(globals)) environment.set(name, value);
     let rendered: unknown;
     try {
-      rendered = new LimitedInterpreter(environment).run(this.#program).value;
+      rendered = interpreter.run(this.#program).value;
     } catch (cause) {
       throw this.#failure(cause);
     }

@@ -29,9 +29,9 @@ export interface DataFile {
 
 const SAMPLE_ROWS = 50;
 
-async function firstRows(source: Source): Promise<SourceRow[]> {
+async function firstRows(source: Source, onBadRow: OnBadRow | undefined): Promise<SourceRow[]> {
   const rows: SourceRow[] = [];
-  for await (const row of source.rows()) {
+  for await (const row of source.rows(onBadRow && (() => undefined))) {
     rows.push(row);
     if (rows.length === SAMPLE_ROWS) break;
   }
@@ -46,7 +46,7 @@ export async function openDataFile(spec: DataFileSpec, onBadRow?: OnBadRow): Pro
   const source = await openSource(spec.path, onBadRow === undefined ? {} : { onBadRow });
   try {
     const name = path.basename(spec.path);
-    const sample = await firstRows(source);
+    const sample = await firstRows(source, onBadRow);
     if (sample.length === 0) {
       throw new UserError('data/empty-file', `${name} has no rows`, 'Export the data again.');
     }

@@ -30,7 +30,8 @@ export async function describeFile(spec: DataFileSpec): Promise<FileDescription>
   });
   try {
     let rows = 0;
-    for await (const _row of file.source.rows()) rows += 1;
+    const reader = file.source.rows();
+    while ((await reader.next()).done !== true) rows += 1;
     return {
       path: spec.path,
       bytes: file.source.bytes,
@@ -39,7 +40,7 @@ export async function describeFile(spec: DataFileSpec): Promise<FileDescription>
       columns: [...file.source.columns],
       recordFormat: file.recordFormat,
       mapping: { ...file.mapping },
-      sha256: file.source.sha256,
+      sha256: await file.source.sha256(),
       why: file.why,
       badRows: [...bad].map(([row, message]) => ({ row, message })),
     };
@@ -131,6 +132,49 @@ export async function inspectDataset(
   return { ...sums, histogram, findings };
 }
 
+/** Rows as the model reads them; rows that can't be used are named instead. */
+export interface Preview {
+  readonly rows: readonly PreviewRow[];
+  readonly refused: readonly { readonly row: number; readonly error: UserError }[];
+}
+
+/**
+ * Shows `count` rows from row number `from` on, token by token, reading the file once.
+ * @param from 1-based, as in findings.
+ * @throws UserError when the file can't be read; both lists are empty beyond its last row.
+ */
+export async function previewRows(
+  spec: DataFileSpec,
+  from: number,
+  count: number,
+  options: ProcessOptions,
+): Promise<Preview> {
+  const rows: PreviewRow[] = [];
+  const refused: { row: number; error: UserError }[] = [];
+  const wanted = (row: number) => row >= from && row < from + count;
+  const file = await openDataFile(spec, (row, error) => {
+    if (wanted(row)) refused.push({ row, error });
+  });
+  try {
+    requireMapping(file);
+    for await (const sourceRow of file.source.rows()) {
+      const { row } = sourceRow;
+      if (row >= from + count) break;
+      if (!wanted(row)) continue;
+      try {
+        const tokenized = tokenizeExample(toConversation(sourceRow, file.mapping), options);
+        rows.push({ row, tokens: previewTokens(tokenized, options) });
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        refused.push({ row, error });
+      }
+    }
+    return { rows, refused };
+  } finally {
+    await file.source.close();
+  }
+}
+
 /**
  * One row as the model reads it, token by token.
  * @param row 1-based, as in findings.
@@ -141,18 +185,10 @@ export async function previewRow(
   row: number,
   options: ProcessOptions,
 ): Promise<PreviewRow> {
-  const file = await openDataFile(spec);
-  try {
-    requireMapping(file);
-    for await (const sourceRow of file.source.rows()) {
-      if (sourceRow.row !== row) continue;
-      const tokenized = tokenizeExample(toConversation(sourceRow, file.mapping), options);
-      return { row, tokens: previewTokens(tokenized, options) };
-    }
-    throw new UserError('data/no-such-row', `${file.name} has no row ${row}`, 'Rows are numbered from 1.');
-  } finally {
-    await file.source.close();
-  }
+  const { rows, refused } = await previewRows(spec, row, 1, options);
+  if (refused[0] !== undefined) throw refused[0].error;
+  if (rows[0] !== undefined) return rows[0];
+  throw new UserError('data/no-such-row', `${spec.path} has no row ${row}`, 'Rows are numbered from 1.');
 }
 
 function previewTokens(

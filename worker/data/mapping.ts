@@ -78,55 +78,54 @@ const CANDIDATES: readonly { format: RecordFormat; mapping: Mapping }[] = [
 ];
 const SYSTEM_COLUMNS: readonly string[] = ['system', 'system_prompt'];
 
-const holdsText = (value: unknown) =>
-  typeof value === 'string' ? value.trim() !== '' : typeof value === 'number' || typeof value === 'bigint';
-
-/** Whether the columns of `mapping` hold what they should in one row; optional fields may be missing. */
+/** Whether the columns of `mapping` hold values of the right kind in one row; only `input` may be missing. */
 function fits(row: Readonly<Record<string, unknown>>, mapping: Mapping): boolean {
   return Object.entries(mapping).every(([field, column]) => {
     const value = row[column];
     if (field === 'messages') return Array.isArray(value) && value.every((item) => typeof item === 'object');
-    return field === 'input' ? column in row : holdsText(value);
+    if (field === 'input') return column in row;
+    return typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint';
   });
+}
+
+/** Whether a row that fits also holds an answer: some sets have an `output` that is always empty beside the real one. */
+function isFilled(row: Readonly<Record<string, unknown>>, mapping: Mapping): boolean {
+  const value = row[mapping['response'] ?? mapping['text'] ?? mapping['messages'] ?? ''];
+  return typeof value !== 'string' || value.trim() !== '';
 }
 
 /** Recognises what rows look like from a sample (50 are plenty); `unknown` when no known set of columns fits half of them. */
 export function detectFormat(sample: readonly SourceRow[]): DetectedFormat {
   const columns = new Set(sample.flatMap(({ value }) => Object.keys(value)));
-  const listed = [...columns].slice(0, 12).map((column) => `"${column}"`);
-  let best: DetectedFormat | undefined;
-  for (const candidate of CANDIDATES) {
-    const confidence =
-      sample.filter(({ value }) => fits(value, candidate.mapping)).length / (sample.length || 1);
-    if (confidence < 0.5 || confidence <= (best?.confidence ?? 0)) continue;
-    const system = SYSTEM_COLUMNS.find((column) => columns.has(column));
-    const mapping =
-      candidate.format !== 'text' && candidate.mapping['messages'] === undefined && system !== undefined
-        ? { ...candidate.mapping, system }
-        : candidate.mapping;
-    const found = Object.values(mapping).map((column) => `"${column}"`);
-    best = {
-      format: formatOf(candidate.format, mapping, sample),
-      mapping,
-      confidence,
-      why: `${Math.round(confidence * 100)} % of ${sample.length} sample rows hold ${found.join(' and ')}`,
-    };
+  const scored = CANDIDATES.map((candidate) => {
+    const fitting = sample.filter(({ value }) => fits(value, candidate.mapping));
+    const filled = fitting.filter(({ value }) => isFilled(value, candidate.mapping));
+    return { ...candidate, fitting: fitting.length, filled: filled.length };
+  }).filter(({ fitting }) => fitting > 0 && 2 * fitting >= sample.length);
+  // Sorting keeps the order of equals, and the more telling candidates are listed first.
+  const [best] = scored.sort((a, b) => b.filled - a.filled || b.fitting - a.fitting);
+  if (best === undefined) {
+    const listed = [...columns].slice(0, 12).map((column) => `"${column}"`);
+    const why = `no known format has the columns ${listed.join(', ')}`;
+    return { format: 'unknown', mapping: {}, confidence: 0, why };
   }
-  return (
-    best ?? {
-      format: 'unknown',
-      mapping: {},
-      confidence: 0,
-      why: `no known format has the columns ${listed.join(', ')}`,
-    }
-  );
+  const system = SYSTEM_COLUMNS.find((column) => columns.has(column));
+  const mapping =
+    best.mapping['prompt'] !== undefined && system !== undefined ? { ...best.mapping, system } : best.mapping;
+  const confidence = best.fitting / sample.length;
+  const found = Object.values(mapping).map((column) => `"${column}"`);
+  const why = `${Math.round(confidence * 100)} % of ${sample.length} sample rows hold ${found.join(' and ')}`;
+  return { format: formatOf(best.format, mapping, sample), mapping, confidence, why };
 }
 
 /** A list of messages is ShareGPT when its items say `from`, whatever the column is called. */
 function formatOf(format: RecordFormat, mapping: Mapping, sample: readonly SourceRow[]): RecordFormat {
   const column = mapping['messages'];
   if (column === undefined) return format;
-  const items = sample.flatMap(({ value }) => (Array.isArray(value[column]) ? value[column] : []));
+  const items = sample.flatMap(({ value }): unknown[] => {
+    const list = value[column];
+    return Array.isArray(list) ? list : [];
+  });
   return items.some((item) => typeof item === 'object' && item !== null && 'from' in item)
     ? 'sharegpt'
     : 'messages';

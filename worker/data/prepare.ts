@@ -145,7 +145,8 @@ async function cacheFile(file: DataFileSpec, spec: DataSpec, options: PrepareOpt
       maxLength: spec.maxLength,
       modelVocabSize: options.modelVocabSize,
     };
-    const key = cacheKey(data, process);
+    const sha256 = await data.source.sha256();
+    const key = cacheKey(data, sha256, process);
     const cacheFilePath = path.join(options.cacheDir, `${key}.tokens`);
     const found = await openTokenCache(cacheFilePath, key);
     const isOpen = typeof found !== 'string';
@@ -154,7 +155,7 @@ async function cacheFile(file: DataFileSpec, spec: DataSpec, options: PrepareOpt
     invariant(typeof cache !== 'string', 'a token cache can be read right after it was written');
     const info: PreparedFile = {
       path: filePath,
-      sha256: data.source.sha256,
+      sha256,
       mapping: data.mapping,
       examples: cache.lengths.length,
       cache: isOpen ? 'reused' : found === 'missing' ? 'built' : 'rebuilt',
@@ -166,10 +167,10 @@ async function cacheFile(file: DataFileSpec, spec: DataSpec, options: PrepareOpt
 }
 
 /** Names everything the tokens and labels of a file depend on. */
-function cacheKey(data: DataFile, options: ProcessOptions): string {
+function cacheKey(data: DataFile, sha256: string, options: ProcessOptions): string {
   const parts = {
     version: PROCESSING_VERSION,
-    data: data.source.sha256,
+    data: sha256,
     format: data.source.format,
     mapping: Object.entries(data.mapping).sort(([a], [b]) => (a < b ? -1 : 1)),
     tokenizer: options.tokenizer.sha256,

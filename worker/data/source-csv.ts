@@ -1,11 +1,13 @@
 /** Streaming reader for comma-, semicolon- and tab-separated files with a header. */
-import { Readable } from 'node:stream';
+import { Readable, pipeline } from 'node:stream';
 import { parse } from 'csv-parse';
 import { UserError } from '#core/contract/errors.ts';
 import { MAX_ROW_BYTES, rowTooLong } from './source-row.ts';
 import type { RowReader, SourceRow } from './source-row.ts';
 
-interface Table extends RowReader {
+interface Table {
+  /** File name, for messages. */
+  readonly name: string;
   /** Start of the file, to find the separator. */
   readonly head: string;
   readonly tabs: boolean;
@@ -25,17 +27,17 @@ interface CsvRecord {
 }
 
 async function* records(blocks: AsyncIterable<Buffer>, table: Table): AsyncGenerator<CsvRecord> {
-  const parser = Readable.from(blocks).pipe(
-    parse({
-      delimiter: separator(table),
-      info: true,
-      relax_column_count: true, // counted by the reader, so that a bad row can be named and skipped
-      skip_empty_lines: true,
-      max_record_size: MAX_ROW_BYTES,
-      // Tab-separated exports rarely quote; a lone quotation mark is then text.
-      relax_quotes: table.tabs,
-    }),
-  );
+  const parser = parse({
+    delimiter: separator(table),
+    info: true,
+    relax_column_count: true, // counted by the reader, so that a bad row can be named and skipped
+    skip_empty_lines: true,
+    max_record_size: MAX_ROW_BYTES,
+    // Tab-separated exports rarely quote; a lone quotation mark is then text.
+    relax_quotes: table.tabs,
+  });
+  // Ends both streams together; errors of either come out of the loop below.
+  pipeline(Readable.from(blocks), parser, () => undefined);
   try {
     for await (const item of parser) {
       const { record, info } = item as { record: string[]; info: { lines: number } };
@@ -79,7 +81,10 @@ function checkHeader(fields: readonly string[], name: string): string[] {
 }
 
 /** Rows after the header, fields by column name. @throws UserError for a row with a wrong number of fields. */
-export async function* readCsv(blocks: AsyncIterable<Buffer>, table: Table): AsyncGenerator<SourceRow> {
+export async function* readCsv(
+  blocks: AsyncIterable<Buffer>,
+  table: Table & RowReader,
+): AsyncGenerator<SourceRow> {
   let columns: string[] | undefined;
   let row = 0;
   for await (const { fields, line } of records(blocks, table)) {

@@ -5,7 +5,7 @@ import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { UserError } from '#core/contract/errors.ts';
 import { MAX_ROW_BYTES, rowTooLong } from './source-row.ts';
-import type { RowReader, SourceRow } from './source-row.ts';
+import type { OnBadRow, SourceRow } from './source-row.ts';
 
 /** Rows decoded at once: bounds memory, while each column chunk is decoded only a few times. */
 const SLICE_ROWS = 16_384;
@@ -49,13 +49,13 @@ function textBytes(value: unknown): number {
 export async function openParquet(
   handle: FileHandle,
   bytes: number,
-  reader: RowReader,
-): Promise<{ columns: string[]; rows: () => AsyncGenerator<SourceRow> }> {
+  name: string,
+): Promise<{ columns: string[]; rows: (onBadRow: OnBadRow | undefined) => AsyncGenerator<SourceRow> }> {
   const file = bufferOf(handle, bytes);
   const damaged = (where: string, cause: unknown) =>
     new UserError(
       'data/parquet-damaged',
-      `${reader.name}: ${where} can't be read (${cause instanceof Error ? cause.message : String(cause)})`,
+      `${name}: ${where} can't be read (${cause instanceof Error ? cause.message : String(cause)})`,
       'The file is probably cut short: compare its size with the original and copy it again.',
       { cause },
     );
@@ -67,7 +67,7 @@ export async function openParquet(
   }
   const columns = parquetSchema(metadata).children.map((child) => child.element.name);
 
-  async function* rows(): AsyncGenerator<SourceRow> {
+  async function* rows(onBadRow: OnBadRow | undefined): AsyncGenerator<SourceRow> {
     for (const { start, end } of slices(metadata)) {
       let objects: Record<string, unknown>[];
       try {
@@ -81,9 +81,9 @@ export async function openParquet(
           yield { row, value };
           continue;
         }
-        const error = rowTooLong(`${reader.name}: row ${row.toLocaleString('en-US')}`);
-        if (reader.onBadRow === undefined) throw error;
-        reader.onBadRow(row, error);
+        const error = rowTooLong(`${name}: row ${row.toLocaleString('en-US')}`);
+        if (onBadRow === undefined) throw error;
+        onBadRow(row, error);
       }
     }
   }

@@ -19,10 +19,13 @@ export interface Source {
   /** Names found in the header, the schema or the first rows. */
   readonly columns: readonly string[];
   readonly bytes: number;
-  /** Hex digest of the whole file. */
-  readonly sha256: string;
-  /** @throws UserError naming file and row for a row that can't be read, unless the source was opened with `onBadRow`. */
-  rows(): AsyncGenerator<SourceRow>;
+  /** Hex digest of the whole file; read through at the first call. */
+  sha256(): Promise<string>;
+  /**
+   * @param onBadRow instead of the one the source was opened with.
+   * @throws UserError naming file and row for a row that can't be read, when there is no `onBadRow`.
+   */
+  rows(onBadRow?: OnBadRow): AsyncGenerator<SourceRow>;
   close(): Promise<void>;
 }
 
@@ -114,7 +117,7 @@ async function openFile(file: string): Promise<{ handle: FileHandle; bytes: numb
 }
 
 /**
- * Opens a data file and hashes it.
+ * Opens a data file.
  * @throws UserError `data/…` when it is missing, empty, a folder, binary, or in no supported format.
  */
 export async function openSource(file: string, options: { onBadRow?: OnBadRow } = {}): Promise<Source> {
@@ -123,44 +126,41 @@ export async function openSource(file: string, options: { onBadRow?: OnBadRow } 
     const head = Buffer.alloc(Math.min(bytes, 1 << 16));
     await handle.read(head, 0, head.length, 0);
     const format = sniff(file, head);
-    const hash = createHash('sha256');
-    for await (const block of readBlocks(handle)) hash.update(block);
-
     const name = path.basename(file);
     const textStart = startsWith(head, [0xef, 0xbb, 0xbf]) ? 3 : 0;
     const blocks = () => readBlocks(handle, textStart);
-    const reader = { name, onBadRow: options.onBadRow };
-    let rows: () => AsyncGenerator<SourceRow>;
+    let read: (onBadRow: OnBadRow | undefined) => AsyncGenerator<SourceRow>;
     let columns: readonly string[] | undefined;
     switch (format) {
       case 'jsonl':
-        rows = () => jsonlRows(blocks(), reader);
+        read = (onBadRow) => jsonlRows(blocks(), { name, onBadRow });
         break;
       case 'json':
-        rows = () => jsonRows(blocks(), reader);
+        read = (onBadRow) => jsonRows(blocks(), { name, onBadRow });
         break;
       case 'csv':
       case 'tsv': {
-        const table = { ...reader, head: head.subarray(textStart).toString('utf8'), tabs: format === 'tsv' };
+        const table = { name, head: head.subarray(textStart).toString('utf8'), tabs: format === 'tsv' };
         columns = await csvColumns(blocks(), table);
-        rows = () => readCsv(blocks(), table);
+        read = (onBadRow) => readCsv(blocks(), { ...table, onBadRow });
         break;
       }
       case 'parquet': {
-        const parquet = await openParquet(handle, bytes, reader);
+        const parquet = await openParquet(handle, bytes, name);
         columns = parquet.columns;
-        rows = parquet.rows;
+        read = parquet.rows;
         break;
       }
     }
-    columns ??= await columnsOfFirstRows(rows());
+    columns ??= await columnsOfFirstRows(read);
+    let digest: Promise<string> | undefined;
     return {
       path: file,
       format,
       columns,
       bytes,
-      sha256: hash.digest('hex'),
-      rows,
+      sha256: () => (digest ??= hashFile(handle)),
+      rows: (onBadRow = options.onBadRow) => read(onBadRow),
       close: () => handle.close(),
     };
   } catch (error) {
@@ -169,17 +169,21 @@ export async function openSource(file: string, options: { onBadRow?: OnBadRow } 
   }
 }
 
-async function columnsOfFirstRows(rows: AsyncGenerator<SourceRow>): Promise<string[]> {
+async function hashFile(handle: FileHandle): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const block of readBlocks(handle)) hash.update(block);
+  return hash.digest('hex');
+}
+
+/** Rows that can't be read are left to whoever reads the rows; only a file that is no data file at all is refused here. */
+async function columnsOfFirstRows(
+  read: (onBadRow: OnBadRow) => AsyncGenerator<SourceRow>,
+): Promise<string[]> {
   const columns = new Set<string>();
   let count = 0;
-  try {
-    for await (const { value } of rows) {
-      for (const key of Object.keys(value)) columns.add(key);
-      if (++count === 50) break;
-    }
-  } catch (error) {
-    // A row that can't be read is reported when the rows are; a file without a single good one is refused here.
-    if (!(error instanceof UserError) || count === 0) throw error;
+  for await (const { value } of read(() => undefined)) {
+    for (const key of Object.keys(value)) columns.add(key);
+    if (++count === 50) break;
   }
   return [...columns];
 }

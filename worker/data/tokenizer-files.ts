@@ -134,5 +134,8 @@ function parseFile<T>(text: string, schema: z.ZodType<T>, file: string): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw damaged(`${issue?.path.join('.') || 'the document'}: ${issue?.message}`, parsed.error);
+  throw damaged(
+    `${issue === undefined || issue.path.length === 0 ? 'the document' : issue.path.join('.')}: ${issue?.message}`,
+    parsed.error,
+  );
 }
