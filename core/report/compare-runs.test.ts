@@ -92,7 +92,7 @@ test('each caveat has its cause', () => {
   expect(caveats(base, { steps: 150 })).toEqual([
     'The token budgets differ: between 100,000 and 150,000 tokens, 50 % more.',
   ]);
-  expect(caveats(base, { name: 'b', state: 'stopped' })).toEqual(['Not completed: b (stopped).']);
+  expect(caveats(base, { name: 'b', state: 'stopped' })).toEqual(['Not completed: “b” (stopped).']);
   expect(caveats(base, { hashes: { ...hashes, code: 'x' } })).toEqual([
     'The runs were made by different versions of the program.',
   ]);

@@ -91,7 +91,7 @@ function caveats(runs: readonly RunData[]): string[] {
   const unfinished = runs.filter((run) => run.summary.state !== 'completed');
   say(
     unfinished.length > 0,
-    `Not completed: ${listed(unfinished.map((run) => `${run.summary.name} (${run.summary.state})`))}.`,
+    `Not completed: ${listed(unfinished.map((run) => `“${run.summary.name}” (${run.summary.state})`))}.`,
   );
   say(
     differ((run) => run.facts && [run.facts.provider, run.facts.threads]),

@@ -16,7 +16,7 @@ test('four significant digits, thousands separated, extremes as powers of ten', 
 test('shares, counts and times as a person says them', () => {
   expect([0.41, 0.0625, 0.8333, 1, 0.005].map(percent)).toEqual(['41 %', '6.3 %', '83 %', '100 %', '0.5 %']);
   expect([999, 1_420_000, 6_900_000_000].map(short)).toEqual(['999', '1.42 M', '6.9 B']);
-  expect([0.25, 59.6, 75, 6720].map(duration)).toEqual(['0.25 s', '1 min 0 s', '1 min 15 s', '1 h 52 min']);
+  expect([0.25, 59.6, 75, 6720].map(duration)).toEqual(['0.25 s', '1 min', '1 min 15 s', '1 h 52 min']);
   expect([listed([]), listed([1]), listed(['a', 'b', 'c'])]).toEqual(['', '1', 'a, b and c']);
   expect([plural(1, 'step'), plural(1200, 'step')]).toEqual(['1 step', '1,200 steps']);
 });

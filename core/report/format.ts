@@ -50,7 +50,8 @@ export function duration(seconds: number): string {
   const whole = Math.round(seconds);
   const [h, min, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
   if (h > 0) return `${count(h)} h ${min} min`;
-  return min > 0 ? `${min} min ${s} s` : `${s} s`;
+  if (min > 0) return s > 0 ? `${min} min ${s} s` : `${min} min`;
+  return `${s} s`;
 }
 
 /** "a, b and c". */

@@ -43,8 +43,8 @@ export function mapsPerRow(experts: number): 1 | 2 | 3 {
 export function heatMap(map: HeatMap): Markup {
   const experts = map.values_LE[0]?.length ?? 0;
   const width = { 1: 1000, 2: 490, 3: 320 }[mapsPerRow(experts)];
-  const right = map.bars ? BARS + 8 : 2;
-  const cellWidth = (width - LEFT - right) / experts;
+  // The bars' room is kept where there are none, so that columns of neighbouring maps line up.
+  const cellWidth = (width - LEFT - BARS - 8) / experts;
   const cellHeight = Math.min(18, Math.max(7, cellWidth * 1.25));
   const height = TOP + cellHeight * map.layers.length + 4;
   const rowStride = Math.ceil(11 / cellHeight);
@@ -80,10 +80,14 @@ function cells(map: HeatMap): Markup {
   let strikes = '';
   map.values_LE.forEach((row, l) => {
     row.forEach((value, e) => {
+      // A struck cell has no colour: on a dark one the stroke would not be seen.
+      if (map.struck?.(l, e)) {
+        strikes += `M${e + 0.15} ${l + 0.85}l.7-.7`;
+        return;
+      }
       const at = Math.max(-1, Math.min(1, map.toScale(value)));
       const colour = Math.round(((at + 1) / 2) * (CLASSES - 1));
       paths[colour] += `M${e + 0.04} ${l + 0.04}h.92v.92h-.92z`;
-      if (map.struck?.(l, e)) strikes += `M${e + 0.15} ${l + 0.85}l.7-.7`;
     });
     for (const e of map.outlined?.[l] ?? []) outlines += `M${e + 0.08} ${l + 0.08}h.84v.84h-.84z`;
   });

@@ -65,10 +65,10 @@ h1{font-size:24px;line-height:1.25;margin:0 0 4px;letter-spacing:-.015em}
 h2{font-size:18px;margin:40px 0 12px;padding-top:16px;border-top:1px solid var(--line2)}
 h3{font-size:14px;margin:24px 0 8px}
 h1,h2,h3,.name,li,p,td,dd{overflow-wrap:anywhere}
-p{margin:0 0 8px;max-width:80ch}
+p{margin:0 0 8px;max-width:110ch}
 .muted,figcaption,small{color:var(--muted)}
 .summary{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px 16px 12px 32px;margin:16px 0}
-.summary li{margin:4px 0;max-width:96ch}
+.summary li{margin:4px 0;max-width:120ch}
 figure{margin:0 0 16px;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px}
 figcaption{font-size:13px;margin-bottom:8px}
 .plot{overflow-x:auto}
@@ -103,6 +103,7 @@ th:first-child,td:first-child{text-align:left}
 th.name,td.name{min-width:14ch;max-width:44ch}
 .left th,.left td{text-align:left}
 td.code,code,pre{font:12px/1.5 ui-monospace,"SF Mono",Consolas,"DejaVu Sans Mono",monospace}
+.narrow{max-width:640px}
 .dense{font-size:12px}.dense th,.dense td{padding:2px 6px}
 abbr{text-decoration:none;margin-left:2px}
 details{margin-top:8px}
@@ -110,7 +111,7 @@ summary{cursor:pointer;color:var(--accent);font-size:13px}
 summary:focus-visible,.scroll:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 pre{margin:8px 0;padding:12px;background:var(--card);border:1px solid var(--line);border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere}
 .alerts{list-style:none;margin:0;padding:0}
-.alerts li{border-left:3px solid var(--info);padding:2px 0 2px 12px;margin:8px 0;max-width:100ch}
+.alerts li{border-left:3px solid var(--info);padding:2px 0 2px 12px;margin:8px 0;max-width:120ch}
 .alerts .warning{border-color:var(--warn)}.alerts .good{border-color:var(--ok)}
 .alerts b{font-weight:600;margin-right:4px}
 .alerts .warning b{color:var(--warn)}.alerts .good b{color:var(--ok)}.alerts .info b{color:var(--info)}

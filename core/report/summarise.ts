@@ -14,14 +14,15 @@ export function summarise(runs: readonly RunReport[], comparison: z.infer<typeof
 }
 
 function trained({ name, modelName, method, state, totals, facts }: RunReport): string {
-  if (totals.steps === 0) return `${name}: ${modelName} with ${method}; no step was trained (${state}).`;
+  const what = `“${name}”: model ${modelName}, method ${method}`;
+  if (totals.steps === 0) return `${what}; no step was trained (${state}).`;
   const share =
     facts === null
       ? ''
       : `, ${short(facts.trainableParameters)} of ${short(facts.totalParameters)} parameters trained`;
   const end = state === 'completed' ? '' : ` The run is ${state}.`;
   return (
-    `${name}: ${modelName} with ${method} for ${plural(totals.steps, 'step')} ` +
+    `${what}, ${plural(totals.steps, 'step')} ` +
     `(${short(totals.tokens)} tokens in ${duration(totals.seconds)}${share}).${end}`
   );
 }
@@ -62,12 +63,12 @@ function ranking(runs: readonly RunReport[]): string[] {
   if (!best || rest.length === 0)
     return ['Fewer than two runs measured a validation loss, so none is called better.'];
   const others = rest.map(
-    ({ name, loss }) => `${name} ${significant(loss)} (${percent(loss / best.loss - 1)} higher)`,
+    ({ name, loss }) => `${significant(loss)} in “${name}” (${percent(loss / best.loss - 1)} higher)`,
   );
   const unmeasured = runs.length - measured.length;
   const unheard = unmeasured > 0 ? ` ${plural(unmeasured, 'run')} did not measure it.` : '';
   return [
-    `Final validation loss is lowest in ${best.name}: ${significant(best.loss)}, against ${listed(others)}.${unheard}`,
+    `Final validation loss is lowest in “${best.name}”: ${significant(best.loss)}, against ${listed(others)}.${unheard}`,
   ];
 }
 
@@ -92,7 +93,7 @@ function unevenness(runs: readonly RunReport[]): string[] {
     if (!routing || routing.layers.length === 0) return [];
     const mean = (of: 'firstGini' | 'lastGini') =>
       routing.layers.reduce((sum, layer) => sum + layer[of], 0) / routing.layers.length;
-    return [`${significant(mean('firstGini'), 2)} → ${significant(mean('lastGini'), 2)} in ${name}`];
+    return [`${significant(mean('firstGini'), 2)} → ${significant(mean('lastGini'), 2)} in “${name}”`];
   });
   return parts.length === 0
     ? ['Expert usage was not recorded.']

@@ -88,17 +88,17 @@ test('the map puts a cell where its number belongs', () => {
   expect(routing?.last.load_LE[0]?.[7]).toBe(0);
   expect(routing?.last.load_LE[0]?.[0]).toBeCloseTo(8 / 7, 12);
   const page = toHtml(report);
-  // In the maps of the first and of the last tenth.
-  expect(found(page, /class="q0"\s+d="M7\.04 0\.04h/g).length).toBe(2);
+  // Equal loads are one path in the maps of the first and last tenth and of the difference; no token is no colour.
+  expect(found(page, /class="q\d+"\s+d="M0\.04 0\.04h\.92v\.92h-\.92zM1\.04 0\.04h/g).length).toBe(3);
   expect(found(page, /class="strike"\s+d="M7\.15 0\.85/g).length).toBe(2);
   expect(found(page, /class="outline"\s+d="M1\.08 0\.08h[^"]*M2\.08 2\.08h[^"]*M5\.08 2\.08h/g).length).toBe(
-    1,
+    4,
   );
 });
 
 test('the words hold the numbers', () => {
   expect(report.summary).toEqual([
-    `${HOSTILE}: tiny with full for 100 steps (100,000 tokens in 50 s, 1.2 M of 4.8 M parameters trained).`,
+    `“${HOSTILE}”: model tiny, method full, 100 steps (100,000 tokens in 50 s, 1.2 M of 4.8 M parameters trained).`,
     'Training loss went from 1.955 (first tenth) to 1.055 (last tenth).',
     'Validation loss went from 1.6 (step 50) to 1.3 (step 100; its lowest).',
     expect.stringMatching(/^Expert load is most uneven in layer 1: Gini 0\.1\d* at the end, /),
@@ -117,7 +117,7 @@ test('the lower validation loss is named with its distance', () => {
     stamp,
   );
   expect(two.summary).toContain(
-    'Final validation loss is lowest in B: 1.2, against A 1.5 (25 % higher). 1 run did not measure it.',
+    'Final validation loss is lowest in “B”: 1.2, against 1.5 in “A” (25 % higher). 1 run did not measure it.',
   );
 });
 
@@ -127,7 +127,7 @@ test('a run that never trained still has a report', () => {
     [{ ...run, facts: null, series: { steps: [], evaluations: [], events: [] } }],
     stamp,
   );
-  expect(empty.summary[0]).toBe('a run: tiny with full; no step was trained (failed).');
+  expect(empty.summary[0]).toBe('“a run”: model tiny, method full; no step was trained (failed).');
   expect(toHtml(empty)).toContain('No step was trained.');
   expect(toMarkdown(empty)).toContain('Expert usage was not recorded.');
 });

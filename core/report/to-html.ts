@@ -74,7 +74,7 @@ export function toHtml(report: ReportData): string {
 
 function results({ runs }: ReportData): Markup {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Results of all runs">
-    <table>
+    <table class="${runs.length === 1 ? 'narrow' : 'wide'}">
       <caption>
         One column a run. A dash: not measured.
       </caption>
@@ -100,7 +100,7 @@ function results({ runs }: ReportData): Markup {
 function experts(run: RunReport, i: number, several: boolean): Markup {
   const id = `run-${i}`;
   return html`<section aria-labelledby="${id}">
-    <h2 id="${id}">${several ? run.name : 'Experts'}</h2>
+    <h2 id="${id}">${several ? run.name : 'Findings and experts'}</h2>
     <h3>What to look at</h3>
     ${
       run.alerts.length === 0
@@ -131,8 +131,8 @@ function loadMaps(routing: RoutingReport, id: string): Markup {
   const described = `Rows are layers, the input at the top; columns are experts.`;
   return html`<h3>Expert load ÷ uniform</h3>
     <p class="muted">
-      Rows are layers with the input at the top, columns are experts. White is the uniform load, orange more,
-      blue less. Struck through: no
+      Rows are layers with the input at the top, columns are experts. No colour is the uniform load, orange
+      more, blue less. Struck through: no
       token.${layers.some((layer) => layer.condensers.length > 0) ? ' Outlined: condensers (always active; their selections as choices are shown).' : ''}
     </p>
     <div class="maps of${mapsPerRow(experts)}">
