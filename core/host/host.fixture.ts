@@ -1,0 +1,309 @@
+/** A host over a temporary data folder with scripted workers, for tests. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type CallInput, type CallName, type CallOutput, findCall } from '#core/contract/host-api.ts';
+import type { ModelSummary } from '#core/contract/model.ts';
+import type { RunFacts } from '#core/contract/run.ts';
+import { HostToWorker, PROTOCOL_VERSION, type WorkerToHost } from '#core/contract/worker-protocol.ts';
+import { linkPair, type Link } from '#core/link/index.ts';
+import { openRunWriter, runFiles, type RunWriter } from '#core/store/index.ts';
+import { createHost, type Host } from './create-host.ts';
+import type { HostPorts, ProcessExit } from './ports.ts';
+
+/** Facts of a tiny run. */
+export const facts: RunFacts = {
+  family: 'olmoe',
+  layers: 2,
+  moeLayers: 2,
+  moeLayerIndices: [0, 1],
+  experts: 4,
+  expertsPerToken: 2,
+  trainableParameters: 10,
+  totalParameters: 20,
+  totalSteps: 3,
+  trainRows: 8,
+  validationRows: 2,
+  hashes: { model: 'a', data: 'b', tokenizer: 'c', code: 'd' },
+  provider: 'cpu',
+  threads: 1,
+  estimatedMemoryMB: 5,
+};
+
+/** A worker without process: a test tells it what to do, and it keeps the protocol. */
+export class ScriptedWorker {
+  readonly link: Link;
+  readonly exited: Promise<ProcessExit>;
+  readonly commands: HostToWorker[] = [];
+  killed = false;
+  released = false;
+  tail = '';
+  start: Extract<HostToWorker, { type: 'start' }> | undefined;
+  /** Answers commands by itself; a stop ends the run. */
+  obedient = true;
+  #writer: RunWriter | undefined;
+  #step = 0;
+  readonly #end: Link;
+  #exit: (exit: ProcessExit) => void = () => undefined;
+
+  constructor() {
+    [this.link, this.#end] = linkPair();
+    this.exited = new Promise((resolve) => {
+      this.#exit = resolve;
+    });
+    this.#end.onMessage((raw) => this.#receive(HostToWorker.parse(raw)));
+  }
+
+  send(message: WorkerToHost): void {
+    this.#end.send(message);
+  }
+
+  #receive(message: HostToWorker): void {
+    this.commands.push(message);
+    if (message.type === 'hello') this.send({ type: 'ready', version: PROTOCOL_VERSION, pid: process.pid });
+    else if (message.type === 'start') this.start = message;
+    else if (this.obedient) this.#obey(message);
+  }
+
+  #obey(message: Extract<HostToWorker, { request: number }>): void {
+    this.send({ type: 'reply', request: message.request, ok: true });
+    if (message.type === 'stop') this.end('stopped');
+    if (message.type === 'pause') this.send({ type: 'state', state: 'paused' });
+    if (message.type === 'resume') this.send({ type: 'state', state: 'running' });
+  }
+
+  /** Prepares the run: facts in the database, then `started`. */
+  prepare(): void {
+    const dir = this.start?.runDir ?? '';
+    this.#writer = openRunWriter(runFiles(dir).db, { pid: process.pid });
+    this.#writer.facts(facts);
+    if (this.start?.resume) this.#writer.resetAfter(this.#step);
+    this.send({ type: 'started', facts, step: this.#step });
+  }
+
+  /** Commits one step with its routing and announces it. */
+  step(): void {
+    const step = ++this.#step;
+    this.#writer?.step(
+      {
+        step,
+        wallMs: Date.now(),
+        loss: 3 / step,
+        learningRate: 1e-4,
+        gradNorm: 1,
+        tokens: 64,
+        trainedTokens: 32,
+        tokensPerSecond: 640,
+        rssMB: 50,
+      },
+      { step, counts_LE: new Uint32Array([8, 4, 2, 2, 4, 4, 4, 4]) },
+    );
+    this.send({ type: 'advanced', runId: this.start?.runId ?? '', lastStep: step, lastEvent: 0 });
+  }
+
+  /** Saves something that looks like a checkpoint. */
+  checkpoint(): void {
+    const folder = path.join(this.start?.runDir ?? '', 'checkpoints', `step-${this.#step}`);
+    mkdirSync(folder, { recursive: true });
+    this.#writer?.checkpoint({ step: this.#step, path: folder, bytes: 10, wallMs: Date.now() });
+  }
+
+  /** Ends as a worker does: committed, told, exited. */
+  end(exit: 'completed' | 'stopped' | 'failed', error?: { code: string; message: string }): void {
+    this.#writer?.ended(exit, this.#step, error);
+    this.send({ type: 'ended', exit, ...(error && { error }) });
+    this.exit({ code: { completed: 0, stopped: 3, failed: 1 }[exit], signal: null });
+  }
+
+  /** The process is gone. */
+  exit(exit: ProcessExit): void {
+    this.#writer?.close();
+    this.#writer = undefined;
+    // After the messages on the way, as with a real channel.
+    setTimeout(() => this.#exit(exit), 1);
+  }
+
+  errorTail(): string {
+    return this.tail;
+  }
+
+  kill(): void {
+    this.killed = true;
+    this.exit({ code: null, signal: 'SIGKILL' });
+  }
+
+  release(): void {
+    this.released = true;
+    this.link.close();
+  }
+}
+
+/** A host under test and what it started. */
+export interface TestHost {
+  readonly host: Host;
+  readonly home: string;
+  readonly workers: ScriptedWorker[];
+  readonly pushes: { readonly channel: string; readonly payload: unknown }[];
+  readonly bugs: unknown[];
+  /** Calls, and checks that the reply fits the schema. */
+  call<N extends CallName>(name: N, input: CallInput<N>): Promise<CallOutput<N>>;
+  /** Registers the tiny model and data set; returns a draft with them. */
+  draft(): Promise<CallInput<'runs.start'>>;
+}
+
+const modelSummary = (dir: string): ModelSummary => ({
+  path: dir,
+  name: path.basename(dir),
+  family: 'olmoe',
+  parameters: { total: 20, active: 10, byKind: { experts: 15, other: 5 } },
+  layers: 2,
+  moeLayers: 2,
+  experts: 4,
+  expertsPerToken: 2,
+  hiddenSize: 8,
+  vocabularySize: 32,
+  dtype: 'float32',
+  bytes: 80,
+  shards: 1,
+  tokenizer: { present: true, vocabularySize: 32, chatTemplate: false },
+  problems: [],
+});
+
+/** A fresh data folder with a model folder and a data file beside it. */
+export function makeHome(): { root: string; home: string; remove: () => void } {
+  const root = mkdtempSync(path.join(os.tmpdir(), 'condenser-host-'));
+  const model = path.join(root, 'sample/model');
+  const data = path.join(root, 'sample/data');
+  mkdirSync(model, { recursive: true });
+  mkdirSync(data, { recursive: true });
+  writeFileSync(path.join(data, 'train.jsonl'), '{"prompt":"a","response":"b"}\n');
+  return {
+    root,
+    home: path.join(root, 'home'),
+    remove: () => rmSync(root, { recursive: true, force: true, maxRetries: 5 }),
+  };
+}
+
+/** Opens a host on `root`, made by `makeHome`. */
+export function openTestHost(root: string, ports: Partial<HostPorts> = {}): TestHost {
+  const home = path.join(root, 'home');
+  const workers: ScriptedWorker[] = [];
+  const bugs: unknown[] = [];
+  const pushes: TestHost['pushes'] = [];
+  const host = createHost({
+    home,
+    version: '1.2.3',
+    shell: 'node',
+    role: 'exclusive',
+    detachWorkers: false,
+    spawnWorker: () => {
+      const worker = new ScriptedWorker();
+      workers.push(worker);
+      return worker;
+    },
+    models: {
+      inspect: (dir) => Promise.resolve(modelSummary(dir)),
+      sha256: () => Promise.resolve('f'.repeat(64)),
+    },
+    data: {
+      open: (_path, mapping) =>
+        Promise.resolve({
+          bytes: 30,
+          rows: 1,
+          fileFormat: 'jsonl',
+          columns: ['prompt', 'response'],
+          recordFormat: 'prompt-response',
+          mapping: mapping ? { ...mapping } : { prompt: 'prompt', response: 'response' },
+          sha256: 'e'.repeat(64),
+        }),
+      inspect: () =>
+        Promise.resolve({
+          rows: 1,
+          tokens: 2,
+          trainedTokens: 1,
+          truncatedRows: 0,
+          longest: 2,
+          histogram: [{ upTo: 16, rows: 1 }],
+          findings: [],
+        }),
+      preview: (_source, _view, fromRow) =>
+        Promise.resolve([
+          { row: fromRow, tokens: [{ text: 'a', id: 1, trained: false, truncated: false, special: false }] },
+        ]),
+      sample: () => Promise.resolve([{ prompt: '"a"' }]),
+    },
+    planner: {
+      methods: () => Promise.resolve([]),
+      plan: (spec) =>
+        Promise.resolve({
+          ok: true,
+          problems: [],
+          steps: spec.train.steps,
+          trainableParameters: 10,
+          totalParameters: 20,
+          memoryMB: { low: 1, high: 2, parts: { weights: 1 }, availableMB: 100 },
+          diskMB: { perCheckpoint: 1, total: 3, freeMB: 100 },
+        }),
+    },
+    device: () =>
+      Promise.resolve({
+        cpu: { model: 'test', cores: 2, instructionSets: [] },
+        memoryMB: { total: 100, available: 50 },
+        diskFreeMB: 10,
+        providers: [{ name: 'cpu', used: true, reason: 'Trains here.' }],
+        versions: {},
+      }),
+    networkRequests: () => 0,
+    sampleDir: path.join(root, 'sample'),
+    now: Date.now,
+    reportBug: (error) => bugs.push(error),
+    ...ports,
+  });
+  host.onPush((channel, payload) => pushes.push({ channel, payload }));
+
+  const call: TestHost['call'] = async (name, input) => {
+    const result = await host.call(name, input);
+    if (!result.ok) throw Object.assign(new Error(result.error.message), { code: result.error.code });
+    const schema = findCall(name)?.output;
+    // The schema belongs to the name.
+    return schema?.parse(result.value) as CallOutput<typeof name>;
+  };
+  return {
+    host,
+    home,
+    workers,
+    pushes,
+    bugs,
+    call,
+    draft: async () => {
+      const { handle: modelHandle } = await call('files.register', { path: path.join(root, 'sample/model') });
+      const { handle: dataHandle } = await call('files.register', {
+        path: path.join(root, 'sample/data/train.jsonl'),
+      });
+      const model = await call('models.add', { handle: modelHandle });
+      const dataset = await call('datasets.import', { handle: dataHandle });
+      return {
+        name: 'a run',
+        model: { id: model.id },
+        data: { train: [dataset.id], validation: { fraction: 0.1 } },
+        method: { name: 'full' },
+        train: { steps: 3 },
+      };
+    },
+  };
+}
+
+/** Waits until `condition` holds, at most `limitMs`. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 10_000,
+): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 2);
+    });
+  }
+}
