@@ -16,7 +16,7 @@ export const StepMetrics = z.object({
   tokensPerSecond: z.number(),
   /** Resident memory of the worker, megabytes of 10^6 bytes. */
   rssMB: z.number(),
-  /** Sum of the auxiliary losses before their coefficients, where the method has any. */
+  /** What the auxiliary losses add to the loss that is trained, where the method has any. */
   auxLoss: z.number().optional(),
 });
 export type StepMetrics = z.infer<typeof StepMetrics>;

@@ -61,7 +61,7 @@ function writeLines(path: string, rows: readonly unknown[]): void {
 const asRows = (exchanges: readonly Exchange[]) =>
   exchanges.map(({ prompt, response }) => ({ prompt, response }));
 
-const [work, stepsText = '2500'] = process.argv.slice(2);
+const [work, stepsText = '700'] = process.argv.slice(2);
 if (work === undefined) {
   console.error('usage: node scripts/sample/make-sample.ts WORK [steps]');
   process.exit(2);

@@ -22,10 +22,13 @@ import { Workspace, type ArenaTensor } from './workspace.ts';
 /** Elements of one chunk of logits: the head runs over as many tokens as fit. */
 const LOGIT_CHUNK = 8_000_000;
 
-/** One auxiliary loss of a micro-batch, before its coefficient. */
+/** One auxiliary loss of a micro-batch. */
 export interface AuxiliaryValue {
   readonly name: string;
+  /** Before its coefficient. */
   readonly value: number;
+  /** What it adds to the loss of the step. */
+  readonly weighted: number;
 }
 
 /** What a training micro-batch gives beside gradients. */
@@ -301,7 +304,7 @@ export class Executor {
           logSumExp_N: addScaled(gradients[index]?.logSumExp_N, gradient.logSumExp_N, scale),
         };
       });
-      return { name: loss.name, value };
+      return { name: loss.name, value, weighted: value * scale };
     });
     return { auxiliary, gradients };
   }

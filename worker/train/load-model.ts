@@ -28,6 +28,8 @@ export interface LoadRequest {
   /** False: nothing trains, as for generation. */
   readonly trains?: boolean;
   readonly threads?: number | 'auto';
+  /** What to run on, for instance a timed one; a new runtime when absent. */
+  readonly runtime?: Runtime;
 }
 
 /**
@@ -50,7 +52,9 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const kernels = createKernels(arena);
     const trainable = request.trains === false ? () => false : session.trainable.bind(session);
     const store = ParameterStore.load(folder, family, plan, trainable, arena, kernels);
-    const runtime = createRuntime(typeof request.threads === 'number' ? { threads: request.threads } : {});
+    const runtime =
+      request.runtime ??
+      createRuntime(typeof request.threads === 'number' ? { threads: request.threads } : {});
     const executor = new Executor({ plan, store, session, runtime, arena, kernels });
     return { family, plan, session, store, executor, kernels, runtime, close: () => runtime.release() };
   } finally {

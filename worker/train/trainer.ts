@@ -168,7 +168,7 @@ class Trainer {
       const result = await executor.train(batch, Math.max(1, lossTokens), microBatches);
       await this.#checkFinite('loss', result.lossSum, batch, step);
       lossSum += result.lossSum;
-      auxLoss += result.auxiliary.reduce((sum, { value }) => sum + value, 0) / microBatches;
+      auxLoss += result.auxiliary.reduce((sum, { weighted }) => sum + weighted, 0);
       session.afterMicroBatch(result.usage, { step, totalSteps, microBatch, microBatches });
       this.#routing.add(result.usage);
       // Lets commands and signals in.
