@@ -82,7 +82,7 @@ export function requireMapping(file: DataFile): void {
 }
 
 /** The first 53 bits of the SHA-256 of an example's content: the same text always gets the same number. */
-export function contentHash(item: Conversation | PlainText): number {
+function contentHash(item: Conversation | PlainText): number {
   const parts =
     item.kind === 'text' ? [item.text] : item.messages.map(({ role, content }) => [role, content]);
   const digest = createHash('sha256').update(JSON.stringify(parts)).digest();
@@ -143,6 +143,10 @@ export async function* scanExamples(file: DataFile, options: ScanOptions): Async
       continue;
     }
     noteSpecialTokens(item, options, row);
+    if (tokenized.openAnswers > 0) {
+      const message = 'no special token follows the answer, so the model does not learn where to stop';
+      findings.add('warning', 'data/no-closing-token', message, row);
+    }
     const example = toExample(tokenized, maxLength);
     if (example.truncated) {
       findings.add('info', 'data/truncated', `rows longer than ${maxLength} tokens lose their end`, row);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -36,7 +36,7 @@ test('describes a file and its bad rows without a tokenizer', async () => {
     mapping: { prompt: 'question', response: 'answer' },
     columns: ['question', 'answer'],
     rows: 2,
-    badRows: [{ row: 2, message: expect.stringMatching(/row 2 is not valid JSON/) }],
+    badRows: [{ row: 2, message: expect.stringMatching(/row 2 is not valid JSON/) as unknown }],
   });
 });
 
@@ -112,4 +112,16 @@ test('previews of several rows name those that can not be used', async () => {
   ]);
   await expect(previewRow(file, 9, options)).rejects.toMatchObject({ code: 'data/no-such-row' });
   await expect(previewRow(file, 2, options)).rejects.toMatchObject({ code: 'data/empty-answer' });
+});
+
+test('a template that never closes an answer is pointed out', async () => {
+  const copy = path.join(folder, 'open-template');
+  await cp(FIXTURE, copy, { recursive: true });
+  await writeFile(
+    path.join(copy, 'chat_template.jinja'),
+    '{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}',
+  );
+  const file = await put('open.jsonl', [pair('One?', 'Yes.')]);
+  const { findings } = await inspectDataset([file], { ...options, tokenizer: await openTokenizer(copy) });
+  expect(findings.map(({ code, rows }) => [code, rows])).toEqual([['data/no-closing-token', [1]]]);
 });

@@ -36,33 +36,34 @@ function epochOf(loader: Loader): MicroBatch[] {
 
 /** Checks every rule a micro-batch must keep, and gives the ids of its segments. */
 function segmentsOf(micro: MicroBatch): number[][] {
-  const { batch, sequence } = micro;
-  const segments: number[][] = [];
-  let tokens = 0;
-  let trained = 0;
-  for (let row = 0; row < batch; row++) {
-    let previous = 0;
-    for (let at = row * sequence; at < (row + 1) * sequence; at++) {
-      const segment = micro.segments[at] ?? -1;
-      const label = micro.labels[at];
-      if (segment === 0) {
-        expect(micro.inputIds[at]).toBe(OPTIONS.padId);
-        expect(label).toBe(IGNORED);
-        expect(micro.positions[at]).toBe(0);
-        continue;
-      }
-      expect(previous === 0 ? segment === 1 : segment === previous || segment === previous + 1).toBe(true);
-      if (segment !== previous) segments.push([]);
-      expect(micro.positions[at]).toBe(segments.at(-1)?.length);
-      segments.at(-1)?.push(micro.inputIds[at] ?? -1);
-      if (label !== IGNORED) expect(label).toBe(micro.inputIds[at]);
-      trained += label === IGNORED ? 0 : 1;
-      tokens += 1;
-      previous = segment;
-    }
+  const { batch, sequence, inputIds, labels } = micro;
+  const places = [...inputIds.keys()];
+  expect(places).toHaveLength(batch * sequence);
+  const padding = places.filter((at) => micro.segments[at] === 0);
+  const tokens = places.filter((at) => micro.segments[at] !== 0);
+  const trained = tokens.filter((at) => labels[at] !== IGNORED);
+  for (const at of padding) {
+    expect([inputIds[at], labels[at], micro.positions[at]]).toEqual([OPTIONS.padId, IGNORED, 0]);
   }
-  expect(micro.tokens).toBe(tokens);
-  expect(micro.trainedTokens).toBe(trained);
+  for (const at of trained) expect(labels[at]).toBe(inputIds[at]);
+  expect(micro.tokens).toBe(tokens.length);
+  expect(micro.trainedTokens).toBe(trained.length);
+
+  const segments: number[][] = [];
+  const expected: { segment: number; position: number }[] = [];
+  for (const at of tokens) {
+    const startsRow = at % sequence === 0;
+    const sameSegment = !startsRow && micro.segments[at] === micro.segments[at - 1];
+    const before = startsRow ? 0 : (micro.segments[at - 1] ?? -1);
+    if (!sameSegment) segments.push([]);
+    const current = segments.at(-1) ?? [];
+    expected.push({ segment: sameSegment ? before : before + 1, position: current.length });
+    current.push(inputIds[at] ?? -1);
+  }
+  // Numbered from 1 without gaps in every row, and positions start at 0 in each; so padding can only end a row.
+  expect(tokens.map((at) => ({ segment: micro.segments[at], position: micro.positions[at] }))).toEqual(
+    expected,
+  );
   return segments;
 }
 
@@ -138,7 +139,7 @@ test('evaluating in between moves nothing', () => {
 });
 
 test('a state of another run or other data is refused', () => {
-  const code = expect.objectContaining({ code: 'data/loader-state' });
+  const code: unknown = expect.objectContaining({ code: 'data/loader-state' });
   expect(() => make().restore({ seed: 6, epoch: 0, position: 0 })).toThrow(code);
   expect(() => make().restore({ seed: 5, epoch: 0, position: 1000 })).toThrow(code);
 });

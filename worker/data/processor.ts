@@ -38,6 +38,8 @@ export interface TokenizedText {
   readonly offsets: Int32Array;
   /** 1 = trained. */
   readonly trained: Uint8Array;
+  /** Answers that no special token closes: from these the model doesn't learn to stop. */
+  readonly openAnswers: number;
 }
 
 /**
@@ -115,7 +117,8 @@ export function tokenizeExample(item: Conversation | PlainText, options: Process
   );
   for (const index of closing) if (index >= 0) answer[index] = 1;
   if (answer.length > 0) answer[0] = 0;
-  return { text, ids: encoded.ids, offsets: encoded.offsets, trained: answer };
+  const openAnswers = closing.filter((index) => index < 0).length;
+  return { text, ids: encoded.ids, offsets: encoded.offsets, trained: answer, openAnswers };
 }
 
 function whole(
@@ -134,6 +137,7 @@ function whole(
       return encoded.offsets;
     },
     trained,
+    openAnswers: 0,
   };
 }
 
