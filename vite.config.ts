@@ -46,6 +46,7 @@ function nodeBundle(
       target: 'node24',
       minify: false,
       sourcemap: true,
+      chunkSizeWarningLimit: 4000,
       ssr: true,
       emitAssets: true,
       copyPublicDir: false,
@@ -75,6 +76,8 @@ export default defineConfig({
     target: 'chrome146',
     // The polyfill is an inline script, which the content security policy refuses.
     modulePreload: { polyfill: false },
+    // Read from disk, not over a network.
+    chunkSizeWarningLimit: 4000,
     // A data: URL would need `font-src data:`; assets stay files.
     assetsInlineLimit: 0,
   },
