@@ -1,0 +1,295 @@
+/** `bench`: the inner loop of training on random tokens, timed. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { UserError, invariant } from '#core/contract/errors.ts';
+import { philox } from '#worker/data/index.ts';
+import { adamwStep, gradientNorm, lossTargets, type MicroBatch } from '#worker/engine/index.ts';
+import { GraphBuilder, op } from '#worker/graph/index.ts';
+import { elementCount, type DecoderPlan } from '#worker/model/index.ts';
+import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
+import { loadModel, type LoadedModel } from '#worker/train/index.ts';
+import { fromRoot } from '../host-ports.ts';
+import type { Command, Invocation } from './command.ts';
+import { measureLoad } from './machine-load.ts';
+import { StageClock } from './stage-clock.ts';
+import { count, megabytes, number, table } from './terminal.ts';
+
+const WARM_UPS = 2;
+const OPTIMIZER = { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 } as const;
+const LEARNING_RATE = 1e-5;
+/** Side of the product that speeds are compared with, and how often it is computed for one measurement. */
+const GEMM_SIZE = 1024;
+const GEMM_REPEATS = 6;
+const SEED = 1234;
+
+/** Times of one optimizer step, in milliseconds. */
+interface StepTimes {
+  readonly forward: number;
+  readonly backward: number;
+  readonly optimizer: number;
+  /** By kind of stage, and what is left: copies between stages, the choice of experts, JavaScript. */
+  readonly stages: Readonly<Record<string, number>>;
+  readonly gemmGflops: number;
+  readonly othersCores: number | undefined;
+}
+
+/** Trains a few steps and reports what they took. */
+export const bench: Command = async (invocation) => {
+  const modelDir = path.resolve(invocation.text('model') ?? fromRoot('resources/sample/model'));
+  const method = invocation.text('method') ?? 'full';
+  const batch = invocation.integer('batch') ?? 4;
+  const sequence = invocation.integer('seq', 2) ?? 256;
+  const steps = invocation.integer('steps') ?? 5;
+  const threads = invocation.integer('threads') ?? 'auto';
+  const clock = new StageClock(createRuntime(typeof threads === 'number' ? { threads } : {}));
+  const model = await loadModel({
+    modelDir,
+    method: { name: method, options: optionsOf(method) },
+    runtime: clock.runtime,
+  });
+  try {
+    const tokens = tokenStream(invocation, model.plan.vocabularySize, batch * sequence);
+    const gemm = await createGemm(clock.plain);
+    const losses: number[] = [];
+    const times: StepTimes[] = [];
+    let firstStepMs = 0;
+    for (let step = 0; step < WARM_UPS + steps; step++) {
+      invocation.terminal.progress(`step ${step + 1}/${WARM_UPS + steps}`);
+      const { loss, ...measured } = await timeStep(
+        model,
+        clock,
+        batchOf(tokens(step), batch, sequence),
+        step,
+        WARM_UPS + steps,
+      );
+      losses.push(loss);
+      // Node counts from the start of the process.
+      if (step === 0) firstStepMs = performance.now();
+      else if (step >= WARM_UPS) times.push({ ...measured, gemmGflops: gemm() });
+    }
+    const document = summarize(model, { batch, sequence, times, losses, firstStepMs });
+    const request = {
+      model: path.basename(modelDir),
+      method,
+      options: optionsOf(method),
+      batch,
+      sequence,
+      steps,
+    };
+    return {
+      document: { ...request, threads: model.runtime.threads, ...document },
+      text: describe(`${request.model} ${method} ${batch}x${sequence}`, document, invocation.flag('profile')),
+    };
+  } finally {
+    model.close();
+  }
+};
+
+/** Expert condensers are measured in their second, dearer phase, which here begins after the first step. */
+function optionsOf(method: string): Record<string, unknown> {
+  return method === 'expert-condenser' ? { phase: 'both', phaseSplit: 1e-6 } : {};
+}
+
+/** Ids of step n: random ones from 2 on, or those of a file, from its start again where it ends. */
+function tokenStream(
+  invocation: Invocation,
+  vocabulary: number,
+  perStep: number,
+): (step: number) => Int32Array {
+  const file = invocation.text('tokens');
+  if (file === undefined) {
+    return (step) =>
+      Int32Array.from(
+        { length: perStep },
+        (_, i) => 2 + (philox(SEED, step * perStep + i, 0)[0] % (vocabulary - 2)),
+      );
+  }
+  const bytes = readFileSync(file);
+  const ids = Int32Array.from(
+    { length: Math.floor(bytes.length / 4) },
+    (_, i) => bytes.readUInt32LE(4 * i) % vocabulary,
+  );
+  const stepsInFile = Math.floor(ids.length / perStep);
+  if (stepsInFile === 0) {
+    throw new UserError(
+      'bench/tokens',
+      `${file} has ${ids.length} token ids, a step needs ${perStep}`,
+      'Give a longer file.',
+    );
+  }
+  return (step) => ids.subarray((step % stepsInFile) * perStep, ((step % stepsInFile) + 1) * perStep);
+}
+
+function batchOf(ids: Int32Array, batch: number, sequence: number): MicroBatch {
+  return {
+    batch,
+    sequence,
+    inputIds: ids,
+    labels: ids,
+    positions: ids.map((_, i) => i % sequence),
+    segments: new Int32Array(ids.length).fill(1),
+  };
+}
+
+async function timeStep(
+  model: LoadedModel,
+  clock: StageClock,
+  batch: MicroBatch,
+  step: number,
+  totalSteps: number,
+) {
+  const { session, executor, store, kernels } = model;
+  const position = { step, totalSteps, microBatch: 0, microBatches: 1 };
+  const trained = lossTargets(batch).at.length;
+  const load = measureLoad();
+  clock.reset();
+  const started = performance.now();
+  const { lossSum, usage } = await executor.train(batch, trained, 1);
+  const computed = performance.now();
+  session.afterMicroBatch(usage, position);
+  const norm = gradientNorm(store, kernels);
+  adamwStep(store, kernels, OPTIMIZER, step + 1, LEARNING_RATE, norm);
+  session.afterStep(position);
+  const ended = performance.now();
+  const forwardEnd = clock.firstBackwardAt ?? computed;
+  const inStages = Object.values(clock.milliseconds).reduce((sum, ms) => sum + ms, 0);
+  return {
+    loss: lossSum / trained,
+    forward: forwardEnd - started,
+    backward: computed - forwardEnd,
+    optimizer: ended - computed,
+    stages: { ...clock.milliseconds, 'between stages': computed - started - inStages },
+    othersCores: load(),
+  };
+}
+
+/** A square product as large as the caches allow to be fast; returns what it reaches, in GFLOP/s. */
+async function createGemm(runtime: Runtime): Promise<() => number> {
+  const builder = new GraphBuilder('gemm');
+  const shape = [GEMM_SIZE, GEMM_SIZE];
+  const [x, w] = [builder.input('x', 'float32', shape), builder.input('w', 'float32', shape)];
+  builder.output('y', op.matmul(x, w, { transB: true }));
+  const program = await runtime.compile(builder.build());
+  const feeds = { x: zeroTensor('float32', shape), w: zeroTensor('float32', shape) };
+  // Zeros and denormals would be another speed on some processors.
+  for (const { data } of [feeds.x, feeds.w]) for (let i = 0; i < data.length; i++) data[i] = 1;
+  const fetches = { y: zeroTensor('float32', shape) };
+  return () => {
+    program.run(feeds, fetches);
+    const started = performance.now();
+    for (let i = 0; i < GEMM_REPEATS; i++) program.run(feeds, fetches);
+    return (GEMM_REPEATS * 2 * GEMM_SIZE ** 3) / (performance.now() - started) / 1e6;
+  };
+}
+
+/**
+ * Floating-point operations of one step that the mathematics needs: 2 for each weight of a product and token forward, 2 for
+ * the gradient of its input, 2 for its own where it trains; attention scores at half, since half of them are masked.
+ * Recomputation and padding do not count.
+ * @param visits experts a token visits in a layer.
+ */
+function usefulFlops(
+  plan: DecoderPlan,
+  trainedShare: number,
+  batch: number,
+  sequence: number,
+  visits: number,
+): number {
+  const tokens = batch * sequence;
+  const { hiddenSize: hidden } = plan;
+  let products = hidden * plan.vocabularySize;
+  let scores = 0;
+  for (const { attention, feedForward } of plan.layers) {
+    const [queries, keys] = [
+      attention.heads * attention.headDim,
+      attention.keyValueHeads * attention.headDim,
+    ];
+    products +=
+      hidden * (2 * queries + 2 * keys + feedForward.experts + visits * 3 * feedForward.intermediate);
+    scores += 2 * batch * sequence ** 2 * queries;
+  }
+  return tokens * products * (4 + 2 * trainedShare) + 3 * scores;
+}
+
+interface Measured {
+  readonly batch: number;
+  readonly sequence: number;
+  readonly times: readonly StepTimes[];
+  readonly losses: readonly number[];
+  readonly firstStepMs: number;
+}
+
+function summarize(model: LoadedModel, { batch, sequence, times, losses, firstStepMs }: Measured) {
+  const { plan, store, session } = model;
+  const of = (get: (step: StepTimes) => number) => median(times.map(get));
+  const totals = times.map((step) => step.forward + step.backward + step.optimizer);
+  const tokens = batch * sequence;
+  const trainableParameters = store.parameters
+    .filter(({ id }) => store.isTrained(id))
+    .reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const totalParameters = store.parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const condensers = session.routerState().condensers?.[0]?.length ?? 0;
+  const visits = (plan.layers[0]?.feedForward.expertsPerToken ?? 0) + condensers;
+  const flops = usefulFlops(plan, trainableParameters / totalParameters, batch, sequence, visits);
+  const gflops = flops / median(totals) / 1e6;
+  const gemmGflops = of((step) => step.gemmGflops);
+  const stageNames = Object.keys(times[0]?.stages ?? {});
+  const others = times.flatMap(({ othersCores }) => (othersCores === undefined ? [] : [othersCores]));
+  return {
+    tokensPerSecond: {
+      median: (1000 * tokens) / median(totals),
+      best: (1000 * tokens) / Math.min(...totals),
+    },
+    /** The head with its loss is computed forward and backward at once, and counts as backward. */
+    phasesMs: {
+      forward: of((step) => step.forward),
+      backward: of((step) => step.backward),
+      optimizer: of((step) => step.optimizer),
+    },
+    stagesMs: Object.fromEntries(stageNames.map((name) => [name, of((step) => step.stages[name] ?? 0)])),
+    stepsMs: totals,
+    // The system counts units of 1024 bytes.
+    peakRssMB: (process.resourceUsage().maxRSS * 1024) / 1e6,
+    firstStepMs,
+    usefulGflops: gflops,
+    gemmGflops,
+    gemmShare: gflops / gemmGflops,
+    ...(others.length > 0 && { othersCores: others.reduce((sum, cores) => sum + cores, 0) / others.length }),
+    trainableParameters,
+    losses,
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const [low, high] = [sorted[Math.ceil(sorted.length / 2) - 1], sorted[middle]];
+  invariant(low !== undefined && high !== undefined, 'median of nothing');
+  return (low + high) / 2;
+}
+
+function describe(title: string, result: ReturnType<typeof summarize>, profile: boolean): string {
+  const { tokensPerSecond, phasesMs, stagesMs, othersCores } = result;
+  const step = phasesMs.forward + phasesMs.backward + phasesMs.optimizer;
+  const milliseconds = (ms: number) => `${number(ms, 3)} ms (${number((100 * ms) / step, 2)} %)`;
+  const stages = Object.entries(stagesMs).sort(([, a], [, b]) => b - a);
+  return [
+    table([
+      [title, `${count(result.trainableParameters)} parameters trained`],
+      ['tokens/s', `${number(tokensPerSecond.median)} median, ${number(tokensPerSecond.best)} best`],
+      ...Object.entries(phasesMs).map(([phase, ms]) => [phase, milliseconds(ms)]),
+      ...(profile ? stages.map(([stage, ms]) => [`  ${stage}`, milliseconds(ms)]) : []),
+      ['peak memory', megabytes(result.peakRssMB)],
+      ['first step', `${number(result.firstStepMs / 1000, 3)} s after the start of the process`],
+      [
+        'useful',
+        `${number(result.usefulGflops, 3)} GFLOP/s, ${number(100 * result.gemmShare, 2)} % of ` +
+          `${number(result.gemmGflops, 3)} of a ${GEMM_SIZE}³ product between the steps`,
+      ],
+      ...(othersCores === undefined
+        ? []
+        : [['disturbed by', `${number(othersCores, 2)} cores busy for other programs`]]),
+      ['losses', result.losses.map((loss) => loss.toFixed(4)).join(' ')],
+    ]),
+  ].join('\n');
+}

@@ -1,0 +1,201 @@
+/** Every command, in the order of help texts. */
+import { UserError } from '#core/contract/errors.ts';
+import type { CommandSpec, OptionSpec } from './command.ts';
+
+/** Options every command takes. */
+export const commonOptions: Readonly<Record<string, OptionSpec>> = {
+  home: {
+    value: 'DIR',
+    help: 'data folder (default: CONDENSER_HOME, else the system’s place for program data)',
+  },
+  json: { help: 'one JSON document on stdout and nothing else' },
+  help: { help: 'show this help' },
+};
+
+const RUN = 'A RUN is a run directory, or the id of a run in the data folder.';
+
+/** The commands. */
+export const commandTable: readonly CommandSpec[] = [
+  {
+    name: 'demo',
+    usage: '',
+    arguments: [0, 0],
+    summary: 'train the bundled sample with full fine-tuning and with expert condensers, and compare',
+    options: { out: { value: 'DIR', help: 'where runs and report.html go (default: ./demo)' } },
+    load: async () => (await import('./demo.ts')).demo,
+  },
+  {
+    name: 'doctor',
+    usage: '',
+    arguments: [0, 0],
+    summary: 'what this machine has to train with, and for each device: used, or why not',
+    options: {},
+    load: async () => (await import('./doctor.ts')).doctor,
+  },
+  {
+    name: 'inspect',
+    usage: 'MODEL',
+    arguments: [1, 1],
+    summary: 'describe a checkpoint folder and list every problem found',
+    options: { 'no-hash': { help: 'leave out sha256, which reads every byte' } },
+    load: async () => (await import('./inspect.ts')).inspect,
+  },
+  {
+    name: 'data',
+    usage: 'FILE…',
+    arguments: [1, Infinity],
+    summary: 'format, rows, lengths and problems of data files; with --model counted in its tokens',
+    options: {
+      model: { value: 'MODEL', help: 'checkpoint folder whose tokenizer and chat template are used' },
+      mapping: {
+        value: 'FIELD=COLUMN',
+        multiple: true,
+        help: 'which column holds what, where it is not recognised',
+      },
+      'max-length': { value: 'N', help: 'longest example in tokens (default: 512)' },
+      'loss-on': { value: 'completion|all', help: 'which tokens are trained (default: completion)' },
+      template: { value: 'auto|none', help: 'the checkpoint’s chat template, or none (default: auto)' },
+      show: { value: 'N', help: 'print row N as tokens, the trained ones marked (needs --model)' },
+    },
+    load: async () => (await import('./data.ts')).data,
+  },
+  {
+    name: 'plan',
+    usage: 'RUN.json',
+    arguments: [1, 1],
+    summary: 'check a run and estimate memory, disk and time, without starting it',
+    options: { steps: { value: 'N', help: 'optimizer steps in place of what the file says' } },
+    load: async () => (await import('./plan.ts')).plan,
+  },
+  {
+    name: 'train',
+    usage: 'RUN.json',
+    arguments: [1, 1],
+    summary: 'train a run; with --json a stream of JSON lines',
+    details:
+      'Ctrl-C once stops after the current micro-batch with a checkpoint; twice ends at once and keeps the last one. ' +
+      'To go on with a run, give its directory (or its RUN.json and --out) and --resume.',
+    options: {
+      out: { value: 'DIR', help: 'run directory (default: a new one in the data folder)' },
+      steps: { value: 'N', help: 'optimizer steps in place of what the file says' },
+      resume: { help: 'go on from the last checkpoint' },
+    },
+    load: async () => (await import('./train.ts')).train,
+  },
+  {
+    name: 'evaluate',
+    usage: 'RUN|MODEL',
+    arguments: [1, 1],
+    summary: 'score a suite (not there yet)',
+    options: { suite: { value: 'NAME|FILE', multiple: true, help: 'what to score' } },
+    load: () =>
+      Promise.reject(
+        new UserError(
+          'cli/not-supported',
+          'evaluate is not supported yet: there are no evaluation suites',
+          'Validation loss during training (evaluate.everySteps in RUN.json), generate and compare are there.',
+        ),
+      ),
+  },
+  {
+    name: 'generate',
+    usage: 'RUN|MODEL',
+    arguments: [1, 1],
+    summary: 'continue a prompt greedily',
+    details: `${RUN} Its newest checkpoint is used. A MODEL is a checkpoint folder.`,
+    options: {
+      prompt: {
+        value: 'TEXT',
+        help: 'what to continue; put into the chat template where the checkpoint has one',
+      },
+      'max-new-tokens': { value: 'N', help: 'stop after N tokens (default: 64)' },
+      temperature: { value: 'T', help: 'only 0 (greedy) is supported yet' },
+      plain: { help: 'the prompt as it is, without chat template' },
+      routing: { help: 'also the experts and weights of every token' },
+    },
+    load: async () => (await import('./generate.ts')).generate,
+  },
+  {
+    name: 'usage',
+    usage: 'RUN',
+    arguments: [1, 1],
+    summary: 'expert load, gate mass, bias and condensers by layer and step',
+    details: RUN,
+    options: {
+      step: { value: 'N', help: 'only step N (default for people: the last one)' },
+      csv: { help: 'a CSV table: one line for each step, layer and expert' },
+    },
+    load: async () => (await import('./usage.ts')).usage,
+  },
+  {
+    name: 'compare',
+    usage: 'RUN…',
+    arguments: [1, Infinity],
+    summary: 'runs side by side: metrics, differences of configuration, routing drift',
+    details: RUN,
+    options: {},
+    load: async () => (await import('./compare.ts')).compare,
+  },
+  {
+    name: 'report',
+    usage: 'RUN…',
+    arguments: [1, Infinity],
+    summary: 'write one self-contained report',
+    details: RUN,
+    options: { out: { value: 'FILE', help: 'the file to write; .html, .md or .json says which format' } },
+    load: async () => (await import('./report.ts')).report,
+  },
+  {
+    name: 'export',
+    usage: 'RUN',
+    arguments: [1, 1],
+    summary: 'write the trained model for use elsewhere, and verify it by reading it back',
+    details: `${RUN} hf: a whole checkpoint folder; delta: only the tensors that changed.`,
+    options: {
+      format: { value: 'hf|delta', help: 'what to write (adapter and onnx are not supported yet)' },
+      out: { value: 'DIR', help: 'the folder to create' },
+      dtype: {
+        value: 'source|F32|BF16|F16',
+        help: 'type of the weights (default: source, as in the checkpoint)',
+      },
+    },
+    load: async () => (await import('./export.ts')).exportRun,
+  },
+  {
+    name: 'parity',
+    usage: 'CASE…',
+    arguments: [1, Infinity],
+    summary: 'compare with what reference implementations computed',
+    details: 'A CASE is a folder with case.json, or a folder of such folders.',
+    options: {},
+    load: async () => (await import('./parity.ts')).parity,
+  },
+  {
+    name: 'bench',
+    usage: '',
+    arguments: [0, 0],
+    summary: 'measure training speed and memory on random tokens',
+    options: {
+      model: { value: 'MODEL', help: 'checkpoint folder (default: the bundled sample)' },
+      method: { value: 'NAME', help: 'training method (default: full)' },
+      batch: { value: 'B', help: 'rows of a micro-batch (default: 4)' },
+      seq: { value: 'S', help: 'tokens of a row (default: 256)' },
+      steps: { value: 'N', help: 'measured steps, after two to warm up (default: 5)' },
+      threads: { value: 'N', help: 'threads (default: all cores)' },
+      tokens: {
+        value: 'FILE',
+        help: 'token ids to train on, little-endian u32 (default: random, fixed seed)',
+      },
+      profile: { help: 'also the time in each kind of stage' },
+    },
+    load: async () => (await import('./bench.ts')).bench,
+  },
+  {
+    name: 'serve',
+    usage: '',
+    arguments: [0, 0],
+    summary: 'the workbench in a browser, on loopback only; prints the address',
+    options: { port: { value: 'N', help: 'port (default: 0, any free one)' } },
+    load: async () => (await import('./serve.ts')).serveCommand,
+  },
+];

@@ -1,0 +1,48 @@
+/** `compare RUN…`: runs side by side. */
+import type { z } from 'zod';
+import type { Comparison } from '#core/contract/run.ts';
+import { compareRuns } from '#core/report/index.ts';
+import type { Command } from './command.ts';
+import { findRun, readRun } from './find-run.ts';
+import { count, megabytes, number, table } from './terminal.ts';
+
+type ComparedRun = z.infer<typeof Comparison>['runs'][number];
+
+/** Compares the runs. */
+export const compare: Command = ({ args, home }) => {
+  const comparison = compareRuns(args.map((name) => readRun(findRun(name, home))));
+  const { runs, differences, caveats } = comparison;
+  const row = (title: string, of: (run: ComparedRun) => string) => [title, ...runs.map(of)];
+  const optional = (value: number | undefined, show: (value: number) => string) =>
+    value === undefined ? '–' : show(value);
+  const mean = (values: readonly number[]) =>
+    values.length === 0 ? '–' : number(values.reduce((sum, value) => sum + value, 0) / values.length, 3);
+  const text = [
+    table([
+      row('', (run) => run.name),
+      row('run', (run) => run.id),
+      row('method', (run) => run.method),
+      row('state', (run) => run.state),
+      row('steps', (run) => count(run.steps)),
+      row('training loss, last tenth', (run) => optional(run.finalLoss, number)),
+      row('validation loss, last', (run) => optional(run.finalValidationLoss, number)),
+      row('tokens', (run) => count(run.tokens)),
+      row('seconds', (run) => number(run.seconds, 3)),
+      row('tokens/s', (run) => optional(run.tokensPerSecond, (value) => number(value, 3))),
+      row('peak memory', (run) => optional(run.peakRssMB, megabytes)),
+      row('trained parameters', (run) => optional(run.trainableParameters, count)),
+      row('Gini of expert load, mean over layers', (run) => mean(run.gini_L)),
+      row('routing drift (Jensen–Shannon), mean over layers', (run) => mean(run.drift_L)),
+    ]),
+    ...(differences.length === 0 ? [] : ['', 'Configuration that differs:']),
+    ...(differences.length === 0
+      ? []
+      : [
+          table(
+            differences.map(({ field, values }) => [`  ${field}`, ...values.map((value) => value ?? '–')]),
+          ),
+        ]),
+    ...(caveats.length === 0 ? [] : ['', ...caveats.map((caveat) => `Note: ${caveat}`)]),
+  ].join('\n');
+  return Promise.resolve({ document: comparison, text });
+};

@@ -1,0 +1,35 @@
+/** `doctor`: what this machine has to train with. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { readDeviceInfo } from '../device-info.ts';
+import { dataFolder, programVersion } from '../host-ports.ts';
+import { EXIT, type Command } from './command.ts';
+import { count, megabytes, table } from './terminal.ts';
+
+/** Looks at the machine; fails when nothing can train here. */
+export const doctor: Command = async ({ home: given }) => {
+  const home = path.resolve(given ?? dataFolder());
+  const device = await readDeviceInfo(existing(home));
+  const { cpu, memoryMB, diskFreeMB, providers, versions } = device;
+  const usable = providers.some(({ used }) => used);
+  const text = [
+    table([
+      ['Condenser', programVersion()],
+      ...Object.entries(versions),
+      ['processor', `${cpu.model}, ${count(cpu.cores)} threads`],
+      ['instructions', cpu.instructionSets.join(', ') || 'unknown'],
+      ['memory', `${megabytes(memoryMB.available)} available of ${megabytes(memoryMB.total)}`],
+      ['data folder', `${home}, ${megabytes(diskFreeMB)} free`],
+    ]),
+    '',
+    table(providers.map(({ name, used, reason }) => [name, used ? 'used' : 'not used', reason])),
+  ].join('\n');
+  const document = { version: programVersion(), home, ...device };
+  return { exitCode: usable ? EXIT.done : EXIT.failed, document, text };
+};
+
+/** The folder, or the nearest one above that exists: the disk is the same. */
+function existing(folder: string): string {
+  const parent = path.dirname(folder);
+  return existsSync(folder) || parent === folder ? folder : existing(parent);
+}

@@ -1,0 +1,185 @@
+/** `export RUN`: the trained model for use elsewhere. */
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { UserError } from '#core/contract/errors.ts';
+import {
+  encodeFloats,
+  exportHfFolder,
+  isFloatDtype,
+  readSafetensors,
+  writeSafetensors,
+  type FloatDtype,
+  type NamedTensor,
+  type TrainedTensor,
+} from '#worker/checkpoint/index.ts';
+import type { Parameter, StoredTensor } from '#worker/model/index.ts';
+import { programVersion } from '../host-ports.ts';
+import type { Command } from './command.ts';
+import { findRun } from './find-run.ts';
+import { count, megabytes } from './terminal.ts';
+import { openTrainedRun, type TrainedRun } from './trained-run.ts';
+
+type Dtype = FloatDtype | 'source';
+
+/** Files in which a run keeps the state of its router; stock loaders do not read them. */
+const ROUTER_FILES = ['moe_bias_states.json', 'forced_experts_records.json'];
+
+/** Writes the export and reads it back. */
+export const exportRun: Command = async (invocation) => {
+  const format = invocation.choice('format', ['hf', 'delta', 'adapter', 'onnx']) ?? 'hf';
+  if (format === 'adapter' || format === 'onnx') {
+    throw new UserError(
+      'cli/not-supported',
+      `export --format ${format} is not supported yet`,
+      'Use hf or delta.',
+    );
+  }
+  const out = path.resolve(invocation.requiredText('out'));
+  const dtype = invocation.choice<Dtype>('dtype', ['source', 'F32', 'BF16', 'F16']) ?? 'source';
+  const runDir = findRun(invocation.args[0] ?? '', invocation.home);
+  const run = await openTrainedRun(runDir);
+  try {
+    const routerFiles = readRouterFiles(runDir);
+    const written =
+      format === 'hf' ? await writeHf(run, out, dtype, routerFiles) : writeDelta(run, out, dtype);
+    const notes =
+      routerFiles.size === 0
+        ? []
+        : [
+            'Stock model classes ignore the router bias and condensers of this run; its routing needs the files beside the weights.',
+          ];
+    return {
+      document: { format, out, step: run.step, dtype, ...written, notes },
+      text: [
+        `${out}: step ${count(run.step)} as ${format}, ${written.files.length} files, ` +
+          `${megabytes(written.files.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6)}, read back and equal`,
+        ...notes.map((note) => `Note: ${note}`),
+      ].join('\n'),
+    };
+  } finally {
+    run.close();
+  }
+};
+
+function readRouterFiles(runDir: string): Map<string, string> {
+  return new Map(
+    ROUTER_FILES.filter((name) => existsSync(path.join(runDir, name))).map((name) => [
+      name,
+      readFileSync(path.join(runDir, name), 'utf8'),
+    ]),
+  );
+}
+
+/** Where a parameter lies in the source. */
+function placeOf({ source, family, plan }: TrainedRun, parameter: Parameter): StoredTensor | undefined {
+  return family.stored(parameter, plan).find(({ name }) => source.tensors.has(name));
+}
+
+/** A whole checkpoint folder in the published layout; tensors that hold several experts are taken apart. */
+async function writeHf(run: TrainedRun, out: string, dtype: Dtype, extraFiles: ReadonlyMap<string, string>) {
+  const { source, family, plan, parameters } = run;
+  const fused = new Set(
+    parameters.flatMap((parameter) => {
+      const place = placeOf(run, parameter);
+      return place?.block === undefined || !run.isTrained(parameter) ? [] : [place.name];
+    }),
+  );
+  const tensors = new Map<string, TrainedTensor>();
+  for (const parameter of parameters) {
+    const place = placeOf(run, parameter);
+    const name = fused.has(place?.name ?? '') ? family.stored(parameter, plan)[0]?.name : place?.name;
+    if (name === undefined || !(run.isTrained(parameter) || fused.has(place?.name ?? ''))) continue;
+    tensors.set(name, { shape: parameter.shape, data: () => run.values(parameter) });
+  }
+  const ownType = [...fused].map((name) => source.tensors.get(name)?.dtype)[0];
+  const files = await exportHfFolder({
+    source,
+    out,
+    tensors,
+    omit: fused,
+    // New names have no type of their own in the source: they keep that of the tensor they come from.
+    dtype: dtype === 'source' && ownType !== undefined && isFloatDtype(ownType) ? ownType : dtype,
+    extraFiles,
+  });
+  return { files, tensors: tensors.size };
+}
+
+/** Only what changed: `delta.safetensors` under the published names, and `delta.json` with the hash of the base. */
+function writeDelta(run: TrainedRun, out: string, dtype: Dtype) {
+  if (existsSync(out) && readdirSync(out).length > 0) {
+    throw new UserError('export/exists', `${out} exists and is not an empty folder`, 'Choose another name.');
+  }
+  const changed = run.parameters.filter((parameter) => run.isTrained(parameter) && isChanged(run, parameter));
+  const typeOf = (parameter: Parameter): FloatDtype => {
+    const own = run.source.tensors.get(placeOf(run, parameter)?.name ?? '')?.dtype;
+    return dtype !== 'source' ? dtype : own !== undefined && isFloatDtype(own) ? own : 'F32';
+  };
+  const tensors = changed.map((parameter): NamedTensor => {
+    const type = typeOf(parameter);
+    return {
+      name: run.family.stored(parameter, run.plan)[0]?.name ?? parameter.id,
+      dtype: type,
+      shape: parameter.shape,
+      data: () => encodeFloats(run.values(parameter), type),
+    };
+  });
+  mkdirSync(out, { recursive: true });
+  try {
+    const file = path.join(out, 'delta.safetensors');
+    const digest = writeSafetensors(file, tensors, { metadata: { format: 'pt' } });
+    verifyDelta(file, run, changed, typeOf);
+    const manifest = path.join(out, 'delta.json');
+    const text = `${JSON.stringify(manifestOf(run, tensors), null, 2)}\n`;
+    writeFileSync(manifest, text);
+    return {
+      files: [digest, { name: 'delta.json', bytes: Buffer.byteLength(text) }],
+      tensors: tensors.length,
+    };
+  } catch (error) {
+    rmSync(out, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function isChanged(run: TrainedRun, parameter: Parameter): boolean {
+  const base = run.sourceValues(parameter);
+  return run.values(parameter).some((value, i) => value !== base[i]);
+}
+
+function manifestOf({ spec, step, source }: TrainedRun, tensors: readonly NamedTensor[]) {
+  return {
+    format: 'condenser-delta',
+    version: 1,
+    program: `condenser ${programVersion()}`,
+    base: { name: path.basename(spec.model.path), files: source.files },
+    method: spec.method.name,
+    step,
+    tensors: tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
+  };
+}
+
+/** Reads every tensor back. @throws UserError `export/not-verified`. */
+function verifyDelta(
+  file: string,
+  run: TrainedRun,
+  changed: readonly Parameter[],
+  typeOf: (parameter: Parameter) => FloatDtype,
+): void {
+  const reread = readSafetensors(file);
+  try {
+    for (const parameter of changed) {
+      const name = run.family.stored(parameter, run.plan)[0]?.name ?? parameter.id;
+      const want = encodeFloats(run.values(parameter), typeOf(parameter));
+      const got = new Uint8Array(want.byteLength);
+      reread.readInto(name, got);
+      if (Buffer.compare(got, want) === 0) continue;
+      throw new UserError(
+        'export/not-verified',
+        `${file}: ${name} does not read back as written`,
+        'Check the disk.',
+      );
+    }
+  } finally {
+    reread.close();
+  }
+}

@@ -1,0 +1,35 @@
+/** `plan RUN.json`: what a run will need, and whether it can start. */
+import { planRun } from '#worker/train/index.ts';
+import { EXIT, type Command } from './command.ts';
+import { readSpec } from './find-run.ts';
+import { count, megabytes, secondsRange, table } from './terminal.ts';
+
+/** Plans the run; fails when something keeps it from starting. */
+export const plan: Command = async (invocation) => {
+  const spec = readSpec(invocation.args[0] ?? '', invocation.integer('steps'));
+  const planned = await planRun(spec);
+  const { memoryMB, diskMB, timeSeconds } = planned;
+  const rows = [
+    ['run', spec.name],
+    ['method', spec.method.name],
+    ...(planned.steps === undefined ? [] : [['steps', count(planned.steps)]]),
+    ['parameters', `${count(planned.trainableParameters)} trained of ${count(planned.totalParameters)}`],
+    [
+      'memory',
+      `${megabytes(memoryMB.low)} to ${megabytes(memoryMB.high)}; ${megabytes(memoryMB.availableMB)} available`,
+    ],
+    ...Object.entries(memoryMB.parts).map(([part, size]) => ['', `${part} ${megabytes(size)}`]),
+    [
+      'disk',
+      `${megabytes(diskMB.perCheckpoint)} a checkpoint, ${megabytes(diskMB.total)} in all; ${megabytes(diskMB.freeMB)} free`,
+    ],
+    ...(timeSeconds === undefined
+      ? []
+      : [['time', `${secondsRange(timeSeconds.low, timeSeconds.high)} (${timeSeconds.basis})`]]),
+  ];
+  return {
+    exitCode: planned.ok ? EXIT.done : EXIT.failed,
+    document: planned,
+    text: [table(rows), ...planned.problems.map((problem) => `problem: ${problem}`)].join('\n'),
+  };
+};
