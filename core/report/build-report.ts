@@ -5,7 +5,7 @@ import type { RunSpec } from '#core/contract/run-spec.ts';
 import { invariant } from '#core/contract/errors.ts';
 import { type Alert, alertsOf } from './alerts.ts';
 import { compareRuns } from './compare-runs.ts';
-import { drift_L, firstAndLastTenth, layerOf, type LoadWindow, meanGini_L } from './load-windows.ts';
+import { firstAndLastTenth, layerOf, type LoadWindow } from './load-windows.ts';
 import { hasLoad, loadMetrics, overloaded } from './routing-metrics.ts';
 import { type RunData, type RunTotals, totalsOf } from './run-data.ts';
 import { summarise } from './summarise.ts';
@@ -108,8 +108,8 @@ export function buildReport(
 ): ReportData {
   const [only, ...others] = runs;
   invariant(only !== undefined, 'a report needs a run');
-  const reports = runs.map(reportOf);
   const comparison = compareRuns(runs);
+  const reports = runs.map((run, i) => reportOf(run, comparison.runs[i]));
   return {
     title: others.length === 0 ? only.summary.name : `Comparison of ${runs.length} runs`,
     createdMs: stamp.createdMs,
@@ -130,9 +130,11 @@ export function buildReport(
   };
 }
 
-function reportOf(run: RunData): RunReport {
+type Compared = z.infer<typeof Comparison>['runs'][number];
+
+function reportOf(run: RunData, compared: Compared | undefined): RunReport {
   const { summary, spec, facts } = run;
-  const routing = routingOf(run);
+  const routing = routingOf(run, compared);
   return {
     id: summary.id,
     name: summary.name,
@@ -171,21 +173,19 @@ function curveOf({ series }: RunData): LossCurve {
   };
 }
 
-function routingOf({ facts, routing }: RunData): RoutingReport | null {
+function routingOf({ facts, routing }: RunData, compared: Compared | undefined): RoutingReport | null {
   const tenths = facts && firstAndLastTenth(routing, facts.moeLayers, facts.experts);
   if (!facts || !tenths) return null;
   const { moeLayers, experts } = facts;
   const latest = routing.at(-1);
-  const mean_L = meanGini_L(routing, moeLayers, experts);
-  const moved_L = drift_L(routing, moeLayers, experts);
   const layers = Array.from({ length: moeLayers }, (_, l): LayerReport => {
     const [first_E, last_E] = [tenths.first.share_LE[l], tenths.last.share_LE[l]];
     const first = first_E && hasLoad(first_E) ? loadMetrics(first_E) : null;
     const last = last_E && hasLoad(last_E) ? loadMetrics(last_E) : null;
-    const drift = moved_L[l];
+    const drift = compared?.drift_L[l];
     return {
       layer: facts.moeLayerIndices[l] ?? l,
-      meanGini: mean_L[l] ?? 0,
+      meanGini: compared?.gini_L[l] ?? 0,
       firstGini: first?.gini ?? 0,
       lastGini: last?.gini ?? 0,
       entropyNormalised: last?.entropyNormalised ?? 0,

@@ -39,15 +39,17 @@ function windowOf(records: readonly RoutingRecord[], layers: number, experts: nu
     for (let l = 0; l < layers; l++) {
       const counts_E = layerOf(counts, l, experts);
       if (!hasLoad(counts_E)) continue;
-      const share_E = shares(counts_E);
-      for (let e = 0; e < experts; e++) {
-        const [share, count] = [share_LE[l], counts_LE[l]];
-        if (share) share[e] = (share[e] ?? 0) + (share_E[e] ?? 0) / records.length;
-        if (count) count[e] = (count[e] ?? 0) + (counts_E[e] ?? 0);
-      }
+      add(share_LE[l], shares(counts_E), 1 / records.length);
+      add(counts_LE[l], counts_E, 1);
     }
   }
   return { fromStep: start.step, toStep: end.step, records: records.length, share_LE, counts_LE };
+}
+
+/** sum += factor · values. */
+function add(sum: Float64Array | undefined, values: ArrayLike<number>, factor: number): void {
+  if (!sum) return;
+  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + factor * (values[i] ?? 0);
 }
 
 /** Mean over `records` of each layer's Gini coefficient; empty without records. */

@@ -117,5 +117,5 @@ pre{margin:8px 0;padding:12px;background:var(--card);border:1px solid var(--line
 .alerts .warning b{color:var(--warn)}.alerts .good b{color:var(--ok)}.alerts .info b{color:var(--info)}
 .alerts small{display:block;font-size:13px}
 @page{margin:14mm}
-@media print{body{background:#fff;font-size:11px}main{max-width:none;padding:0}figure,tr,.alerts li{break-inside:avoid}h2,h3{break-after:avoid}details:not([open]){display:none}.maps.of2{grid-template-columns:repeat(2,minmax(0,1fr))}.maps.of3{grid-template-columns:repeat(3,minmax(0,1fr))}*{print-color-adjust:exact}}
+@media print{body,table,caption,figcaption,.legend,.alerts small,pre{font-size:10.5px}body{background:#fff}main{max-width:none;padding:0}figure,tr,.alerts li{break-inside:avoid}h2,h3{break-after:avoid}details:not([open]):not(.kept){display:none}.kept::details-content{content-visibility:visible;block-size:auto}.maps.of2{grid-template-columns:repeat(2,minmax(0,1fr))}.maps.of3{grid-template-columns:repeat(3,minmax(0,1fr))}*{print-color-adjust:exact}}
 `;

@@ -6,7 +6,8 @@
  */
 import { invariant } from '#core/contract/errors.ts';
 
-type Numbers = ArrayLike<number> & Iterable<number>;
+// Plain loops below: a comparison reads thousands of records, and iterators cost ten times as much.
+type Numbers = ArrayLike<number>;
 
 /** Metrics of one layer's load. */
 export interface LoadMetrics {
@@ -34,7 +35,7 @@ export interface LoadMetrics {
 /** Sum of a list. */
 function total(values: Numbers): number {
   let sum = 0;
-  for (const value of values) sum += value;
+  for (let i = 0; i < values.length; i++) sum += values[i] ?? 0;
   return sum;
 }
 
@@ -47,7 +48,9 @@ export function hasLoad(counts_E: Numbers): boolean {
 export function shares(counts_E: Numbers): Float64Array {
   const sum = total(counts_E);
   invariant(sum > 0, 'shares of a layer without selections');
-  return Float64Array.from(counts_E, (count) => count / sum);
+  const share_E = new Float64Array(counts_E.length);
+  for (let e = 0; e < share_E.length; e++) share_E[e] = (counts_E[e] ?? 0) / sum;
+  return share_E;
 }
 
 /** All metrics of one layer. */
@@ -81,11 +84,11 @@ export function loadMetrics(counts_E: Numbers): LoadMetrics {
 
 /** Gini coefficient of a load: (n + 1 − 2·Σᵢ cumsum(sorted)ᵢ / Σ) / n. */
 export function gini(counts_E: Numbers): number {
-  const ascending = shares(counts_E).toSorted();
+  const ascending = shares(counts_E).sort();
   let cumulative = 0;
   let sum = 0;
-  for (const share of ascending) {
-    cumulative += share;
+  for (let i = 0; i < ascending.length; i++) {
+    cumulative += ascending[i] ?? 0;
     sum += cumulative;
   }
   return (ascending.length + 1 - 2 * sum) / ascending.length;

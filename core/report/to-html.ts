@@ -208,7 +208,7 @@ function differences({ comparison, runs }: ReportData): Markup {
 }
 
 function configuration(run: RunReport): Markup {
-  return html`<details>
+  return html`<details class="kept">
     <summary>Full configuration of ${run.name}</summary>
     <pre>${JSON.stringify(run.spec, null, 2)}</pre>
   </details>`;
@@ -227,8 +227,7 @@ function reproduce({ runs }: ReportData): Markup {
         : html`<div class="scroll" tabindex="0" role="region" aria-label="Hashes">
             <table class="left">
               <caption>
-                What went into each run (SHA-256). The same values, seed and thread count on a CPU give the
-                same run.
+                What went into each run (SHA-256). Compare them before the results.
               </caption>
               <thead>
                 <tr>
