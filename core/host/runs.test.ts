@@ -123,30 +123,28 @@ test('run ids sort by time, also within a millisecond', async () => {
   expect(ids[0]).toMatch(/^run_20261124-\d{6}-000-/);
 });
 
+const nonFinite = { code: 'train/non-finite', message: 'the loss is not finite' };
 test.each([
-  ['failed', 'failed'],
-  ['stopped', 'stopped'],
-] as const)('a run that %s can be resumed, from its checkpoint where it has one', async (exit, expected) => {
-  const t = start();
-  const { id, worker } = await startRun(t);
-  worker.prepare();
-  worker.step();
-  worker.checkpoint();
-  worker.end(
-    exit,
-    exit === 'failed' ? { code: 'train/non-finite', message: 'the loss is not finite' } : undefined,
-  );
-  await until(expected, async () => (await state(t, id)) === expected);
-  const detail = await t.call('runs.get', { id });
-  if (exit === 'failed') {
-    expect(detail).toMatchObject({ error: { code: 'train/non-finite' }, reason: 'the loss is not finite' });
-  }
-  await t.call('runs.resume', { id });
-  await until('a second worker', () => t.workers[1]?.start !== undefined);
-  expect(t.workers[1]?.start).toMatchObject({ runId: id, resume: true });
-  // What was said of the former end does not stick.
-  expect(await t.call('runs.get', { id })).not.toHaveProperty('reason');
-});
+  ['failed', nonFinite, { error: nonFinite, reason: nonFinite.message }],
+  ['stopped', undefined, { exit: 'stopped' }],
+] as const)(
+  'a run that %s can be resumed, from its checkpoint where it has one',
+  async (exit, error, told) => {
+    const t = start();
+    const { id, worker } = await startRun(t);
+    worker.prepare();
+    worker.step();
+    worker.checkpoint();
+    worker.end(exit, error);
+    await until(exit, async () => (await state(t, id)) === exit);
+    expect(await t.call('runs.get', { id })).toMatchObject(told);
+    await t.call('runs.resume', { id });
+    await until('a second worker', () => t.workers[1]?.start !== undefined);
+    expect(t.workers[1]?.start).toMatchObject({ runId: id, resume: true });
+    // What was said of the former end does not stick.
+    expect(await t.call('runs.get', { id })).not.toHaveProperty('reason');
+  },
+);
 
 test('a run without checkpoint is resumed from the beginning', async () => {
   const t = start();

@@ -21,6 +21,7 @@ function service(call: Service['call']) {
   };
 }
 
+const never: Service['call'] = () => Promise.withResolvers<Result<unknown>>().promise;
 const echo: Service['call'] = (name, input) => Promise.resolve({ ok: true, value: { name, input } });
 
 test('replies go to their requests, whatever their order', async () => {
@@ -77,7 +78,7 @@ test('a cancelled call is aborted on the serving side and sends no reply', async
 
 test('a closed link ends what waits, on both sides', async () => {
   const [a, b] = linkPair();
-  const { service: served, listeners } = service(() => new Promise(() => undefined));
+  const { service: served, listeners } = service(never);
   serveLink(a, served);
   const client = connectLink(b);
   const call = client.call('never', null);
@@ -144,7 +145,7 @@ test.each([
 
 test('a reused id and more than 64 requests at a time are refused', async () => {
   const [a, b] = linkPair();
-  serveLink(a, service(() => new Promise(() => undefined)).service);
+  serveLink(a, service(never).service);
   const replies: unknown[] = [];
   b.onMessage((message) => replies.push(message));
   for (let id = 0; id <= 64; id++) b.send({ id, method: 'never', input: null });
