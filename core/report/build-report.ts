@@ -6,7 +6,7 @@ import { invariant } from '#core/contract/errors.ts';
 import { type Alert, alertsOf } from './alerts.ts';
 import { compareRuns } from './compare-runs.ts';
 import { firstAndLastTenth, layerOf, type LoadWindow } from './load-windows.ts';
-import { hasLoad, loadMetrics, overloaded } from './routing-metrics.ts';
+import { hasLoad, loadMetrics, overloaded, totalVariation } from './routing-metrics.ts';
 import { type RunData, type RunTotals, totalsOf } from './run-data.ts';
 import { summarise } from './summarise.ts';
 
@@ -41,6 +41,8 @@ export interface LayerReport {
   readonly expertsForHalf: number;
   /** Jensen–Shannon, nats; absent with one record. */
   readonly drift?: number;
+  /** Share of the selections that moved to other experts between first and last tenth; absent with one record. */
+  readonly moved?: number;
   readonly condensers: readonly number[];
 }
 
@@ -124,7 +126,7 @@ export function buildReport(
       'Expert load counts all k choices of every real token, padding left out, in each layer by itself; shares are averaged over optimizer steps. Always-active experts (condensers) are not choices and are shown apart.',
       'Gini: 0 where all experts are used alike, towards 1 where one has everything. Entropy is divided by its largest value, ln of the number of experts. ' +
         `Overloaded: more than ${OVERLOAD} times the uniform load. Dead: no selection in the last tenth of the recorded steps.`,
-      'Drift is the Jensen–Shannon divergence (natural logarithm, at most 0.693) between the load of the first and of the last tenth of the run.',
+      'Drift is the Jensen–Shannon divergence (natural logarithm, at most 0.693) between the load of the first and of the last tenth of the run; moved is the share of selections that went to other experts (total variation).',
       'What was not measured is left out; it is never shown as zero.',
     ],
   };
@@ -194,6 +196,11 @@ function routingOf({ facts, routing }: RunData, compared: Compared | undefined):
       overloaded: last_E && last ? overloaded(last_E, OVERLOAD).length : 0,
       expertsForHalf: last?.expertsForHalf ?? 0,
       ...(drift !== undefined && { drift }),
+      ...(drift !== undefined &&
+        first_E &&
+        last_E &&
+        first &&
+        last && { moved: totalVariation(first_E, last_E) }),
       condensers: latest?.condensers?.[l] ?? [],
     };
   });

@@ -39,7 +39,7 @@ function comparedRun(run: RunData): Compared['runs'][number] {
 }
 
 /** Fields whose values differ between `specs`, by dotted path; the name is no setting. Values as JSON, null where absent. */
-export function specDifferences(specs: readonly RunSpec[]): Compared['differences'] {
+function specDifferences(specs: readonly RunSpec[]): Compared['differences'] {
   const flat = specs.map((spec) => flatten({ ...spec, name: undefined }));
   const fields = [...new Set(flat.flatMap((fields) => [...fields.keys()]))].sort((a, b) => (a < b ? -1 : 1));
   return fields

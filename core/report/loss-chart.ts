@@ -16,7 +16,7 @@ const TABLE_ROWS = 20;
 const RUNS_WITH_RAW = 3;
 
 /** Class of the colour of run number `i`; the colours repeat with another dash pattern after eight. */
-export function runClass(i: number): string {
+function runClass(i: number): string {
   return i < 8 ? `r${i}` : `r${i % 8} dash${1 + (Math.floor(i / 8) % 2)}`;
 }
 

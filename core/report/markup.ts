@@ -15,7 +15,7 @@ export function html(strings: TemplateStringsArray, ...values: readonly Part[]):
 }
 
 /** `text` safe in content and in quoted attributes. */
-export function escaped(text: string): string {
+function escaped(text: string): string {
   return text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')

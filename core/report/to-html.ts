@@ -3,7 +3,7 @@
  * every request and script.
  */
 import { OVERLOAD, type ReportData, type RoutingReport, type RunReport } from './build-report.ts';
-import { count, significant } from './format.ts';
+import { count, percent, significant } from './format.ts';
 import { heatMap, mapsPerRow } from './heat-map.ts';
 import { lossChart } from './loss-chart.ts';
 import { html, type Markup } from './markup.ts';
@@ -160,7 +160,7 @@ function layerTable({ layers, experts }: RoutingReport): Markup {
         </caption>
         <thead>
           <tr>
-            ${['layer', 'Gini, first tenth', 'Gini, last tenth', 'Gini, mean', 'entropy', 'max ÷ mean', 'dead', 'overloaded', 'experts for half', ...(drift ? ['drift, nats'] : []), ...(condensers ? ['condensers'] : [])].map((label) => html`<th scope="col">${label}</th>`)}
+            ${['layer', 'Gini, first tenth', 'Gini, last tenth', 'Gini, mean', 'entropy', 'max ÷ mean', 'dead', 'overloaded', 'experts for half', ...(drift ? ['drift, nats', 'moved'] : []), ...(condensers ? ['condensers'] : [])].map((label) => html`<th scope="col">${label}</th>`)}
           </tr>
         </thead>
         <tbody>
@@ -173,7 +173,11 @@ function layerTable({ layers, experts }: RoutingReport): Markup {
                 <td>${row.dead}</td>
                 <td>${row.overloaded}</td>
                 <td>${row.expertsForHalf}</td>
-                ${drift && html`<td>${row.drift === undefined ? '–' : significant(row.drift, 3)}</td>`}${condensers && html`<td>${row.condensers.join(', ')}</td>`}
+                ${
+                  drift &&
+                  html`<td>${row.drift === undefined ? '–' : significant(row.drift, 3)}</td>
+                    <td>${row.moved === undefined ? '–' : percent(row.moved)}</td>`
+                }${condensers && html`<td>${row.condensers.join(', ')}</td>`}
               </tr>`,
           )}
         </tbody>

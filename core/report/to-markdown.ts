@@ -1,7 +1,7 @@
 /** The report as Markdown (GitHub's tables), for notes and pull requests: words and numbers, no drawings. */
 import type { ReportData, RunReport } from './build-report.ts';
 import { resultRows } from './result-rows.ts';
-import { significant } from './format.ts';
+import { percent, significant } from './format.ts';
 
 /** Lays `report` out as Markdown. */
 export function toMarkdown(report: ReportData): string {
@@ -63,6 +63,7 @@ function runBlocks(run: RunReport): string[] {
             'max ÷ mean',
             'dead',
             'drift, nats',
+            'moved',
             'condensers',
           ],
           layers.map((row) => [
@@ -73,6 +74,7 @@ function runBlocks(run: RunReport): string[] {
             significant(row.maxOverMean, 3),
             String(row.dead),
             row.drift === undefined ? '–' : significant(row.drift, 3),
+            row.moved === undefined ? '–' : percent(row.moved),
             row.condensers.join(', '),
           ]),
         ),

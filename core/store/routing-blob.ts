@@ -6,8 +6,8 @@ import { invariant } from '#core/contract/errors.ts';
 import type { RoutingRecord } from '#core/contract/metrics.ts';
 
 /** `encoding` column: counts as u16, or as u32 where one of them does not fit. */
-export const ENCODING_U16 = 1;
-export const ENCODING_U32 = 2;
+const ENCODING_U16 = 1;
+const ENCODING_U32 = 2;
 
 /** One row of the `usage` table. */
 export interface UsageRow {

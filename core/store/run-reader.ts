@@ -172,7 +172,7 @@ function readerOf(store: Store): RunReader {
 }
 
 /** At most `limit` of `values`, evenly spread by position, first and last included (only the last when `limit` is 1). */
-export function thinned<T>(values: readonly T[], limit: number): T[] {
+function thinned<T>(values: readonly T[], limit: number): T[] {
   if (values.length <= limit) return [...values];
   if (limit === 1) return values.slice(-1);
   return Array.from({ length: limit }, (_, i) => Math.round((i * (values.length - 1)) / (limit - 1))).flatMap(
