@@ -18,7 +18,7 @@ export interface RewriteSite {
 export type Rewrite = (site: RewriteSite) => readonly Value[];
 
 /** The rewrite that changes nothing. */
-export const copyNode: Rewrite = ({ node, inputs, into }) => into.addNode(node.op, inputs, node.attrs);
+const copyNode: Rewrite = ({ node, inputs, into }) => into.addNode(node.op, inputs, node.attrs);
 
 /** Copies all nodes of `graph` into a builder, keeping scopes; values already in the map are left as they are. */
 export function copyNodes(

@@ -26,6 +26,7 @@ export interface NativeSession {
   dispose(): void;
 }
 
+/** The parts of the package's own modules that are used; `dist/binding.js` is what its public API is built on. */
 interface BindingModule {
   readonly binding: {
     readonly InferenceSession: new () => NativeSession & {
@@ -33,7 +34,12 @@ interface BindingModule {
     };
     listSupportedBackends(): { name: string; bundled: boolean }[];
   };
-  initOrt(): void;
+  readonly initOrt: () => void;
+}
+
+interface PackageModule {
+  readonly env: { logLevel?: string };
+  readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => Tensor;
 }
 
 let loaded: Binding | undefined;
@@ -45,10 +51,10 @@ export function loadBinding(): Binding {
 
 function load(): Binding {
   const require = createRequire(import.meta.url);
-  const { binding, initOrt }: BindingModule = require('onnxruntime-node/dist/binding.js');
-  const ort: typeof import('onnxruntime-node') = require('onnxruntime-node');
+  const { binding, initOrt } = require('onnxruntime-node/dist/binding.js') as BindingModule;
+  const { Tensor, env } = require('onnxruntime-node') as PackageModule;
   // Fatal only: every failed call throws as well, and the log would go to the terminal.
-  ort.env.logLevel = 'fatal';
+  env.logLevel = 'fatal';
   initOrt();
   return {
     createSession(model, options) {
@@ -56,7 +62,7 @@ function load(): Binding {
       session.loadModel(model.buffer, model.byteOffset, model.byteLength, options);
       return session;
     },
-    createTensor: (type, data, dims) => Reflect.construct(ort.Tensor, [type, data, dims]),
+    createTensor: (type, data, dims) => new Tensor(type, data, dims),
     backends: () => binding.listSupportedBackends(),
   };
 }

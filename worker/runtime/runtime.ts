@@ -40,25 +40,29 @@ export function createRuntime({
 }: RuntimeOptions = {}): Runtime {
   const programs = new Map<string, { readonly program: SessionProgram; users: number }>();
 
+  const obtain = (graph: Graph, dialect: Dialect): Program => {
+    const key = `${dialect} ${hash(graph)}`;
+    const known = programs.get(key);
+    if (known !== undefined) {
+      known.users++;
+      return known.program;
+    }
+    const program = load(graph, dialect, { threads, arena }, () => {
+      const entry = programs.get(key);
+      if (entry === undefined || --entry.users > 0) return;
+      programs.delete(key);
+      entry.program.dispose();
+    });
+    programs.set(key, { program, users: 1 });
+    return program;
+  };
+
   return {
     threads,
-    // One tick throughout, so that two callers of one graph cannot both load it.
-    async compile(graph, { dialect = 'cpu' } = {}) {
-      const key = `${dialect} ${hash(graph)}`;
-      const known = programs.get(key);
-      if (known !== undefined) {
-        known.users++;
-        return known.program;
-      }
-      const program = load(graph, dialect, { threads, arena }, () => {
-        const entry = programs.get(key);
-        if (entry === undefined || --entry.users > 0) return;
-        programs.delete(key);
-        entry.program.dispose();
-      });
-      programs.set(key, { program, users: 1 });
-      return program;
-    },
+    compile: (graph, { dialect = 'cpu' } = {}) =>
+      new Promise((resolve) => {
+        resolve(obtain(graph, dialect));
+      }),
     release() {
       for (const { program } of programs.values()) program.dispose();
       programs.clear();

@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
 import { opTable } from '#worker/graph/index.ts';
 import { checkDialects, checkGradient, runOnce } from './gradcheck.ts';
-import { opCases } from './gradcheck-cases.ts';
+import { elementwiseCases } from './gradcheck-elementwise-cases.ts';
+import { tensorCases } from './gradcheck-tensor-cases.ts';
+
+const opCases = [...elementwiseCases, ...tensorCases];
 
 test('every op of the table has a case: with a gradient if it has a rule, else with expected values', () => {
   const lacking = [...opTable.values()].filter(({ name, vjp }) => {

@@ -29,7 +29,7 @@ const irVersion = 12;
 const opsetVersion = 26;
 
 /** The element type a tensor has in ONNX: half floats are held as their bits. */
-export function storageType(dtype: DType): DType {
+function storageType(dtype: DType): DType {
   return dtype === 'bfloat16' || dtype === 'float16' ? 'uint16' : dtype;
 }
 

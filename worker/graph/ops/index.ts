@@ -3,12 +3,10 @@ export { add, div, maximum, minimum, mul, sub } from './arithmetic.ts';
 export { gather, gatherElements, oneHot, scatterElements, topK } from './indexing.ts';
 export { concat, slice, split, transpose } from './layout.ts';
 export { gemm, matmul } from './linear.ts';
-export type { MatMulOptions } from './linear.ts';
 export { crossEntropyRows } from './loss.ts';
 export { layerNorm, rmsNorm } from './norm.ts';
 export { logSoftmax, logSumExp, reduceMax, reduceMean, sizeOf, softmax } from './reduce.ts';
 export { rotary } from './rotary.ts';
-export type { RotaryOptions } from './rotary.ts';
 export {
   and,
   cast,
@@ -22,9 +20,7 @@ export {
   stopGradient,
   where,
 } from './select.ts';
-export type { Operand } from './select.ts';
-export { expand, reduceSum, reshape, squeeze, unsqueeze, zeros } from './shape.ts';
-export type { ReduceOptions } from './shape.ts';
+export { expand, reduceSum, reshape, squeeze, unsqueeze } from './shape.ts';
 export {
   abs,
   clip,

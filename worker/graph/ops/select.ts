@@ -1,6 +1,6 @@
 import { invariant } from '#core/contract/errors.ts';
 import { apply, everywhere, onnxOp } from '../op-def.ts';
-import type { Attrs, OpDef, Value } from '../op-def.ts';
+import type { OpDef, Value } from '../op-def.ts';
 import { formatType, isFloat } from '../types.ts';
 import type { DType, TensorType } from '../types.ts';
 import { broadcastShapes, requireSameDType, takeInputs } from './infer.ts';
@@ -139,7 +139,7 @@ export const or = (a: Value, b: Value): Value => apply(orOp, [a, b], {});
 /** Elementwise negation of bools. */
 export const not = (x: Value): Value => apply(notOp, [x], {});
 
-const whereOp: OpDef<Attrs> = {
+const whereOp: OpDef = {
   name: 'where',
   infer(inputs) {
     const [condition, a, b] = takeInputs(inputs, 3);

@@ -27,5 +27,6 @@ export function attrsKey(attrs: Attrs): string {
 function attrKey(attr: Attr): string {
   if (ArrayBuffer.isView(attr)) return `${attr.constructor.name}[${attr.join(',')}]`;
   if (Array.isArray(attr)) return `[${attr.map(attrKey).join(',')}]`;
-  return `${typeof attr === 'string' ? JSON.stringify(attr) : String(Object.is(attr, -0) ? '-0' : attr)}`;
+  if (typeof attr === 'string') return JSON.stringify(attr);
+  return Object.is(attr, -0) ? '-0' : String(attr);
 }
