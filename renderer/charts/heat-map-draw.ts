@@ -23,18 +23,20 @@ export interface HeatLayout {
 const LEFT_CSS = 30;
 const TOP_CSS = 20;
 const GINI_CSS = 58;
+/** What the cells leave over goes to the Gini bars, up to this. */
+const GINI_MOST_CSS = 130;
 const BODY_CSS = 280;
 
 /** Fits `layers × experts` cells into `widthCss` CSS pixels; grows beyond it when a cell would be under 2 pixels. */
 export function layoutHeatMap(widthCss: number, ratio: number, layers: number, experts: number): HeatLayout {
   const px = (css: number) => Math.round(css * ratio);
   const room = Math.max(0, px(widthCss - LEFT_CSS - GINI_CSS));
-  const cellWidth = Math.max(px(2), Math.min(px(64), Math.floor(room / experts)));
-  const cellHeight = px(Math.max(5, Math.min(26, Math.floor(BODY_CSS / layers))));
+  const cellWidth = Math.max(px(2), Math.min(px(96), Math.floor(room / experts)));
+  const cellHeight = px(Math.max(5, Math.min(40, Math.floor(BODY_CSS / layers))));
   const giniLeft = px(LEFT_CSS) + cellWidth * experts + px(8);
   return {
     ratio,
-    width: giniLeft + px(GINI_CSS - 8),
+    width: Math.max(giniLeft + px(GINI_CSS - 8), Math.min(px(widthCss), giniLeft + px(GINI_MOST_CSS))),
     height: px(TOP_CSS) + cellHeight * layers,
     left: px(LEFT_CSS),
     top: px(TOP_CSS),

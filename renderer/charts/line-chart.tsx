@@ -158,7 +158,7 @@ export function LineChart({
           },
           {
             ...axis,
-            size: 52,
+            size: (_plot, values) => 12 + 6.6 * Math.max(2, ...(values ?? []).map((text) => text.length)),
             gap: 6,
             grid: { show: true, stroke: line, width: 1 },
             values: (_plot, ticks) => ticks.map((y) => (y === null ? '' : axisNumber(y))),
@@ -230,7 +230,10 @@ export function LineChart({
             const value = shownX === undefined ? undefined : valueAt(line, shownX);
             return (
               <span key={line.key}>
-                <i className={line.dots ? 'dot' : undefined} style={{ background: `var(${line.colour})` }} />
+                <i
+                  className={line.dots ? 'dot' : undefined}
+                  style={{ background: `var(${line.colour})`, opacity: Math.max(0.45, line.alpha ?? 1) }}
+                />
                 {line.label} <b>{value === undefined ? '–' : formatY(value)}</b>
               </span>
             );

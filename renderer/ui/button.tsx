@@ -7,7 +7,7 @@ export function Button({
   className,
   ...rest
 }: ButtonHTMLAttributes<HTMLButtonElement> & {
-  readonly look?: 'primary' | 'quiet' | 'danger';
+  readonly look?: 'primary' | 'quiet' | 'danger' | undefined;
   readonly small?: boolean;
 }) {
   const classes = ['button', look, small && 'small', className].filter(Boolean).join(' ');

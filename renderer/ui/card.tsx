@@ -42,8 +42,10 @@ export function PageHead({
 }) {
   return (
     <header className="page-head">
-      <h1>{title}</h1>
-      {state}
+      <div className="page-title">
+        <h1>{title}</h1>
+        {state}
+      </div>
       {actions !== undefined && <div className="actions">{actions}</div>}
     </header>
   );

@@ -6,6 +6,8 @@ import './connection-banner.css';
 
 /** Shorter interruptions are not worth a banner: the client reconnects in between. */
 const QUIET_MS = 2000;
+/** After this long the host was probably started again, with another token. */
+const RESTARTED_MS = 30_000;
 
 /** A line over the page while there is no connection to the host; runs go on without it. */
 export function ConnectionBanner() {
@@ -31,6 +33,7 @@ export function ConnectionBanner() {
     <div className="connection-banner" role="status">
       No connection to the host for {formatDuration(forMs / 1000)}. A run that was started goes on; the page
       reads on from where it was.
+      {forMs > RESTARTED_MS && ' If the host was started again, open the address that it prints.'}
     </div>
   );
 }

@@ -56,7 +56,7 @@ export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
           // A region that scrolls must be reachable by keyboard.
           // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex
           <div className="table-scroll" tabIndex={0} role="region" aria-label="First rows">
-            <table className="table data-sample">
+            <table className="table data-sample" style={{ minWidth: entry.columns.length * 170 }}>
               <thead>
                 <tr>
                   {entry.columns.map((column) => (

@@ -3,7 +3,7 @@ import type { Dispatch, SetStateAction } from 'react';
 import { Link } from 'wouter';
 import type { DatasetEntry } from '#core/contract/dataset.ts';
 import { Card } from '../../ui/card.tsx';
-import { formatBytes, formatShare, plural } from '../../ui/format.ts';
+import { formatBytes, plural } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
 import { type FormState, runSpecSchema, type SetError, type SetSection } from './draft.ts';
@@ -113,7 +113,7 @@ export function DataCard({
                     value={String(validation.fraction)}
                     choices={[...new Set([...FRACTIONS, validation.fraction])].map((share) => ({
                       value: String(share),
-                      label: share === 0 ? 'none' : formatShare(share).replace('.00', ''),
+                      label: share === 0 ? 'none' : `${share * 100} %`,
                     }))}
                     onChange={(share) =>
                       setForm((old) => ({ ...old, validation: { fraction: Number(share) } }))

@@ -1,8 +1,8 @@
-import { useEffect, useState } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import { Button } from '../../ui/button.tsx';
 import { Select } from '../../ui/select.tsx';
 import { Switch } from '../../ui/switch.tsx';
-import { differs, emptyMeaning, type Field, limitsText, parseField, valueText } from './field-model.ts';
+import { differs, emptyMeaning, type Field, parseField, valueText } from './field-model.ts';
 
 /** A field of text whose value is taken as soon as it is valid. */
 function TextInput({
@@ -60,17 +60,19 @@ export function FieldInput({
   id,
   field,
   value,
+  beside,
   onChange,
 }: {
   readonly id: string;
   readonly field: Field;
+  /** In place of the unit. */
+  readonly beside?: ReactNode;
   /** Undefined: the default. */
   readonly value: unknown;
   readonly onChange: (value: unknown, error: string | undefined) => void;
 }) {
   const changed = differs(field, value);
   const shown = value === undefined ? field.defaultValue : value;
-  const limits = field.kind === 'number' ? limitsText(field) : '';
   const usual = emptyMeaning(field);
   const set = (next: unknown) => onChange(next, undefined);
   return (
@@ -111,16 +113,12 @@ export function FieldInput({
           field.kind === 'numbers' ||
           field.kind === 'text' ||
           field.kind === 'json') && <TextInput id={id} field={field} value={value} onChange={onChange} />}
+        {beside}
         {field.unit !== undefined && <span className="muted">{field.unit}</span>}
       </div>
       <p className="field-note" id={`${id}-note`}>
         {field.description} {usual !== '' && <span className="field-default">Default {usual}.</span>}
-        {limits !== '' && !field.description?.includes(limits) && <span> {sentence(limits)}</span>}
       </p>
     </div>
   );
-}
-
-function sentence(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }

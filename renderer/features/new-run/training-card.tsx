@@ -44,24 +44,23 @@ export function TrainingCard({
   return (
     <Card title="4 · Training">
       <div className="stack">
-        <div className="row wrap">
-          <h3>Length in</h3>
-          <Segmented
-            label="Length in"
-            value={budget}
-            choices={[
-              { value: 'epochs', label: 'epochs' },
-              { value: 'steps', label: 'steps' },
-            ]}
-            onChange={(next) => withBudget(next, next === 'steps' ? 100 : 1)}
-          />
-        </div>
         {field !== undefined && (
           <div className="fields">
             <FieldInput
               key={budget}
               id="train-budget"
-              field={{ ...field, defaultValue: budget === 'epochs' ? 1 : undefined }}
+              beside={
+                <Segmented
+                  label="Length in"
+                  value={budget}
+                  choices={[
+                    { value: 'epochs', label: 'epochs' },
+                    { value: 'steps', label: 'steps' },
+                  ]}
+                  onChange={(next) => withBudget(next, next === 'steps' ? 100 : 1)}
+                />
+              }
+              field={{ ...field, title: 'Length', defaultValue: budget === 'epochs' ? 1 : undefined }}
               value={train[budget] ?? (budget === 'epochs' ? 1 : undefined)}
               onChange={(value, error) => {
                 setError('train', budget, error);

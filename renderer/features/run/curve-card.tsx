@@ -147,7 +147,7 @@ export function CurveCard({
             formatX={axis.format}
             formatY={format}
             log={scale === 'log'}
-            height={268}
+            height={296}
             markers={markers}
             {...(end !== undefined && { xEnd: end })}
             {...(place !== undefined && { at: place })}

@@ -20,7 +20,7 @@ function columnsFor(
       value: (layer) => layer.gini,
       cell: (layer) => (
         <>
-          <span className="bar" style={{ width: `${Math.round(layer.gini * 44)}px` }} />
+          <span className="bar" style={{ width: `${Math.round(layer.gini * 32)}px` }} />
           {layer.gini.toFixed(2)}
         </>
       ),
@@ -37,12 +37,6 @@ function columnsFor(
       value: (layer) => layer.effective,
       cell: (layer) => layer.effective.toFixed(1),
     },
-    {
-      key: 'peak',
-      title: 'max ÷ mean',
-      value: (layer) => layer.peak,
-      cell: (layer) => layer.peak.toFixed(1),
-    },
     { key: 'dead', title: 'no token', value: (layer) => layer.dead.length },
     { key: 'overloaded', title: '> 2 ×', value: (layer) => layer.overloaded.length },
     has('bias') && {
@@ -55,6 +49,7 @@ function columnsFor(
       key: 'condensers',
       title: 'condensers',
       value: (layer) => layer.condensers?.join(', '),
+      cell: (layer) => layer.condensers && someOf(layer.condensers),
     },
     has('drift') && {
       key: 'drift',
@@ -64,6 +59,11 @@ function columnsFor(
     },
   ];
   return all.filter((column) => column !== false);
+}
+
+/** The first of a list of experts, and how many more there are. */
+function someOf(ids: readonly number[]): string {
+  return ids.length <= 4 ? ids.join(', ') : `${ids.slice(0, 3).join(', ')} + ${ids.length - 3}`;
 }
 
 /** One row a layer: how unevenly its experts are used. */

@@ -19,6 +19,15 @@ function Progress({ run }: { readonly run: RunSummary }) {
   );
 }
 
+/** A name on one line. */
+function Short({ text }: { readonly text: string }) {
+  return (
+    <div className="run-short ellipsis" title={text}>
+      {text}
+    </div>
+  );
+}
+
 const columns = (nowMs: number): readonly Column<RunSummary>[] => [
   {
     key: 'name',
@@ -42,8 +51,20 @@ const columns = (nowMs: number): readonly Column<RunSummary>[] => [
       </span>
     ),
   },
-  { key: 'method', title: 'Method', text: true, value: (run) => run.method },
-  { key: 'model', title: 'Model', text: true, value: (run) => run.modelName },
+  {
+    key: 'method',
+    title: 'Method',
+    text: true,
+    value: (run) => run.method,
+    cell: (run) => <Short text={run.method} />,
+  },
+  {
+    key: 'model',
+    title: 'Model',
+    text: true,
+    value: (run) => run.modelName,
+    cell: (run) => <Short text={run.modelName} />,
+  },
   { key: 'steps', title: 'Steps', value: (run) => run.lastStep, cell: (run) => <Progress run={run} /> },
   {
     key: 'loss',
