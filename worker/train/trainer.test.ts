@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { UserError } from '#core/contract/errors.ts';
+import type { Evaluation, RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
+import { parseRunSpec, type RunSpecInput } from '#core/contract/run-spec.ts';
+import { openLatestCheckpoint, readBiasStates, readForcedExperts } from '#worker/checkpoint/index.ts';
+import { train } from './trainer.ts';
+import type { TrainingCommand, TrainingOutcome } from './training-run.ts';
+
+const sample = join(import.meta.dirname, '../../resources/sample');
+let work = '';
+let data = '';
+
+beforeAll(() => {
+  work = mkdtempSync(join(tmpdir(), 'condenser-train-'));
+  data = join(work, 'rows.jsonl');
+  const rows = readFileSync(join(sample, 'data/word-problems.jsonl'), 'utf8').split('\n').slice(0, 60);
+  writeFileSync(data, `${rows.join('\n')}\n`);
+});
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+interface Recorded {
+  readonly outcome: TrainingOutcome;
+  readonly steps: StepMetrics[];
+  readonly routing: RoutingRecord[];
+  readonly evaluations: Evaluation[];
+  readonly events: string[];
+}
+
+type Method = RunSpecInput['method'];
+
+/** Trains 6 steps of 2 micro-batches. `command` is asked before each micro-batch, which count from 0. */
+async function run(
+  name: string,
+  options: {
+    method?: Method;
+    resume?: boolean;
+    learningRate?: number;
+    model?: string;
+    command?: (asked: number) => TrainingCommand;
+  } = {},
+): Promise<Recorded> {
+  const runDir = join(work, name);
+  mkdirSync(runDir, { recursive: true });
+  const spec = parseRunSpec({
+    model: { path: options.model ?? join(sample, 'model') },
+    data: { train: [{ path: data }], validation: { fraction: 0.1 }, maxLength: 128 },
+    method: options.method ?? { name: 'full' },
+    train: {
+      steps: 6,
+      microBatch: 2,
+      gradientAccumulation: 2,
+      learningRate: options.learningRate ?? 2e-3,
+      warmupRatio: 0,
+    },
+    evaluate: { everySteps: 3 },
+    checkpoint: { everySteps: 2, keep: 2 },
+    engine: { threads: 1 },
+  });
+  const recorded = {
+    steps: [] as StepMetrics[],
+    routing: [] as RoutingRecord[],
+    evaluations: [] as Evaluation[],
+    events: [] as string[],
+  };
+  let asked = 0;
+  const outcome = await train({
+    spec,
+    runDir,
+    cacheDir: join(work, 'cache'),
+    resume: options.resume ?? false,
+    control: { next: () => options.command?.(asked++) ?? 'continue' },
+    observer: {
+      prepared: () => undefined,
+      step: (metrics, routing) => {
+        recorded.steps.push(metrics);
+        if (routing) recorded.routing.push(routing);
+      },
+      evaluation: (evaluation) => recorded.evaluations.push(evaluation),
+      checkpoint: () => undefined,
+      event: (kind, _step, message) => recorded.events.push(`${kind}: ${message}`),
+      progress: () => undefined,
+    },
+  });
+  return { outcome, ...recorded };
+}
+
+/** Hash of weights and moments in the newest checkpoint. */
+function stateHash(name: string): string {
+  const checkpoint = openLatestCheckpoint(join(work, name));
+  expect(checkpoint).toBeDefined();
+  checkpoint?.tensors.close();
+  return createHash('sha256')
+    .update(readFileSync(join(checkpoint?.info.path ?? '', 'tensors.safetensors')))
+    .digest('hex');
+}
+
+const condensers: Method = {
+  name: 'expert-condenser',
+  options: { phase: 'both', biasSpeed: 0.0625, condenserBiasSpeed: 0.03125 },
+};
+
+test('loss falls, every step has metrics and routing, evaluations come when asked for', async () => {
+  const { outcome, steps, routing, evaluations } = await run('falls');
+  expect(outcome).toEqual({ state: 'completed', step: 6 });
+  expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
+  expect(steps.at(-1)?.loss).toBeLessThan((steps[0]?.loss ?? 0) * 0.9);
+  expect(evaluations.map(({ step }) => step)).toEqual([0, 3, 6]);
+  expect(evaluations.at(-1)?.loss).toBeLessThan(evaluations[0]?.loss ?? 0);
+  // 2 choices for each non-padding token in each of 4 layers.
+  const choices = routing[0]?.counts_LE.reduce((sum, count) => sum + count, 0);
+  expect(choices).toBe((steps[0]?.tokens ?? 0) * 2 * 4);
+});
+
+for (const [name, method] of [
+  ['full', { name: 'full' }],
+  ['condensers', condensers],
+] as const) {
+  test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
+    await run(`${name}-whole`, { method });
+    // Micro-batch 7 is the second one of the fourth step.
+    const first = await run(`${name}-parts`, {
+      method,
+      command: (asked) => (asked === 7 ? 'stop' : 'continue'),
+    });
+    expect(first.outcome).toEqual({ state: 'stopped', step: 3 });
+    const second = await run(`${name}-parts`, { method, resume: true });
+    expect(second.outcome).toEqual({ state: 'completed', step: 6 });
+    expect(second.steps.map(({ step }) => step)).toEqual([4, 5, 6]);
+    expect(stateHash(`${name}-parts`)).toBe(stateHash(`${name}-whole`));
+  });
+}
+
+test('condensers are chosen in the middle of a run of both phases, and the published files are written', async () => {
+  const { events, routing } = await run('phases', { method: condensers });
+  expect(
+    events.filter((event) => event.startsWith('phase: Condenser phase begins: 8 condensers')),
+  ).toHaveLength(1);
+  expect(routing.map(({ condensers: chosen }) => chosen?.length ?? 0)).toEqual([0, 0, 4, 4, 4, 4]);
+  const dir = join(work, 'phases');
+  expect(readForcedExperts(dir)?.map(({ experts }) => experts)).toEqual(routing.at(-1)?.condensers);
+  const bias = readBiasStates(dir)?.flatMap(({ bias_E }) => [...bias_E]);
+  expect(bias).toEqual([...(routing.at(-1)?.bias_LE ?? [])]);
+});
+
+test('discard stops without another checkpoint', async () => {
+  const { outcome } = await run('discard', { command: (asked) => (asked === 6 ? 'discard' : 'continue') });
+  expect(outcome).toEqual({ state: 'stopped', step: 3 });
+  const checkpoint = openLatestCheckpoint(join(work, 'discard'));
+  checkpoint?.tensors.close();
+  expect(checkpoint?.info.step).toBe(2);
+});
+
+async function failure(work_: Promise<unknown>): Promise<UserError> {
+  const error: unknown = await work_.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(UserError);
+  return error as UserError;
+}
+
+test('a run is only resumed as itself', async () => {
+  await run('itself', { command: (asked) => (asked === 2 ? 'stop' : 'continue') });
+  expect((await failure(run('itself', { resume: true, learningRate: 1e-3 }))).code).toBe(
+    'resume/different-run',
+  );
+  expect((await failure(run('nothing-yet', { resume: true }))).code).toBe('resume/no-checkpoint');
+});
+
+test('a loss that is no number ends the run before the update and saves the batch', async () => {
+  const error = await failure(run('explodes', { learningRate: 1e30 }));
+  expect(error.code).toBe('train/non-finite');
+  expect(existsSync(join(work, 'explodes', 'failed-batch.json'))).toBe(true);
+});
+
+test('a weight that is no number is named', async () => {
+  const model = join(work, 'nan-model');
+  cpSync(join(sample, 'model'), model, { recursive: true });
+  const file = join(model, 'model.safetensors');
+  const bytes = readFileSync(file);
+  const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString()) as Record<
+    string,
+    { data_offsets: [number, number] }
+  >;
+  const at = header['model.layers.1.mlp.gate.weight']?.data_offsets[0] ?? 0;
+  bytes.writeUInt16LE(0x7fc0, 8 + Number(bytes.readBigUInt64LE(0)) + at);
+  writeFileSync(file, bytes);
+  const error = await failure(run('nan', { model }));
+  expect(error.code).toBe('model/non-finite-weight');
+  expect(error.message).toContain('model.layers.1.mlp.gate.weight');
+});
