@@ -139,9 +139,9 @@ function createReporter(host: Host, onLine: (line: TrainLine) => void) {
         totalSteps,
       });
     }
-    const backTo = series.events.findLast(({ kind }) => kind === 'resumed')?.step ?? afterStep;
+    const backTo = series.events.findLast(({ kind }) => kind === 'resumed')?.step ?? Infinity;
     const from = Math.min(afterStep, backTo);
-    for (const step of evaluated) if (step > from) evaluated.delete(step);
+    for (const step of evaluated) if (step > backTo) evaluated.delete(step);
     for (const line of linesOf(series, detail, from, evaluated)) onLine(line);
     afterStep = Math.max(from, series.steps.at(-1)?.step ?? -1);
     afterEvent = series.events.at(-1)?.id ?? afterEvent;
