@@ -1,5 +1,5 @@
 /** The `runs` part of the host API. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { UserError } from '#core/contract/errors.ts';
@@ -51,12 +51,18 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
   const start = (spec: RunSpec, runDir?: string): string => {
     const id = newRunId();
     const dir = path.resolve(runDir ?? path.join(ports.home, 'runs', id));
-    if (db.runs.byDir(dir)) {
+    // The files decide: a listed run may have been deleted by hand, and a copied one is not listed.
+    if (existsSync(runFiles(dir).spec)) {
       throw new UserError(
         'run/exists',
         `${dir}: a run is there already`,
         'Choose another folder, or resume that run.',
       );
+    }
+    const deleted = db.runs.byDir(dir);
+    if (deleted) {
+      readers.forget(dir);
+      db.runs.remove(deleted.id);
     }
     mkdirSync(dir, { recursive: true });
     const withSettings = applySettings(spec, context);
