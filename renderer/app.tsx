@@ -12,6 +12,7 @@ import { DropZone } from './features/drop/index.ts';
 import { SearchDialog, ShortcutsDialog, useShortcuts } from './features/keyboard/index.ts';
 import { useTheme } from './features/settings/index.ts';
 import { navigation, routes } from './routes.tsx';
+import { providerName } from './ui/device-facts.tsx';
 import { formatCount, formatMB } from './ui/format.ts';
 import { Brand, Icon } from './ui/icons.tsx';
 import { EmptyState } from './ui/states.tsx';
@@ -24,8 +25,8 @@ function NavFoot() {
       {device.data && (
         <>
           <div>
-            {device.data.providers.find((provider) => provider.used)?.name ?? 'CPU'} · {device.data.cpu.cores}{' '}
-            cores
+            {providerName(device.data.providers.find((provider) => provider.used)?.name ?? 'cpu')} ·{' '}
+            {device.data.cpu.cores} cores
           </div>
           <div>
             {formatMB(device.data.memoryMB.available)} of {formatMB(device.data.memoryMB.total)} free

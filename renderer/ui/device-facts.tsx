@@ -1,6 +1,18 @@
 import type { DeviceInfo } from '#core/contract/settings.ts';
 import { formatMB } from './format.ts';
 
+const providers: Readonly<Record<string, string>> = {
+  cpu: 'CPU',
+  webgpu: 'WebGPU',
+  cuda: 'CUDA',
+  tensorrt: 'TensorRT',
+};
+
+/** An execution provider's name as its makers write it. */
+export function providerName(name: string): string {
+  return providers[name] ?? name;
+}
+
 /** What the machine has, and each execution provider: used, or why not. */
 export function DeviceFacts({ device }: { readonly device: DeviceInfo }) {
   return (
@@ -18,7 +30,7 @@ export function DeviceFacts({ device }: { readonly device: DeviceInfo }) {
       <dd>{formatMB(device.diskFreeMB)} free</dd>
       {device.providers.map((provider) => (
         <div key={provider.name} style={{ display: 'contents' }}>
-          <dt>{provider.name}</dt>
+          <dt>{providerName(provider.name)}</dt>
           <dd>
             <span className={provider.used ? 'chip ok' : 'chip'}>{provider.used ? 'used' : 'not used'}</span>{' '}
             <span className="muted">{provider.reason}</span>

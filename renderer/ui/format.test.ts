@@ -13,7 +13,7 @@ import {
 } from './format.ts';
 
 test('four significant digits, trailing zeros kept, so that like numbers align', () => {
-  const inputs = [1.312345, 1.31, 0.84, 212, 17.8, 0.0012345, 6.1e-6, 12345.6, 0, -2.5, 1e10];
+  const inputs = [1.312345, 1.31, 0.84, 212, 17.8, 0.0012345, 6.1e-6, 12345.6, 3777, 0, -2.5, 1e10];
   expect(inputs.map((value) => formatNumber(value))).toEqual([
     '1.312',
     '1.310',
@@ -23,6 +23,7 @@ test('four significant digits, trailing zeros kept, so that like numbers align',
     '0.001234',
     '6.1e-6',
     '12,346',
+    '3,777',
     '0',
     '−2.500',
     '1.000e+10',

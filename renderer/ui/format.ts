@@ -13,8 +13,7 @@ export function formatNumber(value: number | undefined | null, digits = 4): stri
   if (value === 0) return '0';
   const size = Math.abs(value);
   const sign = value < 0 ? '−' : '';
-  if (size >= 10 ** digits)
-    return sign + (size < 1e9 ? grouped.format(size) : size.toExponential(digits - 1));
+  if (size >= 1000) return sign + (size < 1e9 ? grouped.format(size) : size.toExponential(digits - 1));
   if (size < 1e-3) return sign + size.toExponential(digits - 1).replace(/\.?0+e/, 'e');
   return sign + size.toPrecision(digits);
 }

@@ -10,7 +10,7 @@ import { type Column, DataTable } from '../../ui/data-table.tsx';
 import { formatCount, formatNumber } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, ErrorNote, Skeleton } from '../../ui/states.tsx';
-import { type Along, axisOf } from '../run/index.ts';
+import { type Along, axisOf, smoothSpan } from '../run/index.ts';
 
 type Runs = Comparison['runs'];
 type Shown = 'train' | 'validation';
@@ -69,7 +69,7 @@ export function OverlayCard({
     () =>
       curves.map(({ run, points }): Line => {
         const losses = points.map((point) => point.loss);
-        const y = shown === 'train' ? smooth(losses, 20) : losses;
+        const y = shown === 'train' ? smooth(losses, smoothSpan(losses.length)) : losses;
         return {
           key: run.id,
           label: run.name,
@@ -110,7 +110,7 @@ export function OverlayCard({
   };
   return (
     <TwinCard
-      title={shown === 'train' ? 'Training loss, smoothed over 20 steps' : 'Validation loss'}
+      title={shown === 'train' ? 'Training loss, smoothed' : 'Validation loss'}
       aside={
         <>
           <Segmented

@@ -68,7 +68,7 @@ export function HomePage() {
               list.length === 0 ? (
                 <EmptyState inset text="No run yet. The sample makes the first two." />
               ) : (
-                <RunTable runs={[...list].sort((a, b) => b.createdMs - a.createdMs).slice(0, RECENT)} />
+                <RunTable brief runs={[...list].sort((a, b) => b.createdMs - a.createdMs).slice(0, RECENT)} />
               )
             }
           </Loaded>

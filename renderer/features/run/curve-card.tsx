@@ -96,8 +96,8 @@ export function CurveCard({
   const [scale, setScale] = useState<'linear' | 'log'>('linear');
   const axis = useMemo(() => axisOf(data.steps, along), [data.steps, along]);
   const lines = useMemo(
-    () => linesOf(quantity, data.steps, data.evaluations, axis),
-    [quantity, data.steps, data.evaluations, axis],
+    () => linesOf(quantity, data.steps, data.evaluations, axis, detail.totalSteps ?? data.steps.length),
+    [quantity, data.steps, data.evaluations, axis, detail.totalSteps],
   );
   const markers = useMemo(() => markersOf(data.events, axis), [data.events, axis]);
   const { title, format } = quantities[quantity];

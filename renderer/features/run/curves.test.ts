@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { stepMetrics } from '../../api/fake-entries.ts';
-import { axisOf, linesOf, markersOf } from './curves.ts';
+import { axisOf, linesOf, markersOf, smoothSpan } from './curves.ts';
 import { secondsLeft, stepSeconds } from './time-left.ts';
 
 const steps = [1, 2, 3].map((step) => stepMetrics(step));
@@ -21,15 +21,16 @@ test('the loss has its smoothed form and the evaluations; a value that is not fi
     [...steps.slice(0, 2), stepMetrics(3, { loss: Number.NaN })],
     [{ step: 2, loss: 2.5, trainedTokens: 1 }],
     axis,
+    3,
   );
   expect(lines.map(({ key }) => key)).toEqual(['raw', 'smooth', 'validation']);
   expect(lines[0]?.y[2]).toBeNull();
   expect(lines[2]).toMatchObject({ x: [2], y: [2.5] });
-  expect(linesOf('loss', steps, [], axis)).toHaveLength(2);
+  expect(linesOf('loss', steps, [], axis, 3)).toHaveLength(2);
 });
 
 test('an auxiliary loss that was not measured is a gap, not zero', () => {
-  expect(linesOf('auxLoss', steps, [], axisOf(steps, 'step'))[0]?.y).toEqual([null, null, null]);
+  expect(linesOf('auxLoss', steps, [], axisOf(steps, 'step'), 3)[0]?.y).toEqual([null, null, null]);
 });
 
 test('phases and checkpoints are marked, other events are not', () => {
@@ -54,4 +55,8 @@ test('time left is a range, leaves pauses out, and is absent at first', () => {
   expect(stepSeconds(paused)).toHaveLength(21);
   expect(secondsLeft(paused, 100)).toEqual({ low: 95, high: 105 });
   expect(secondsLeft(even.slice(0, 5), 100)).toBeUndefined();
+});
+
+test('short runs are smoothed over fewer steps', () => {
+  expect([10, 80, 400, 5000].map(smoothSpan)).toEqual([3, 4, 20, 20]);
 });

@@ -25,8 +25,10 @@ export const quantities: Readonly<
   auxLoss: { title: 'Auxiliary loss', unit: '', format: formatNumber },
 };
 
-/** Steps over which the training loss is smoothed. */
-const SMOOTH_SPAN = 20;
+/** Steps over which the training loss of a run of `total` steps is smoothed: a twentieth of it, 3 to 20. */
+export function smoothSpan(total: number): number {
+  return Math.max(3, Math.min(20, Math.round(total / 20)));
+}
 
 /** Where each step lies on the axis. */
 export interface Axis {
@@ -84,7 +86,9 @@ export function linesOf(
   steps: readonly StepMetrics[],
   evaluations: readonly Evaluation[],
   axis: Axis,
+  totalSteps: number,
 ): readonly Line[] {
+  const span = smoothSpan(totalSteps);
   const { title } = quantities[quantity];
   const values = steps.map((step) => step[quantity]);
   if (quantity !== 'loss') {
@@ -105,11 +109,11 @@ export function linesOf(
     },
     {
       key: 'smooth',
-      label: `smoothed over ${SMOOTH_SPAN}`,
+      label: `smoothed over ${span}`,
       colour: '--s1',
       width: 2,
       x: axis.x,
-      y: smooth(losses, SMOOTH_SPAN).map(finite),
+      y: smooth(losses, span).map(finite),
     },
   ];
   if (evaluations.length > 0) {

@@ -1,3 +1,3 @@
 /** One run, live or past. */
 export { RunPage } from './run-page.tsx';
-export { type Along, axisOf } from './curves.ts';
+export { type Along, axisOf, smoothSpan } from './curves.ts';

@@ -83,10 +83,13 @@ const columns = (nowMs: number): readonly Column<RunSummary>[] => [
 /** Runs as a table; with `onSelect`, boxes to pick some of them. */
 export function RunTable({
   runs,
+  brief,
   selected,
   onSelect,
 }: {
   readonly runs: readonly RunSummary[];
+  /** Without model and method: for narrow places. */
+  readonly brief?: boolean;
   readonly selected?: ReadonlySet<string>;
   readonly onSelect?: (id: string, on: boolean) => void;
 }) {
@@ -104,7 +107,7 @@ export function RunTable({
       />
     ),
   };
-  const all = columns(Date.now());
+  const all = columns(Date.now()).filter(({ key }) => !brief || (key !== 'model' && key !== 'method'));
   return (
     <DataTable
       caption="Runs"
