@@ -87,9 +87,10 @@ export function megabytes(value: number): string {
   return value < 1000 ? `${count(value)} MB` : `${(value / 1000).toFixed(1)} GB`;
 }
 
-/** A range of seconds in its larger unit: `20–30 s`, `3–4 min`, `2–3 h`. */
+/** A range of seconds in its larger unit: `20–30 s`, `3–4 min`, `up to 1 h`. */
 export function secondsRange(low: number, high: number): string {
   const [size, unit] = high < 90 ? [1, 's'] : high < 5400 ? [60, 'min'] : [3600, 'h'];
   const [from, to] = [Math.floor(low / size), Math.max(1, Math.ceil(high / size))];
+  if (from === 0) return `up to ${to} ${unit}`;
   return from === to ? `${to} ${unit}` : `${from}–${to} ${unit}`;
 }
