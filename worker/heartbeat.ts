@@ -1,4 +1,5 @@
 /** Starts the heartbeat thread and tells it where the run is. */
+import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -40,6 +41,8 @@ export function startHeartbeat(
   parentPid: number | null,
   { intervalMs = 1000, graceMs = 10_000 } = {},
 ): HeartbeatHandle {
+  // The heartbeat of an earlier start of the run says nothing about this one.
+  rmSync(path.join(runDir, 'heartbeat.json'), { force: true });
   const pulse = new SharedArrayBuffer(12);
   const view = new Int32Array(pulse);
   const options: HeartbeatOptions = {

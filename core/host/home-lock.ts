@@ -1,5 +1,14 @@
 /** One queue for each data folder: a second host would start the same runs again. */
-import { closeSync, openSync, readFileSync, rmSync, statSync, utimesSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import { isProcessAlive } from './liveness.ts';
@@ -27,7 +36,8 @@ export function lockHome(home: string): () => void {
     if (!create(file)) return lockHome(home);
   }
   const timer = setInterval(() => {
-    utimesSync(file, new Date(), new Date());
+    // A data folder that was moved away while the host runs has nothing left to protect.
+    if (existsSync(file)) utimesSync(file, new Date(), new Date());
   }, REFRESH_MS);
   timer.unref();
   return () => {

@@ -32,11 +32,8 @@ export function isProcessAlive(pid: number): boolean {
 /** True while a worker writes the run in `runDir`. */
 export function isRunAlive(runDir: string, nowMs: number): boolean {
   const heartbeat = readHeartbeat(runDir);
-  if (heartbeat !== undefined) {
-    if (!isProcessAlive(heartbeat.pid)) return false;
-    if (nowMs - heartbeat.wallMs < FRESH_MS) return true;
-  }
-  // The number of a dead process may have been given to another; the lock on the database cannot lie, but waiting for
-  // it takes half a second.
+  if (heartbeat && nowMs - heartbeat.wallMs < FRESH_MS && isProcessAlive(heartbeat.pid)) return true;
+  // An old number may have been given to another process; the lock on the database cannot lie, but finding it taken
+  // costs half a second.
   return isRunLocked(runFiles(runDir).db);
 }

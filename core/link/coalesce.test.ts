@@ -48,3 +48,15 @@ test('flush sends what waits, cancel forgets it', () => {
   vi.advanceTimersByTime(1000);
   expect(sent).toEqual([1, 2]);
 });
+
+test('a sender that blocks the event loop for longer than the interval is not held back by the late timer', () => {
+  const sent: number[] = [];
+  const notices = coalesce<number>(100, (value) => sent.push(value) > 0);
+  notices.push(1);
+  // The clock moves on and no timer gets its turn.
+  vi.setSystemTime(Date.now() + 150);
+  notices.push(2);
+  vi.setSystemTime(Date.now() + 50);
+  notices.push(3);
+  expect(sent).toEqual([1, 2]);
+});

@@ -17,12 +17,15 @@ export interface Coalescer<T> {
 export function coalesce<T>(intervalMs: number, send: (value: T) => boolean): Coalescer<T> {
   let waiting: { readonly value: T } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let lastMs = -Infinity;
 
   const attempt = (): void => {
     if (waiting === undefined) return;
     const { value } = waiting;
     waiting = undefined;
+    lastMs = Date.now();
     if (!send(value)) waiting ??= { value };
+    clearTimeout(timer);
     timer = setTimeout(() => {
       timer = undefined;
       attempt();
@@ -32,7 +35,8 @@ export function coalesce<T>(intervalMs: number, send: (value: T) => boolean): Co
   return {
     push: (value) => {
       waiting = { value };
-      if (timer === undefined) attempt();
+      // The clock, not only the timer: where computations block the event loop, timers come late.
+      if (timer === undefined || Date.now() - lastMs >= intervalMs) attempt();
     },
     flush: () => {
       clearTimeout(timer);
