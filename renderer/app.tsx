@@ -16,6 +16,7 @@ import { providerName } from './ui/device-facts.tsx';
 import { formatCount, formatMB } from './ui/format.ts';
 import { Brand, Icon } from './ui/icons.tsx';
 import { EmptyState } from './ui/states.tsx';
+import { Tooltip } from './ui/tooltip.tsx';
 
 function NavFoot() {
   const device = useCall('app.device', undefined, { everyMs: 30_000 });
@@ -58,19 +59,22 @@ function Navigation() {
         <span className="nav-word">New run</span>
       </Link>
       {navigation.map((entry) => (
-        <Link
-          key={entry.path}
-          href={entry.path}
-          className="nav-link"
-          title={entry.title}
-          aria-current={current(entry.path) ? 'page' : undefined}
-        >
-          <Icon name={entry.icon} />
-          <span className="nav-word">{entry.title}</span>
-          <span className="nav-key nav-word" aria-hidden="true">
-            G {entry.letter.toUpperCase()}
-          </span>
-        </Link>
+        <Tooltip key={entry.path} text={`${entry.title} · G ${entry.letter.toUpperCase()}`} side="right">
+          <Link
+            href={entry.path}
+            className="nav-link"
+            aria-current={current(entry.path) ? 'page' : undefined}
+          >
+            <Icon name={entry.icon} />
+            <span className="nav-spoken visually-hidden">{entry.title}</span>
+            <span className="nav-word" aria-hidden="true">
+              {entry.title}
+            </span>
+            <span className="nav-key nav-word" aria-hidden="true">
+              G {entry.letter.toUpperCase()}
+            </span>
+          </Link>
+        </Tooltip>
       ))}
       <NavFoot />
     </nav>

@@ -88,9 +88,9 @@ test('a lost connection refuses what was asked and reconnects with growing waits
   const { transport, sockets, last } = connected();
   last().open();
   const asked = transport.call('runs.list', null);
-  const refused = expect(asked).rejects.toThrow('lost before it answered');
+  const refused = asked.catch((error: unknown) => String(error));
   last().close();
-  await refused;
+  expect(await refused).toContain('lost before it answered');
   expect(transport.connection().state).toBe('closed');
   await vi.advanceTimersByTimeAsync(250);
   expect(sockets).toHaveLength(2);

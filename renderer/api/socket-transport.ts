@@ -143,7 +143,7 @@ export class SocketTransport implements Transport {
     const lost = new Error('the connection to the host was lost before it answered');
     // Requests still in the queue were never sent: they wait for the next connection.
     const unsent = new Set(this.#queue.map((text) => z.object({ id: z.int() }).parse(JSON.parse(text)).id));
-    for (const [id, waiting] of [...this.#waiting]) {
+    for (const [id, waiting] of this.#waiting) {
       if (unsent.has(id)) continue;
       this.#waiting.delete(id);
       waiting.reject(lost);

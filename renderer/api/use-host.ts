@@ -62,7 +62,7 @@ export function useCall<N extends CallName>(
     queryKey: [name, input ?? null],
     queryFn: () => client.call(name, input),
     enabled: options.enabled ?? true,
-    ...(options.keep && { placeholderData: keepPreviousData as never }),
+    ...(options.keep && { placeholderData: keepPreviousData }),
     ...(options.everyMs !== undefined && { refetchInterval: options.everyMs }),
   });
 }

@@ -63,7 +63,7 @@ function labelStep(cell: number, room: number): number {
 }
 
 /** Colour table of the model's scale as pixels. */
-export function heatPixels(model: HeatModel, theme: ThemeColours): Uint32Array {
+function heatPixels(model: HeatModel, theme: ThemeColours): Uint32Array {
   return toPixels(model.scale === 'diverging' ? divergingScale(theme.diverging) : sequentialScale());
 }
 

@@ -26,7 +26,7 @@ export interface HeatModel {
 }
 
 /** Loads beyond 2^±`LOAD_OCTAVES` times uniform take the last colour. */
-export const LOAD_OCTAVES = 2;
+const LOAD_OCTAVES = 2;
 
 /** Colour index of load ÷ uniform on a log₂ scale centred on 1: ¼ → 0, 1 → 128, 4 → 255. */
 export function loadColour(ratio: number): number {

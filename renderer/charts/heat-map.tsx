@@ -19,7 +19,7 @@ import { useWidth } from './use-width.ts';
 import './heat-map.css';
 
 /** A cell's place and numbers in words: "layer 12, expert 37: load 2.600 × uniform (1,204 selections), bias 0.2100". */
-export function describeCell(model: HeatModel, layerNames: readonly number[], cell: Cell): string {
+function describeCell(model: HeatModel, layerNames: readonly number[], cell: Cell): string {
   const { window } = model;
   const expert = model.expertAt_LE[cell.layer * window.experts + cell.column] ?? 0;
   const i = cell.layer * window.experts + expert;

@@ -1,5 +1,5 @@
 /** Curves over steps, tokens or time: uPlot inside React, drawn in the page's colours. */
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { formatNumber } from '../ui/format.ts';
@@ -29,6 +29,8 @@ export interface Marker {
   readonly label: string;
   readonly dashed: boolean;
 }
+
+const NONE: readonly Marker[] = [];
 
 interface ChartProps {
   /** Spoken summary of the chart. */
@@ -102,7 +104,7 @@ export function LineChart({
   log = false,
   height = 250,
   xEnd,
-  markers = [],
+  markers = NONE,
   at,
   onPick,
 }: ChartProps) {
@@ -113,7 +115,9 @@ export function LineChart({
   const [pointed, setPointed] = useState<number>();
   const aligned = useMemo(() => alignCurves(lines), [lines]);
   const live = useRef({ markers, at, onPick, xEnd, formatX, formatY, aligned });
-  live.current = { markers, at, onPick, xEnd, formatX, formatY, aligned };
+  useLayoutEffect(() => {
+    live.current = { markers, at, onPick, xEnd, formatX, formatY, aligned };
+  });
   const looks = JSON.stringify(lines.map(({ colour, width: w, alpha, dots }) => [colour, w, alpha, dots]));
 
   useEffect(() => {
@@ -144,6 +148,8 @@ export function LineChart({
             },
           },
           y: {
+            // The type is a `const enum` without a value at run time: 3 is logarithmic.
+            // oxlint-disable-next-line typescript/no-unsafe-enum-assignment
             distr: log ? 3 : 1,
             ...(!log && { range: (_plot: uPlot, low: number, high: number) => niceRange(low, high) }),
           },

@@ -51,7 +51,7 @@ export function sumRouting(
 
 /** Gini coefficient of non-negative `x`: `Σ_i (2i − n − 1) x_(i) / (n Σ x)` over ascending order; 0 when all are equal or zero. */
 export function gini(x: ArrayLike<number>): number {
-  const sorted = Float64Array.from(x).sort();
+  const sorted = new Float64Array(x).sort();
   const total = sorted.reduce((sum, value) => sum + value, 0);
   if (total === 0) return 0;
   return (
@@ -62,7 +62,7 @@ export function gini(x: ArrayLike<number>): number {
 
 /** Shannon entropy of `x` taken as shares, in nats: `−Σ p ln p`. */
 export function entropy(x: ArrayLike<number>): number {
-  const values = Float64Array.from(x);
+  const values = new Float64Array(x);
   const total = values.reduce((sum, value) => sum + value, 0);
   if (total === 0) return 0;
   return values.reduce(
@@ -73,7 +73,7 @@ export function entropy(x: ArrayLike<number>): number {
 
 /** Jensen–Shannon divergence of `x` and `y` taken as shares, in nats (0 to ln 2); undefined when one has no mass. */
 export function jensenShannon(x: ArrayLike<number>, y: ArrayLike<number>): number | undefined {
-  const [p, q] = [Float64Array.from(x), Float64Array.from(y)];
+  const [p, q] = [new Float64Array(x), new Float64Array(y)];
   const [a, b] = [p.reduce((s, v) => s + v, 0), q.reduce((s, v) => s + v, 0)];
   if (a === 0 || b === 0) return undefined;
   let sum = 0;
@@ -87,7 +87,7 @@ export function jensenShannon(x: ArrayLike<number>, y: ArrayLike<number>): numbe
 }
 
 /** An expert with more than this many times the uniform load counts as overloaded. */
-export const OVERLOAD = 2;
+const OVERLOAD = 2;
 
 /** One layer of a window. */
 export interface LayerStats {

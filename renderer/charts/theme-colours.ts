@@ -18,7 +18,7 @@ export interface ThemeColours {
 }
 
 /** Parses `rgb(1, 2, 3)` and `#0a0b0c`, the forms in which browsers give computed colours. */
-export function parseColour(text: string): Rgb {
+function parseColour(text: string): Rgb {
   const hex = /^#([0-9a-f]{6})$/i.exec(text)?.[1];
   if (hex !== undefined) {
     const value = Number.parseInt(hex, 16);

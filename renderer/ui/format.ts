@@ -87,7 +87,7 @@ export function formatShare(share: number | undefined): string {
 }
 
 /** A moment as local date and time without seconds. */
-export function formatTime(ms: number): string {
+function formatTime(ms: number): string {
   return new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
 }
 

@@ -30,7 +30,7 @@ function measure(
 }
 
 /** The table's columns; also its copied forms. */
-export function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Run>[] {
+function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Run>[] {
   return [
     {
       key: 'name',

@@ -74,8 +74,8 @@ export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
                 </tr>
               </thead>
               <tbody>
-                {rows.map((row, at) => (
-                  <tr key={at}>
+                {rows.map(numbered).map(({ item: row, number }) => (
+                  <tr key={number}>
                     {entry.columns.map((column) => (
                       <td
                         key={column}
@@ -93,6 +93,11 @@ export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
       </Loaded>
     </Card>
   );
+}
+
+/** An item with its place, where the place is all that tells items apart. */
+function numbered<T>(item: T, at: number): { readonly item: T; readonly number: number } {
+  return { item, number: at + 1 };
 }
 
 /** A raw value for reading: strings without their JSON quotes. */

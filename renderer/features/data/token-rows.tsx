@@ -11,7 +11,7 @@ const PAGE = 5;
 type Token = PreviewRow['tokens'][number];
 
 /** White space made visible; a line break also breaks the line. */
-export function visibleText(text: string): string {
+function visibleText(text: string): string {
   return text.replaceAll('\n', '↵\n').replaceAll('\t', '→\t');
 }
 
@@ -27,6 +27,12 @@ function TokenSpan({ token }: { readonly token: Token }) {
       {token.text === '' ? '∅' : visibleText(token.text)}
     </span>
   );
+}
+
+/** A row; its tokens never move, so their place tells them apart. */
+function Tokens({ tokens }: { readonly tokens: readonly Token[] }) {
+  const placed = tokens.map((token, place) => ({ token, place }));
+  return placed.map(({ token, place }) => <TokenSpan key={place} token={token} />);
 }
 
 /** Rows as tokens: trained ones tinted, truncated ones struck through, special ones as chips. */
@@ -90,9 +96,7 @@ export function TokenRows({
                     </span>
                   </div>
                   <div className="token-text">
-                    {row.tokens.map((token, at) => (
-                      <TokenSpan key={at} token={token} />
-                    ))}
+                    <Tokens tokens={row.tokens} />
                   </div>
                 </li>
               ))}

@@ -1,4 +1,4 @@
-import { type FormEvent, useRef, useState } from 'react';
+import { type SubmitEvent, useRef, useState } from 'react';
 import { useCall, useClient } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 
@@ -30,7 +30,7 @@ export function ImportControls({
       if (chosen !== null) onPick({ handle: chosen.handle });
     }, onError);
   };
-  const submit = (event: FormEvent) => {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
     if (path.trim() === '') return;
     onPick({ path: path.trim() });

@@ -12,7 +12,7 @@ interface Hit {
 }
 
 /** Entries that hold every word of `query`, in any order. */
-export function matching<T extends { readonly title: string; readonly kind: string }>(
+function matching<T extends { readonly title: string; readonly kind: string }>(
   entries: readonly T[],
   query: string,
 ): readonly T[] {

@@ -28,7 +28,9 @@ function isTyping(target: EventTarget | null): boolean {
 /** Listens for `G` + letter, `N`, `/` and `?` everywhere but in fields and dialogs. */
 export function useShortcuts(pages: readonly Destination[], actions: ShortcutActions): void {
   const latest = useRef(actions);
-  latest.current = actions;
+  useEffect(() => {
+    latest.current = actions;
+  });
   useEffect(() => {
     let goUntilMs = 0;
     const onKey = (event: KeyboardEvent) => {

@@ -104,7 +104,7 @@ export function FieldInput({
         {field.kind === 'choice' && (
           <Select
             label={field.title}
-            value={shown === undefined ? null : String(shown)}
+            value={shown === undefined ? null : valueText(shown)}
             choices={field.choices.map((choice) => ({ value: choice, label: choice }))}
             onChange={set}
           />

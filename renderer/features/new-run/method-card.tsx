@@ -40,11 +40,9 @@ export function MethodCard({
                       checked={method.name === form.method}
                       onChange={() => choose(method.name)}
                     />
-                    <span>
-                      <b>{method.title}</b>
-                      <small className="method-trains">{method.trains}</small>
-                      <small>Cost: {method.cost}</small>
-                    </span>
+                    <b>{method.title}</b>
+                    <small className="method-trains">{method.trains}</small>
+                    <small>Cost: {method.cost}</small>
                   </label>
                 ))}
               </div>

@@ -25,6 +25,9 @@ import { TrainingCard } from './training-card.tsx';
 import { useSettled } from '../../api/use-settled.ts';
 import './new-run.css';
 
+/** Where the plan says no without a word. */
+const REFUSED = 'The plan says that this run cannot start';
+
 function draftOf(form: FormState): { draft?: RunDraft; error?: ErrorInfo } {
   try {
     return { draft: toDraft(form) };
@@ -71,16 +74,10 @@ export function NewRunPage({
   const settled = useSettled(wrong.length === 0 ? draft : undefined, 400);
   const plan = useCall('runs.plan', settled as RunDraft, { enabled: settled !== undefined, keep: true });
   const missing = missingParts(form);
+  const refused =
+    plan.data?.ok === false && settled === draft ? (plan.data.problems[0] ?? REFUSED) : undefined;
   const blocked =
-    missing.length > 0
-      ? `Start needs ${list(missing)}`
-      : wrong[0] !== undefined
-        ? wrong[0]
-        : error !== undefined
-          ? error.message
-          : plan.data?.ok === false && settled === draft
-            ? (plan.data.problems[0] ?? 'The plan says that this run cannot start')
-            : undefined;
+    missing.length > 0 ? `Start needs ${list(missing)}` : (wrong[0] ?? error?.message ?? refused);
 
   const importFile = (chosen: File) => {
     chosen.text().then(

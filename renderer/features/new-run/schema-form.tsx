@@ -3,6 +3,8 @@ import { Button } from '../../ui/button.tsx';
 import { FieldInput } from './field-input.tsx';
 import { differs, type Field, fieldsOf } from './field-model.ts';
 
+const NONE: readonly string[] = [];
+
 /** Options by name; one that is absent has its default. */
 export type Values = Readonly<Record<string, unknown>>;
 
@@ -13,7 +15,7 @@ export function SchemaForm({
   schema,
   values,
   simple,
-  skip = [],
+  skip = NONE,
   onChange,
   onError,
 }: {

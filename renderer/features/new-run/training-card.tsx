@@ -11,7 +11,6 @@ const trainSchema = schemaAt(runSpecSchema, 'train');
 const budgetFields = fieldsOf(trainSchema).filter((field) => field.key === 'epochs' || field.key === 'steps');
 const SIMPLE = ['learningRate', 'microBatch', 'gradientAccumulation', 'seed'];
 const SKIP = ['epochs', 'steps', 'optimizer'];
-const ALL: readonly string[] = [];
 
 const more: readonly { readonly section: Section; readonly title: string; readonly schema: unknown }[] = [
   { section: 'optimizer', title: 'AdamW', schema: schemaAt(trainSchema, 'optimizer') },
@@ -84,7 +83,6 @@ export function TrainingCard({
               <SchemaForm
                 schema={schema}
                 values={form.sections[section]}
-                skip={ALL}
                 onChange={(values) => setSection(section, values)}
                 onError={(key, error) => setError(section, key, error)}
               />

@@ -1,5 +1,5 @@
 import { Menu } from '@base-ui/react/menu';
-import { type FormEvent, useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
 import { useLocation } from 'wouter';
 import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDetail } from '#core/contract/run.ts';
@@ -26,7 +26,7 @@ export function RunMenu({ detail }: { readonly detail: RunDetail }) {
       .call('runs.exportSpec', { id })
       .then(({ json }) => download('RUN.json', json, 'application/json'), setExportError);
   };
-  const submit = (event: FormEvent) => {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
     rename.mutate({ id, name: name.trim() }, { onSuccess: close });
   };

@@ -1,5 +1,5 @@
 import { useQueryClient } from '@tanstack/react-query';
-import { type FormEvent, useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
 import { toErrorInfo } from '#core/contract/errors.ts';
 import type { CallInput } from '#core/contract/host-api.ts';
 import type { Settings } from '#core/contract/settings.ts';
@@ -34,7 +34,7 @@ function LimitField({
   const [text, setText] = useState(value === null ? '' : String(value));
   const parsed = text.trim() === '' ? null : Number(text);
   const valid = parsed === null || (Number.isInteger(parsed) && parsed > 0);
-  const submit = (event: FormEvent) => {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
     if (valid) onSave(parsed);
   };
