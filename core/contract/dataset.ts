@@ -42,7 +42,7 @@ export const DatasetInspection = z.object({
 });
 export type DatasetInspection = z.infer<typeof DatasetInspection>;
 
-export const PreviewToken = z.object({
+const PreviewToken = z.object({
   text: z.string(),
   id: z.int(),
   trained: z.boolean(),

@@ -167,17 +167,17 @@ type Api = typeof hostApi;
 
 /** `runs.start` and its like. */
 export type CallName = {
-  [S in keyof Api & string]: {
-    [M in keyof Api[S] & string]: Api[S][M] extends { kind: 'call' } ? `${S}.${M}` : never;
-  }[keyof Api[S] & string];
-}[keyof Api & string];
+  [S in keyof Api]: {
+    [M in Extract<keyof Api[S], string>]: Api[S][M] extends { kind: 'call' } ? `${S}.${M}` : never;
+  }[Extract<keyof Api[S], string>];
+}[keyof Api];
 
 /** `runs.changed` and its like. */
 export type PushName = {
-  [S in keyof Api & string]: {
-    [M in keyof Api[S] & string]: Api[S][M] extends { kind: 'push' } ? `${S}.${M}` : never;
-  }[keyof Api[S] & string];
-}[keyof Api & string];
+  [S in keyof Api]: {
+    [M in Extract<keyof Api[S], string>]: Api[S][M] extends { kind: 'push' } ? `${S}.${M}` : never;
+  }[Extract<keyof Api[S], string>];
+}[keyof Api];
 
 type Entry<N extends string> = N extends `${infer S}.${infer M}`
   ? S extends keyof Api

@@ -10,9 +10,9 @@ import { explainIssues } from './explain-issues.ts';
 const positiveInt = z.int().positive();
 
 /** Which columns of a row hold what; see the data documentation for the fields each format uses. */
-export const ColumnMapping = z.record(z.string(), z.string());
+const ColumnMapping = z.record(z.string(), z.string());
 
-export const DataFile = z.strictObject({
+const DataFile = z.strictObject({
   path: z.string().min(1),
   mapping: ColumnMapping.optional(),
 });
@@ -25,38 +25,32 @@ export const DataSpec = z.strictObject({
       z.strictObject({ files: z.array(DataFile).min(1) }),
     ])
     .default({ fraction: 0.02 }),
-  template: z
-    .enum(['auto', 'none'])
-    .default('auto')
-    .meta({
-      title: 'Chat template',
-      description:
-        'auto: the template in the checkpoint folder; none: prompt and answer joined by a line break.',
-    }),
+  template: z.enum(['auto', 'none']).default('auto').meta({
+    title: 'Chat template',
+    description:
+      'auto: the template in the checkpoint folder; none: prompt and answer joined by a line break.',
+  }),
   maxLength: positiveInt
     .default(512)
     .meta({ title: 'Longest example', unit: 'tokens', description: 'Longer examples lose their end.' }),
-  packing: z
-    .boolean()
-    .default(true)
-    .meta({
-      title: 'Pack examples',
-      description: 'Several short examples share a row; attention stays inside each.',
-    }),
+  packing: z.boolean().default(true).meta({
+    title: 'Pack examples',
+    description: 'Several short examples share a row; attention stays inside each.',
+  }),
   lossOn: z
     .enum(['completion', 'all'])
     .default('completion')
     .meta({ title: 'Train on', description: 'completion: only the answers; all: prompts too.' }),
 });
 
-export const OptimizerSpec = z.strictObject({
+const OptimizerSpec = z.strictObject({
   name: z.literal('adamw').default('adamw'),
   betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
   epsilon: z.number().positive().default(1e-8),
   weightDecay: z.number().min(0).default(0),
 });
 
-export const TrainSpec = z.strictObject({
+const TrainSpec = z.strictObject({
   epochs: z
     .number()
     .positive()
@@ -65,32 +59,23 @@ export const TrainSpec = z.strictObject({
   steps: positiveInt
     .optional()
     .meta({ title: 'Steps', description: 'Optimizer steps. Stands in place of epochs.' }),
-  microBatch: positiveInt
-    .default(4)
-    .meta({
-      title: 'Micro-batch',
-      unit: 'rows',
-      description: 'Rows computed at once; memory grows with it.',
-    }),
-  gradientAccumulation: positiveInt
-    .default(4)
-    .meta({
-      title: 'Gradient accumulation',
-      unit: 'micro-batches',
-      description: 'Micro-batches per optimizer step.',
-    }),
+  microBatch: positiveInt.default(4).meta({
+    title: 'Micro-batch',
+    unit: 'rows',
+    description: 'Rows computed at once; memory grows with it.',
+  }),
+  gradientAccumulation: positiveInt.default(4).meta({
+    title: 'Gradient accumulation',
+    unit: 'micro-batches',
+    description: 'Micro-batches per optimizer step.',
+  }),
   learningRate: z.number().positive().default(1e-5).meta({ title: 'Learning rate' }),
   schedule: z.enum(['constant', 'linear', 'cosine']).default('cosine').meta({ title: 'Schedule' }),
-  minLearningRateRatio: z
-    .number()
-    .min(0)
-    .max(1)
-    .default(0.1)
-    .meta({
-      title: 'Final rate',
-      unit: '× peak',
-      description: 'Where linear and cosine end, as a share of the learning rate.',
-    }),
+  minLearningRateRatio: z.number().min(0).max(1).default(0.1).meta({
+    title: 'Final rate',
+    unit: '× peak',
+    description: 'Where linear and cosine end, as a share of the learning rate.',
+  }),
   warmupRatio: z.number().min(0).max(1).default(0.1).meta({ title: 'Warm-up', unit: '× steps' }),
   optimizer: OptimizerSpec.default(OptimizerSpec.parse({})),
   maxGradNorm: z

@@ -79,7 +79,7 @@ const functions = ['total', 'scale', 'shift', 'area', 'price', 'score'];
 const names = ['a', 'b', 'n', 'x', 'y', 'size', 'width', 'count'];
 
 /** `n` below one hundred in words. */
-export function inWords(n: number): string {
+function inWords(n: number): string {
   if (n < 20) return ones[n] ?? '';
   const unit = n % 10;
   return `${tens[Math.floor(n / 10)]}${unit === 0 ? '' : `-${ones[unit]}`}`;

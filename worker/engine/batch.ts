@@ -14,7 +14,7 @@ export interface MicroBatch {
 }
 
 /** The label that marks a token as not trained. */
-export const IGNORED_LABEL = -100;
+const IGNORED_LABEL = -100;
 
 /**
  * Positions whose next token is trained, and that token: the model shifts labels by one, inside a row.

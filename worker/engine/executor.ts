@@ -114,7 +114,7 @@ export class Executor {
       const { at, targets } = lossTargets(batch);
       const program = await this.#programs.loss(this.#headDtypes);
       let lossSum = 0;
-      await this.#headChunks(at, async (rows, from) => {
+      await this.#headChunks(at, (rows, from) => {
         const loss = this.#workspace.tensor(rows.length);
         const labels = this.#workspace.integers(targets.subarray(from, from + rows.length), rows.length);
         program.run({ h: this.#gather(h, rows), labels, ...this.#headWeights() }, { loss });
@@ -134,7 +134,7 @@ export class Executor {
       const { h, traces } = await this.#forward(batch, false);
       const program = await this.#programs.logits(this.#headDtypes);
       const logits = new Float32Array(at.length * plan.vocabularySize);
-      await this.#headChunks(at, async (rows, from) => {
+      await this.#headChunks(at, (rows, from) => {
         const chunk = this.#workspace.tensor(rows.length, plan.vocabularySize);
         program.run({ h: this.#gather(h, rows), ...this.#headWeights() }, { logits: chunk });
         logits.set(chunk.data, from * plan.vocabularySize);
@@ -240,10 +240,13 @@ export class Executor {
   }
 
   /** Calls `work` for runs of positions whose logits fit in a chunk; what it allocates is taken back after each. */
-  async #headChunks(at: Int32Array, work: (rows: Int32Array, from: number) => Promise<void>): Promise<void> {
+  async #headChunks(
+    at: Int32Array,
+    work: (rows: Int32Array, from: number) => Promise<void> | void,
+  ): Promise<void> {
     const size = Math.max(16, Math.floor(LOGIT_CHUNK / this.#parts.plan.vocabularySize));
     for (let from = 0; from < at.length; from += size) {
-      await this.#workspace.scratch(() => work(at.subarray(from, from + size), from));
+      await this.#workspace.scratch(async () => work(at.subarray(from, from + size), from));
     }
   }
 

@@ -6,7 +6,7 @@ import { olmoe } from './olmoe.ts';
 const families: readonly Family[] = [olmoe];
 
 /** Names of all families, for messages and documentation. */
-export const familyNames: readonly string[] = families.map((family) => family.name);
+const familyNames: readonly string[] = families.map((family) => family.name);
 
 /**
  * The family a `config.json` belongs to.

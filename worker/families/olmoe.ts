@@ -5,9 +5,13 @@
  * only if `norm_topk_prob` says so (the published checkpoint: no).
  */
 import { z } from 'zod';
-import { inverseFrequencies, type DecoderPlan } from '#worker/model/index.ts';
-import type { Family, StoredTensor } from '#worker/model/index.ts';
-import type { Parameter } from '#worker/model/index.ts';
+import {
+  inverseFrequencies,
+  type DecoderPlan,
+  type Family,
+  type Parameter,
+  type StoredTensor,
+} from '#worker/model/index.ts';
 import { readConfig, ropeTheta, tokenIds, unscaledRope } from './config-fields.ts';
 
 const positive = z.int().positive();

@@ -12,7 +12,7 @@ const LARGE_BLOCK = 2 ** 20;
 const LARGE_BLOCK_GAP = 1088;
 
 /** The most one WebAssembly memory can hold: 16 GiB, a limit of the WebAssembly JavaScript API. */
-export const MAXIMUM_ARENA_BYTES = 2 ** 34;
+const MAXIMUM_ARENA_BYTES = 2 ** 34;
 
 /** A piece of an arena. `offset` is in bytes from the start of the arena. */
 export interface ArenaBlock {

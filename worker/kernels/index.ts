@@ -1,5 +1,5 @@
 /** WebAssembly SIMD kernels over one arena of memory that ONNX Runtime reads in place. */
-export { Arena, MAXIMUM_ARENA_BYTES } from './arena.ts';
-export type { ArenaBlock, ArenaPlace } from './arena.ts';
+export { Arena } from './arena.ts';
+export type { ArenaBlock } from './arena.ts';
 export { createKernels } from './kernels.ts';
 export type { AdamWOptions, Kernels } from './kernels.ts';

@@ -10,7 +10,7 @@ import {
 import { loadBalancingLoss, zLoss } from './routing-losses.ts';
 
 /** Options of the auxiliary losses, shared by the methods that allow them. */
-export const routingLossOptions = {
+const routingLossOptions = {
   auxLossCoefficient: z.number().min(0).default(0).meta({
     title: 'Load-balancing loss',
     unit: '× loss',
@@ -40,7 +40,7 @@ export const routingLossOptions = {
 const Options = z.strictObject(routingLossOptions);
 
 /** The auxiliary losses that `options` switch on. */
-export function routingLosses(options: z.output<typeof Options>): RoutingLoss[] {
+function routingLosses(options: z.output<typeof Options>): RoutingLoss[] {
   return [
     ...(options.auxLossCoefficient > 0
       ? [loadBalancingLoss(options.auxLossCoefficient, options.auxLossPooling, options.auxAccumulation)]
@@ -50,9 +50,7 @@ export function routingLosses(options: z.output<typeof Options>): RoutingLoss[] 
 }
 
 /** A session of a method that leaves routing alone and keeps no buffers. */
-export function statelessSession(
-  parts: Pick<MethodSession, 'trainable' | 'routing' | 'losses'>,
-): MethodSession {
+function statelessSession(parts: Pick<MethodSession, 'trainable' | 'routing' | 'losses'>): MethodSession {
   return {
     ...parts,
     readsPadding: false,

@@ -16,7 +16,7 @@ const methods: readonly Method[] = [full, expertCondenser];
  * The method called `name`.
  * @throws UserError `method/unknown` naming the nearest one.
  */
-export function methodNamed(name: string): Method {
+function methodNamed(name: string): Method {
   const method = methods.find((candidate) => candidate.name === name);
   if (method !== undefined) return method;
   const names = methods.map((candidate) => candidate.name);

@@ -2,7 +2,7 @@
 import type { LayerUsage } from '#worker/model/index.ts';
 
 /** Rounds to bfloat16, ties to even, as a bias kept in that type would be. */
-export function roundToBfloat16(value: number): number {
+function roundToBfloat16(value: number): number {
   const bits = new Uint32Array(new Float32Array([value]).buffer);
   const raw = bits[0] ?? 0;
   bits[0] = (raw + 0x7fff + ((raw >>> 16) & 1)) & 0xffff0000;

@@ -25,7 +25,7 @@ export function topK(
     for (let column = 0; column < columns; column++) {
       if (barred[column] === 1) continue;
       const raw = scores[base + column] as number;
-      const score = raw === raw ? raw : -Infinity;
+      const score = Number.isNaN(raw) ? -Infinity : raw;
       if (filled === k && score <= (best[k - 1] as number)) continue;
       let at = filled < k ? filled++ : k - 1;
       while (at > 0 && score > (best[at - 1] as number)) {

@@ -88,7 +88,7 @@ export function readCase(dir: string): CaseDocument {
 }
 
 /** Largest absolute difference, and largest relative to the expected value, over the positions that count. */
-export function differences(
+function differences(
   got: ArrayLike<number>,
   want: ArrayLike<number>,
   counts: (index: number) => boolean = () => true,

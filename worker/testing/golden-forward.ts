@@ -1,9 +1,8 @@
 /** Golden cases of kind `forward-backward`: logits, routing, loss and every gradient of one batch. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { lossTargets } from '#worker/engine/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
-import { gradientNorm } from '#worker/engine/index.ts';
+import { gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { loadModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import { GoldenTensors, absoluteCheck, relativeCheck, type CaseDocument, type Check } from './golden-case.ts';
@@ -111,7 +110,7 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
       );
     });
 
-    const { trainedTokens } = { trainedTokens: lossTargets(batch).at.length };
+    const trainedTokens = lossTargets(batch).at.length;
     const result = await model.executor.train(batch, trainedTokens, 1);
     const loss = result.lossSum / trainedTokens;
     checks.push(

@@ -17,7 +17,10 @@ function present(options: Record<string, unknown>): Record<string, unknown> {
 
 function fullOptions(o: Options): Record<string, unknown> {
   if (o['auxKind'] !== undefined)
-    throw new UserError('parity/unsupported', `auxiliary loss ${String(o['auxKind'])} is not supported yet`);
+    throw new UserError(
+      'parity/unsupported',
+      `auxiliary loss ${JSON.stringify(o['auxKind'])} is not supported yet`,
+    );
   return present({
     auxLossCoefficient: o['auxLoss'] === true ? o['auxCoef'] : undefined,
     auxLossPooling: o['auxPooling'],

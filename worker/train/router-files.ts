@@ -6,8 +6,7 @@ import {
   writeBiasStates,
   writeForcedExperts,
 } from '#worker/checkpoint/index.ts';
-import { moeLayerIndices } from '#worker/model/index.ts';
-import type { LoadedModel } from './load-model.ts';
+import { moeLayerIndices, type DecoderPlan, type Family, type MethodSession } from '#worker/model/index.ts';
 
 /** Values for each of `layers` (decoder indices), in order. */
 function forLayers<R extends { readonly layer: number }, T>(
@@ -50,7 +49,10 @@ export function condensersOfLayers(path: string, layers: readonly number[]): num
  * Writes the router state of a run into `dir` in the published formats, where the method keeps one: other programs read
  * it from there.
  */
-export function writeRouterFiles(dir: string, model: Pick<LoadedModel, 'family' | 'plan' | 'session'>): void {
+export function writeRouterFiles(
+  dir: string,
+  model: { readonly family: Family; readonly plan: DecoderPlan; readonly session: MethodSession },
+): void {
   const { bias_LE, condensers } = model.session.routerState();
   const layers = moeLayerIndices(model.plan);
   const savedAt = new Date();
