@@ -1,0 +1,96 @@
+/**
+ * A router of three experts on two tokens, small enough to be worked out by hand: E₀(x) = x, E₁(x) = 2x,
+ * E₂(x) = −x + [½, ½], and the loss Σ_t ⟨[1, ½], y_t⟩.
+ */
+import { gradient } from '#worker/graph/index.ts';
+import { gateStage, type DecoderPlan, type MethodContext, type MethodSession } from '#worker/model/index.ts';
+import { familyOf } from '#worker/families/index.ts';
+import { runOnce } from '#worker/testing/index.ts';
+import { GraphBuilder } from '#worker/graph/index.ts';
+
+const EXPERTS = 3;
+const TOKENS = 2;
+/** Router logits, `[tokens, experts]`. */
+export const logits_NE = [0.9, 0.4, -0.3, 0.2, 0.7, 0.1];
+/** What the experts make of the tokens, `[tokens][experts]`. */
+const outputs = [
+  [
+    [1, 0],
+    [2, 0],
+    [-0.5, 0.5],
+  ],
+  [
+    [0, 1],
+    [0, 2],
+    [0.5, -0.5],
+  ],
+] as const;
+const lossDirection = [1, 0.5] as const;
+
+/** A method context for this router. */
+export function contextOf(expertsPerToken: number, normalise = false): MethodContext {
+  const plan: DecoderPlan = familyOf({ model_type: 'olmoe' }).plan({
+    vocab_size: 4,
+    hidden_size: 2,
+    intermediate_size: 2,
+    num_hidden_layers: 1,
+    num_attention_heads: 1,
+    num_experts: EXPERTS,
+    num_experts_per_tok: expertsPerToken,
+    norm_topk_prob: normalise,
+  });
+  return { plan, moeLayers: 1, readBias: () => [], readCondensers: () => [] };
+}
+
+function buffers(session: MethodSession): Record<string, number[]> {
+  return Object.fromEntries(
+    session.routing.buffers.map((name) => [`buffer.${name}`, [...session.buffer(name, 0)]]),
+  );
+}
+
+/** The scores a session chooses by, `[tokens, experts]`. */
+export async function scoresOf(session: MethodSession): Promise<Float32Array> {
+  const builder = new GraphBuilder('scores');
+  const logits = builder.input('logits', 'float32', [TOKENS, EXPERTS]);
+  const declared = Object.fromEntries(
+    session.routing.buffers.map((name) => [name, builder.input(`buffer.${name}`, 'float32', [EXPERTS])]),
+  );
+  builder.output('scores', session.routing.scores(logits, declared));
+  const { results } = await runOnce(builder.build(), { values: { ...buffers(session), logits: logits_NE } });
+  return Float32Array.from(results['scores']?.data ?? [], Number);
+}
+
+/** One forward and backward pass: outputs of both tokens and the gradient of the logits. */
+export async function passThrough(session: MethodSession, context: MethodContext) {
+  const [layer] = context.plan.layers;
+  if (layer === undefined) throw new RangeError('the plan has a layer');
+  const choice = session.routing.choose(await scoresOf(session), TOKENS, 0);
+  const multiplicity = new Array<number>(TOKENS * EXPERTS).fill(0);
+  for (let t = 0; t < TOKENS; t++) {
+    for (let slot = 0; slot < choice.k; slot++)
+      multiplicity[t * EXPERTS + (choice.chosen_NK[t * choice.k + slot] ?? 0)] = 1;
+    for (const e of choice.always) {
+      const at = t * EXPERTS + e;
+      multiplicity[at] = choice.overlap === 'double' ? (multiplicity[at] ?? 0) + 1 : 1;
+    }
+  }
+  const gate = gateStage(layer, session.routing, false);
+  const values = { ...buffers(session), logits: logits_NE, multiplicity };
+  const forward = await runOnce(gate, { shapes: { N: TOKENS }, values });
+  const weights = Array.from(forward.results['weights']?.data ?? [], Number);
+  const dWeights = outputs.flatMap((experts) =>
+    experts.map(([a, b]) => a * lossDirection[0] + b * lossDirection[1]),
+  );
+  const backward = await runOnce(gradient(gate, { outputs: ['weights'], wrt: ['logits'] }), {
+    shapes: { N: TOKENS },
+    values: { ...values, 'd.weights': dWeights },
+  });
+  return {
+    y: outputs.map((experts, t) =>
+      [0, 1].map((h) =>
+        experts.reduce((sum, out, e) => sum + (weights[t * EXPERTS + e] ?? 0) * (out[h] ?? 0), 0),
+      ),
+    ),
+    dLogits: Array.from(backward.results['grad.logits']?.data ?? [], Number),
+  };
+}

@@ -1,0 +1,100 @@
+import { describe, expect, test } from 'vitest';
+import type { LayerRouting, RoutingLoss } from '#worker/model/index.ts';
+import { loadBalancingLoss, zLoss } from './routing-losses.ts';
+
+/** A layer from probabilities and selections of its experts. */
+function layerOf(
+  probabilities: readonly (readonly number[])[],
+  counts: readonly number[],
+  options: { readonly mask?: readonly number[]; readonly logSumExp?: readonly number[] } = {},
+): LayerRouting {
+  const tokens = probabilities.length;
+  return {
+    tokens,
+    experts: counts.length,
+    mask_N: Uint8Array.from(options.mask ?? new Array<number>(tokens).fill(1)),
+    probabilities_NE: Float32Array.from(probabilities.flat()),
+    logSumExp_N: Float32Array.from(options.logSumExp ?? new Array<number>(tokens).fill(0)),
+    counts_E: Uint32Array.from(counts),
+  };
+}
+
+const probabilities = [
+  [0.524185, 0.317934, 0.157881],
+  [0.281408, 0.463963, 0.254629],
+];
+const pads = [0.9, 0.05, 0.05];
+
+describe('load balancing', () => {
+  const pooled = loadBalancingLoss(1, 'pooled', 'mean');
+
+  test('worked values', () => {
+    expect(pooled.evaluate([layerOf(probabilities, [1, 1, 0])]).value).toBeCloseTo(1.190618, 5);
+    expect(pooled.evaluate([layerOf(probabilities, [2, 2, 0])]).value).toBeCloseTo(2.381235, 5);
+  });
+
+  test('opposite imbalances of two layers cancel when pooled', () => {
+    const layers = [layerOf([[0.9, 0.1]], [1, 0]), layerOf([[0.1, 0.9]], [0, 1])];
+    expect(pooled.evaluate(layers).value).toBeCloseTo(1, 6);
+    expect(loadBalancingLoss(1, 'perLayer', 'mean').evaluate(layers).value).toBeCloseTo(1.8, 6);
+  });
+
+  test('padding does not count', () => {
+    const padded = layerOf([...probabilities, pads], [1, 1, 0], { mask: [1, 1, 0] });
+    const { value, gradients } = pooled.evaluate([padded]);
+    expect(value).toBeCloseTo(1.190618, 5);
+    expect([...(gradients[0]?.probabilities_NE ?? [])].slice(6)).toEqual([0, 0, 0]);
+  });
+
+  test.each(['pooled', 'perLayer'] as const)('gradient by differences, %s', (pooling) => {
+    const layers = [layerOf(probabilities, [2, 1, 1]), layerOf(probabilities.toReversed(), [0, 1, 3])];
+    expectGradient(loadBalancingLoss(1, pooling, 'mean'), layers, 'probabilities_NE');
+  });
+});
+
+describe('router z-loss', () => {
+  const loss = zLoss(1, 'mean');
+  const logSumExp = [1.545911, 1.46795];
+
+  test('worked value, padding left out', () => {
+    expect(loss.evaluate([layerOf(probabilities, [1, 1, 0], { logSumExp })]).value).toBeCloseTo(2.272359, 5);
+    const padded = layerOf([...probabilities, pads], [1, 1, 0], {
+      logSumExp: [...logSumExp, 50],
+      mask: [1, 1, 0],
+    });
+    const { value, gradients } = loss.evaluate([padded]);
+    expect(value).toBeCloseTo(2.272359, 5);
+    expect(gradients[0]?.logSumExp_N?.[2]).toBe(0);
+  });
+
+  test('gradient by differences over two layers', () => {
+    const layers = [
+      layerOf(probabilities, [1, 1, 0], { logSumExp }),
+      layerOf(probabilities, [1, 1, 0], { logSumExp: [0.2, -1] }),
+    ];
+    expectGradient(loss, layers, 'logSumExp_N');
+  });
+});
+
+/** Compares each entry of the gradient with a central difference; the loss is at most quadratic, so the step may be large. */
+function expectGradient(
+  loss: RoutingLoss,
+  layers: readonly LayerRouting[],
+  field: 'probabilities_NE' | 'logSumExp_N',
+): void {
+  const { gradients } = loss.evaluate(layers);
+  layers.forEach((layer, l) => {
+    layer[field].forEach((value, i) => {
+      const shifted = (step: number) =>
+        loss.evaluate(
+          layers.map((other, o) => {
+            if (o !== l) return other;
+            const moved = layer[field].slice();
+            moved[i] = value + step;
+            return { ...other, [field]: moved };
+          }),
+        ).value;
+      expect(gradients[l]?.[field]?.[i]).toBeCloseTo((shifted(0.25) - shifted(-0.25)) / 0.5, 4);
+    });
+  });
+}
