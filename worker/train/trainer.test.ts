@@ -53,7 +53,7 @@ async function run(
       steps: 6,
       microBatch: 2,
       gradientAccumulation: 2,
-      learningRate: options.learningRate ?? 5e-4,
+      learningRate: options.learningRate ?? 1e-4,
       warmupRatio: 0,
     },
     evaluate: { everySteps: 3 },
