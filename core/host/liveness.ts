@@ -4,7 +4,7 @@ import { Heartbeat } from '#core/contract/worker-protocol.ts';
 import { isRunLocked, runFiles } from '#core/store/index.ts';
 
 /** A heartbeat younger than this means alive, however long a step takes; it is written each second. */
-export const FRESH_MS = 5000;
+const FRESH_MS = 5000;
 
 /** The last heartbeat in the run directory, or undefined when there is none. */
 export function readHeartbeat(runDir: string): Heartbeat | undefined {

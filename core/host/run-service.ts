@@ -206,7 +206,7 @@ function specOfDraft(draft: RunDraft, { db }: HostContext): RunSpec {
 }
 
 /** Ids that sort by the time they were made, also within a millisecond: `run_20261124-191530-042-k3f9`. */
-export function createRunIds(now: () => number): () => string {
+function createRunIds(now: () => number): () => string {
   let lastMs = 0;
   return () => {
     lastMs = Math.max(now(), lastMs + 1);

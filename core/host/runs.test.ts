@@ -1,5 +1,5 @@
 /** The life of runs in one host, with scripted workers over the in-memory link. */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openRunWriter, runFiles } from '#core/store/index.ts';
@@ -169,6 +169,26 @@ test('a run that another process writes is not resumed', async () => {
   const writer = openRunWriter(runFiles(runDir).db, { pid: process.pid });
   await expect(t.call('runs.resume', { id })).rejects.toMatchObject({ code: 'run/in-use' });
   writer.close();
+});
+
+test('a stop that comes before the worker is ready reaches it after the start', async () => {
+  const t = start();
+  const { id } = await t.call('runs.start', await t.draft());
+  await t.call('runs.stop', { id });
+  expect(t.workers[0]?.commands.map(({ type }) => type)).toEqual(['hello', 'start', 'stop']);
+  await until('stopped', async () => (await state(t, id)) === 'stopped');
+});
+
+test('WP10: what was only half written is no checkpoint to resume from', async () => {
+  const t = start();
+  const { id, worker } = await startRun(t);
+  const { runDir = '' } = worker.start ?? {};
+  mkdirSync(path.join(runDir, 'checkpoints/step-5.partial'), { recursive: true });
+  worker.exit({ code: null, signal: 'SIGKILL' });
+  await until('interrupted', async () => (await state(t, id)) === 'interrupted');
+  await t.call('runs.resume', { id });
+  await until('a second worker', () => t.workers[1]?.start !== undefined);
+  expect(t.workers[1]?.start?.resume).toBe(false);
 });
 
 test('stop without keeping asks the worker to discard', async () => {

@@ -48,6 +48,8 @@ export function superviseRun(
   const oomKillsBefore = countOomKills();
   const worker = spawnWorker({ detached: start.detached });
   const waiting = new Map<number, (error: WireError | undefined) => void>();
+  /** Commands that came before the run could be started. */
+  let early: HostToWorker[] | null = [];
   let lastRequest = 0;
   let killedByHost: 'on-request' | 'on-close' | null = null;
   let said: Extract<WorkerToHost, { type: 'ended' }> | null = null;
@@ -73,6 +75,8 @@ export function superviseRun(
       case 'ready':
         clearTimeout(readyTimer);
         send({ type: 'start', ...start });
+        for (const command of early ?? []) send(command);
+        early = null;
         break;
       case 'started':
         listener.started(message.facts, message.step);
@@ -123,7 +127,8 @@ export function superviseRun(
         error === undefined ? resolve() : reject(new UserError(error.code, error.message, error.hint)),
       );
     });
-    send(message(id));
+    if (early) early.push(message(id));
+    else send(message(id));
     return reply;
   };
   const endedIsFine = (error: unknown): void => {

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { Result } from '#core/contract/result.ts';
 import { createLink, linkPair } from './link.ts';
-import { connectLink, serveLink, type Service } from './rpc.ts';
+import { connectLink } from './rpc-client.fixture.ts';
+import { serveLink, type Service } from './rpc.ts';
 
 function service(call: Service['call']) {
   const listeners = new Set<(channel: string, payload: unknown) => void>();

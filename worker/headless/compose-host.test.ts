@@ -99,6 +99,13 @@ test('a run goes from start to end in a process of its own', async () => {
   expect(notices).toContain('runs.advanced');
 });
 
+test('a run that is stopped before its worker is ready never trains', async () => {
+  const host = open();
+  const id = host.startRun(specOf({ prepareMs: 60_000 }));
+  expect(await host.call('runs.stop', { id })).toMatchObject({ ok: true });
+  expect(await until(host, id, 'stopped', ({ state }) => state === 'stopped')).toMatchObject({ lastStep: 0 });
+});
+
 test('WP8: a long step with a fresh heartbeat is alive', async () => {
   const host = open();
   const id = host.startRun(specOf({ blockAt: 3, blockMs: 9000 }));
