@@ -2,11 +2,10 @@
  * A router of three experts on two tokens, small enough to be worked out by hand: E₀(x) = x, E₁(x) = 2x,
  * E₂(x) = −x + [½, ½], and the loss Σ_t ⟨[1, ½], y_t⟩.
  */
-import { gradient } from '#worker/graph/index.ts';
+import { GraphBuilder, gradient } from '#worker/graph/index.ts';
 import { gateStage, type DecoderPlan, type MethodContext, type MethodSession } from '#worker/model/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
-import { GraphBuilder } from '#worker/graph/index.ts';
 
 const EXPERTS = 3;
 const TOKENS = 2;
