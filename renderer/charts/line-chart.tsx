@@ -17,6 +17,8 @@ export interface Line extends Curve {
   readonly width?: number;
   /** 0 to 1. */
   readonly alpha?: number;
+  /** Small points on the line: for curves of few points. */
+  readonly points?: boolean;
   /** Points instead of a line. */
   readonly dots?: boolean;
   /** Left out of the readout: it repeats another curve. */
@@ -118,7 +120,9 @@ export function LineChart({
   useLayoutEffect(() => {
     live.current = { markers, at, onPick, xEnd, formatX, formatY, aligned };
   });
-  const looks = JSON.stringify(lines.map(({ colour, width: w, alpha, dots }) => [colour, w, alpha, dots]));
+  const looks = JSON.stringify(
+    lines.map(({ colour, width: w, alpha, dots, points }) => [colour, w, alpha, dots, points]),
+  );
 
   useEffect(() => {
     const element = target.current;
@@ -131,6 +135,7 @@ export function LineChart({
       string,
       number | undefined,
       number | undefined,
+      boolean | undefined,
       boolean | undefined,
     ][];
     const chart = new uPlot(
@@ -172,7 +177,7 @@ export function LineChart({
         ],
         series: [
           {},
-          ...styles.map(([token, strokeWidth, alpha, dots]): uPlot.Series => {
+          ...styles.map(([token, strokeWidth, alpha, dots, points]): uPlot.Series => {
             const stroke = colour(token);
             return {
               stroke,
@@ -181,7 +186,7 @@ export function LineChart({
               spanGaps: true,
               ...(dots
                 ? { paths: () => null, points: { show: true, size: 7, fill: stroke, stroke: card, width: 1 } }
-                : { points: { show: false } }),
+                : { points: { show: points ?? false, size: 4, fill: stroke, width: 0 } }),
             };
           }),
         ],

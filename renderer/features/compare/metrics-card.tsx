@@ -46,7 +46,13 @@ function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Ru
         </span>
       ),
     },
-    { key: 'method', title: 'Method', text: true, value: (run) => run.method },
+    {
+      key: 'method',
+      title: 'Method',
+      text: true,
+      value: (run) => run.method,
+      cell: (run) => <div className="compare-method">{run.method}</div>,
+    },
     measure('validation', 'Validation loss', (run) => run.finalValidationLoss, formatNumber),
     measure('loss', 'Training loss', (run) => run.finalLoss, formatNumber),
     measure('steps', 'Steps', (run) => run.steps, formatCount),

@@ -105,6 +105,7 @@ export function OverlayCard({
         xLabel={axis.label}
         formatX={axis.format}
         height={300}
+        xEnd={Math.max(...lines.map((line) => line.x.at(-1) ?? 0))}
       />
     );
   };

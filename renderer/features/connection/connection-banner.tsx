@@ -9,7 +9,7 @@ const QUIET_MS = 2000;
 /** After this long the host was probably started again, with another token. */
 const RESTARTED_MS = 30_000;
 
-/** A line over the page while there is no connection to the host; runs go on without it. */
+/** A line over the page while there is no connection to the host. */
 export function ConnectionBanner() {
   const connection = useConnection();
   const [nowMs, setNowMs] = useState(Date.now);
@@ -31,8 +31,8 @@ export function ConnectionBanner() {
   if (!lost || forMs < QUIET_MS) return null;
   return (
     <div className="connection-banner" role="status">
-      No connection to the host for {formatDuration(forMs / 1000)}. A run that was started goes on; the page
-      reads on from where it was.
+      No connection to the host for {formatDuration(forMs / 1000)}. The page reads on from where it was once
+      it is back.
       {forMs > RESTARTED_MS && ' If the host was started again, open the address that it prints.'}
     </div>
   );

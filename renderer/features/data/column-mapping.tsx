@@ -39,7 +39,7 @@ export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
             </Button>
           )}
           {!changed && entry.recordFormat !== 'unknown' && (
-            <span>recognised; change what a column means in its head</span>
+            <span>choose in its head what a column means</span>
           )}
         </>
       }

@@ -100,20 +100,20 @@ function DataList() {
 export function DataPage({ id }: { readonly id?: string }) {
   const datasets = useCall('datasets.list', undefined, { enabled: id !== undefined });
   if (id === undefined) return <DataList />;
+  const entry = datasets.data?.find((set) => set.id === id);
+  if (entry !== undefined) return <DatasetView key={entry.id} entry={entry} />;
   return (
-    <Loaded query={datasets} what="the data set" lines={6}>
-      {(list) => {
-        const entry = list.find((set) => set.id === id);
-        return entry === undefined ? (
+    <>
+      <PageHead title="Data set" />
+      <Loaded query={datasets} what="the data set" lines={6}>
+        {() => (
           <EmptyState text="This data set is not in the list any more.">
             <Link href="/data" className="button">
               All data sets
             </Link>
           </EmptyState>
-        ) : (
-          <DatasetView key={entry.id} entry={entry} />
-        );
-      }}
-    </Loaded>
+        )}
+      </Loaded>
+    </>
   );
 }

@@ -25,6 +25,9 @@ export const quantities: Readonly<
   auxLoss: { title: 'Auxiliary loss', unit: '', format: formatNumber },
 };
 
+/** Below so many steps each one is a point. */
+const FEW = 30;
+
 /** Steps over which the training loss of a run of `total` steps is smoothed: a twentieth of it, 3 to 20. */
 export function smoothSpan(total: number): number {
   return Math.max(3, Math.min(20, Math.round(total / 20)));
@@ -104,6 +107,7 @@ export function linesOf(
       colour: '--s1',
       alpha: 0.3,
       width: 1,
+      points: steps.length < FEW,
       x: axis.x,
       y: losses.map(finite),
     },

@@ -86,6 +86,7 @@ function History({ moments, at }: { readonly moments: readonly Moment[]; readonl
           xLabel="step"
           formatX={formatCount}
           height={260}
+          {...(last !== undefined && { xEnd: last.step })}
           {...(at !== undefined && { at })}
         />
       )}

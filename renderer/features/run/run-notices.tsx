@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'react';
 import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDetail } from '#core/contract/run.ts';
-import { useCommand } from '../../api/use-host.ts';
+import { useCommand, useConnection } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { CopyButton } from '../../ui/copy-button.tsx';
 import { formatCount, formatDuration } from '../../ui/format.ts';
@@ -31,8 +31,10 @@ function Silence({ ageMs, askedMs }: { readonly ageMs: number; readonly askedMs:
     const timer = setInterval(() => setNowMs(Date.now()), 1000);
     return () => clearInterval(timer);
   }, []);
+  const connected = useConnection().state === 'open';
   const silentMs = ageMs + Math.max(0, nowMs - askedMs);
-  if (silentMs < SILENT_MS) return null;
+  // Without a connection the page cannot know.
+  if (silentMs < SILENT_MS || !connected) return null;
   return (
     <div className="notice warn" role="status">
       <strong>No sign from the training process for {formatDuration(silentMs / 1000)}</strong>

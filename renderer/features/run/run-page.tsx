@@ -2,6 +2,7 @@ import { useEffect, useMemo, useState } from 'react';
 import { Link } from 'wouter';
 import { isEnded } from '#core/contract/run-state.ts';
 import { useCall } from '../../api/use-host.ts';
+import { PageHead } from '../../ui/card.tsx';
 import { EmptyState, ErrorNote, Loaded } from '../../ui/states.tsx';
 import type { RunDetail } from '#core/contract/run.ts';
 import type { Quantity } from './curves.ts';
@@ -141,6 +142,7 @@ export function RunPage({ id }: { readonly id: string }) {
   useEffect(() => setActive(!ended && detail.error === null), [ended, detail.error]);
   return (
     <>
+      {detail.data === undefined && <PageHead title="Run" />}
       <Loaded query={detail} what="the run" lines={6}>
         {(value) => <Run detail={value} askedMs={detail.dataUpdatedAt} />}
       </Loaded>
