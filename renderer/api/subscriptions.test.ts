@@ -110,6 +110,7 @@ test('a run resumed from a checkpoint takes its later steps back', async () => {
   run.steps = [stepMetrics(1), stepMetrics(2, { loss: 9 })];
   run.events.push(event(2, 'resumed'));
   advance(2);
+  expect(steps(), 'shown until all is read again').toEqual([1, 2, 3]);
   await vi.advanceTimersByTimeAsync(2 * UPDATE_MS);
   expect(steps()).toEqual([1, 2]);
   expect(feed.snapshot().steps[1]?.loss).toBe(9);

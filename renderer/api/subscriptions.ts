@@ -46,6 +46,8 @@ export class RunFeed {
   readonly #id: string;
   readonly #changes = new Listeners<[]>();
   #data: RunData = nothing;
+  /** What the next read goes on from. Differs from what is shown only between a reset and that read. */
+  #held: RunData = nothing;
   #leave: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #reading = false;
@@ -81,7 +83,7 @@ export class RunFeed {
     this.#leave = [
       this.#client.on('runs.advanced', (mark) => {
         if (mark.id !== this.#id) return;
-        if (mark.lastStep < (this.#data.steps.at(-1)?.step ?? -1)) this.#reset();
+        if (mark.lastStep < (this.#held.steps.at(-1)?.step ?? -1)) this.#reset();
         this.#request();
       }),
       this.#client.on('runs.changed', (run) => {
@@ -101,10 +103,10 @@ export class RunFeed {
     for (const leave of this.#leave.splice(0)) leave();
   }
 
-  /** The run went back to a checkpoint: steps after it were taken back. */
+  /** The run went back to a checkpoint: steps after it were taken back. What is shown stays until all is read again. */
   #reset(): void {
     this.#generation += 1;
-    this.#data = { ...nothing, events: [] };
+    this.#held = nothing;
   }
 
   #request(): void {
@@ -124,7 +126,7 @@ export class RunFeed {
     this.#reading = true;
     this.#lastReadMs = Date.now();
     const generation = this.#generation;
-    const held = this.#data;
+    const held = this.#held;
     const lastStep = held.steps.at(-1)?.step ?? -1;
     try {
       const series = await this.#client.call('runs.series', {
@@ -171,13 +173,14 @@ export class RunFeed {
     series: Pick<RunData, 'steps' | 'evaluations' | 'events'>,
     routing: readonly RoutingRecord[],
   ): void {
-    this.#publish({
+    this.#held = {
       status: 'ready',
       steps: appended(held.steps, series.steps),
       evaluations: appended(held.evaluations, series.evaluations),
       events: series.events.length === 0 ? held.events : [...held.events, ...series.events],
       routing: routing.length === 0 ? held.routing : appended(held.routing, routing).slice(-ROUTING_WINDOW),
-    });
+    };
+    this.#publish(this.#held);
   }
 
   #publish(data: RunData): void {
