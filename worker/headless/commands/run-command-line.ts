@@ -97,7 +97,7 @@ async function readArguments(spec: CommandSpec, argv: readonly string[]): Promis
     if (token.kind !== 'option') continue;
     const option = Object.hasOwn(known, token.name) ? known[token.name] : undefined;
     if (option === undefined) throw await unknownOption(spec, token.rawName, Object.keys(known));
-    checkValue(option, token.rawName, token.value);
+    checkValue(option, token.rawName, token.value, token.inlineValue === true);
     const values = (options[token.name] ??= []);
     if (token.value !== undefined) values.push(token.value);
     if (option.value !== undefined && option.multiple === undefined && values.length > 1) {
@@ -124,8 +124,10 @@ async function unknownOption(
   );
 }
 
-function checkValue(option: OptionSpec, rawName: string, value: string | undefined): void {
-  if (option.value !== undefined && value === undefined) {
+function checkValue(option: OptionSpec, rawName: string, value: string | undefined, inline: boolean): void {
+  // What looks like the next option is one, unless it is written as --name=--value.
+  const isOption = !inline && value?.startsWith('--') === true;
+  if (option.value !== undefined && (value === undefined || isOption)) {
     throw new UserError(
       'cli/missing-value',
       `${rawName} has no value`,

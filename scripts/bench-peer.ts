@@ -1,0 +1,197 @@
+/**
+ * Measures training speed, memory and time to the first step beside another implementation, on the same checkpoint and the
+ * same token ids, in turns (A B A B A B), and prints medians and their ratios.
+ *
+ * Usage: node scripts/bench-peer.ts --model MODEL --peer DIR --python PYTHON [--method full] [--batch 4] [--seq 256]
+ *   [--steps 5] [--repeats 3] [--dtype fp32] [--json]
+ *
+ * DIR holds `peer_train.py` (options --model --method --batch --seq --steps --dtype --tokens, one JSON line with
+ * `tokens_per_s`, `peak_rss_mb`, `losses` …) and `cold_start.py` (--model --repeat, `to_first_step_s_median`).
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+const root = path.resolve(import.meta.dirname, '..');
+/** Steps whose ids are in the file; both sides begin again after the last. */
+const STEPS_OF_TOKENS = 8;
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    peer: { type: 'string' },
+    python: { type: 'string' },
+    method: { type: 'string', default: 'full' },
+    batch: { type: 'string', default: '4' },
+    seq: { type: 'string', default: '256' },
+    steps: { type: 'string', default: '5' },
+    repeats: { type: 'string', default: '3' },
+    dtype: { type: 'string', default: 'fp32' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const { model, peer, python } = options;
+if (model === undefined || peer === undefined || python === undefined) {
+  console.error('bench-peer needs --model, --peer and --python; see the head of scripts/bench-peer.ts');
+  process.exit(2);
+}
+
+/** What one process measured. */
+interface Measurement {
+  readonly tokensPerSecond: number;
+  /** Megabytes of 10^6 bytes. */
+  readonly peakMB: number;
+  /** Seconds from the start of the process to the end of the first step. */
+  readonly firstStep: number;
+  readonly losses: readonly number[];
+  /** Cores busy for other programs. */
+  readonly othersCores: number;
+}
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
+try {
+  const tokens = writeTokens(folder);
+  const ours: Measurement[] = [];
+  const theirs: Measurement[] = [];
+  for (let repeat = 0; repeat < Number(options.repeats); repeat++) {
+    ours.push(measureOurs(model, tokens.ours));
+    theirs.push(measurePeer(model, tokens.peer, python, peer));
+    console.error(`${repeat + 1}: ${summary('ours', ours.at(-1))} | ${summary('peer', theirs.at(-1))}`);
+  }
+  report(ours, theirs);
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+/**
+ * Ids from 2 on, by a linear congruential generator: any will do, if both sides read the same. The peer looks at the ids of
+ * one step before it trains, so ours begin one step later.
+ */
+function writeTokens(dir: string): { readonly ours: string; readonly peer: string } {
+  const config = JSON.parse(readFileSync(path.join(model ?? '', 'config.json'), 'utf8')) as {
+    vocab_size: number;
+  };
+  const perStep = Number(options.batch) * Number(options.seq);
+  const ids = new Uint32Array(perStep * STEPS_OF_TOKENS);
+  let state = 1234;
+  for (let i = 0; i < ids.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    ids[i] = 2 + Math.floor((state / 2 ** 32) * (config.vocab_size - 2));
+  }
+  const write = (name: string, values: Uint32Array): string => {
+    const file = path.join(dir, name);
+    writeFileSync(file, new Uint8Array(values.buffer));
+    return file;
+  };
+  const later = Uint32Array.from(ids, (_, i) => ids[(i + perStep) % ids.length] ?? 0);
+  return { ours: write('ours.u32', later), peer: write('peer.u32', ids) };
+}
+
+function measureOurs(modelDir: string, tokens: string): Measurement {
+  const bench = (...more: string[]) =>
+    run(process.execPath, [
+      path.join(root, 'worker/headless/cli.ts'),
+      'bench',
+      '--json',
+      '--model',
+      modelDir,
+      ...more,
+    ]) as {
+      tokensPerSecond: { median: number };
+      peakRssMB: number;
+      firstStepMs: number;
+      losses: number[];
+      othersCores?: number;
+    };
+  const { method, batch, seq, steps } = options;
+  const trained = bench(
+    '--method',
+    method,
+    '--batch',
+    batch,
+    '--seq',
+    seq,
+    '--steps',
+    steps,
+    '--tokens',
+    tokens,
+  );
+  const cold = bench('--batch', '1', '--seq', '256', '--steps', '1');
+  return {
+    tokensPerSecond: trained.tokensPerSecond.median,
+    peakMB: trained.peakRssMB,
+    firstStep: cold.firstStepMs / 1000,
+    losses: trained.losses,
+    othersCores: trained.othersCores ?? NaN,
+  };
+}
+
+function measurePeer(modelDir: string, tokens: string, executable: string, dir: string): Measurement {
+  const { method, batch, seq, steps, dtype } = options;
+  const trained = run(
+    executable,
+    [
+      [path.join(dir, 'peer_train.py')],
+      ['--model', modelDir, '--method', method, '--batch', batch, '--seq', seq, '--steps', steps],
+      ['--dtype', dtype, '--tokens', tokens, '--skip-probe'],
+    ].flat(),
+  ) as { tokens_per_s: number; peak_rss_mb: number; losses: number[]; others_cores: number };
+  const cold = run(executable, [path.join(dir, 'cold_start.py'), '--model', modelDir, '--repeat', '1']) as {
+    to_first_step_s_median: number;
+  };
+  return {
+    tokensPerSecond: trained.tokens_per_s,
+    // It counts units of 2^20 bytes.
+    peakMB: trained.peak_rss_mb * 1.048576,
+    firstStep: cold.to_first_step_s_median,
+    losses: trained.losses,
+    othersCores: trained.others_cores,
+  };
+}
+
+/** Runs a program and parses the last line it printed. */
+function run(program: string, args: readonly string[]): unknown {
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    encoding: 'utf8',
+    env: { ...process.env, OMP_WAIT_POLICY: 'PASSIVE' },
+    maxBuffer: 1e8,
+  });
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${status}:\n${stdout}${stderr}`);
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const half = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(half)] ?? NaN) + (sorted[Math.ceil(half)] ?? NaN)) / 2;
+}
+
+function summary(name: string, measured: Measurement | undefined): string {
+  if (measured === undefined) return '';
+  const { tokensPerSecond, peakMB, firstStep, othersCores } = measured;
+  return `${name} ${tokensPerSecond.toFixed(0)} tok/s, ${peakMB.toFixed(0)} MB, first step ${firstStep.toFixed(2)} s, others ${othersCores.toFixed(2)} cores`;
+}
+
+function report(ours: readonly Measurement[], theirs: readonly Measurement[]): void {
+  const rows = (['tokensPerSecond', 'peakMB', 'firstStep'] as const).map((field) => {
+    const [a, b] = [ours, theirs].map((side) => median(side.map((measured) => measured[field])));
+    return { field, ours: a ?? NaN, peer: b ?? NaN, ratio: (a ?? NaN) / (b ?? NaN) };
+  });
+  const lossDifference = (ours[0]?.losses ?? []).map((loss, i) =>
+    Math.abs(loss - (theirs[0]?.losses[i] ?? NaN)),
+  );
+  const document = { ...options, rows, largestLossDifference: Math.max(...lossDifference), ours, theirs };
+  if (options.json) {
+    console.log(JSON.stringify(document));
+    return;
+  }
+  for (const { field, ours: a, peer: b, ratio } of rows) {
+    console.log(
+      `${field.padEnd(16)} ours ${a.toPrecision(4)}  peer ${b.toPrecision(4)}  ours ÷ peer ${ratio.toFixed(2)}`,
+    );
+  }
+  console.log(`largest difference of a step's loss: ${document.largestLossDifference.toExponential(1)}`);
+}

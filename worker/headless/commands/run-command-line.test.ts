@@ -1,0 +1,80 @@
+import { expect, test } from 'vitest';
+import { condenser } from './cli.fixture.ts';
+import { commandTable } from './command-table.ts';
+
+test('help lists every command, and each command its options', async () => {
+  const general = await condenser('--help');
+  expect(general.status).toBe(0);
+  for (const { name, summary, options } of commandTable) {
+    expect(general.stdout).toContain(name);
+    expect(general.stdout).toContain(summary);
+    const own = await condenser(name, '--help');
+    expect(own.status).toBe(0);
+    for (const option of [...Object.keys(options), 'home', 'json'])
+      expect(own.stdout).toContain(`--${option}`);
+    expect((await condenser('help', name)).stdout).toBe(own.stdout);
+  }
+});
+
+test('without a command the help is shown, and that is wrong usage', async () => {
+  const said = await condenser();
+  expect(said).toMatchObject({ status: 2, stderr: '' });
+  expect(said.stdout).toContain('Usage: condenser COMMAND');
+});
+
+test('the version', async () => {
+  expect((await condenser('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+test.each([
+  [['trian'], 'cli/unknown-command', 'did you mean train?'],
+  [['train', 'run.json', '--stesp', '3'], 'cli/unknown-option', 'did you mean --steps?'],
+  [['train'], 'cli/arguments', 'train needs RUN.json'],
+  [['train', 'a.json', 'b.json'], 'cli/arguments', 'takes only RUN.json, not "b.json"'],
+  [['doctor', 'x'], 'cli/arguments', 'doctor takes no argument, not "x"'],
+  [['train', 'run.json', '--steps'], 'cli/missing-value', '--steps has no value'],
+  [['train', 'run.json', '--steps', '1.5'], 'cli/bad-value', '--steps is "1.5"'],
+  [['train', 'run.json', '--steps', '0'], 'cli/bad-value', '--steps is "0"'],
+  [['train', 'run.json', '--resume=yes'], 'cli/bad-value', '--resume is a switch'],
+  [
+    ['train', 'run.json', '--steps', '1', '--steps', '2'],
+    'cli/repeated-option',
+    '--steps is given more than once',
+  ],
+  [['train', 'no-such.json'], 'run-spec/unreadable', 'no-such.json'],
+  [['report', 'run'], 'cli/missing-option', '--out is missing'],
+  [['report', 'run', '--out', 'report.pdf'], 'cli/bad-value', 'report.pdf'],
+  [['usage', 'no-such-run'], 'run/not-found', 'no-such-run'],
+  [['usage', 'run_unknown', '--home', '/nowhere'], 'run/not-found', 'run_unknown'],
+  [['export', 'run', '--format', 'onnx', '--out', 'x'], 'cli/not-supported', 'onnx'],
+  [['export', 'run', '--format', 'gguf', '--out', 'x'], 'cli/bad-value', 'gguf'],
+  [['generate', 'model', '--prompt', 'x', '--temperature', '0.7'], 'cli/not-supported', '--temperature 0.7'],
+  [['evaluate', 'model', '--suite', 'gsm8k'], 'cli/not-supported', 'evaluate is not supported yet'],
+  [['parity', '/nowhere'], 'parity/no-case', '/nowhere does not exist'],
+  [['inspect', '/nowhere'], 'model/folder-missing', '/nowhere'],
+  [['data', 'x.jsonl', '--mapping', 'prompt'], 'cli/bad-value', '--mapping is "prompt"'],
+])('%j is wrong usage', async (argv, code, message) => {
+  const json = await condenser(...argv, '--json');
+  expect(json).toMatchObject({ status: 2, stderr: '' });
+  const [error, ...more] = json.json();
+  expect(more).toEqual([]);
+  expect(error).toMatchObject({ code, hint: expect.any(String) as string });
+  expect(error?.['message']).toContain(message);
+
+  const text = await condenser(...argv);
+  expect(text).toMatchObject({ status: 2, stdout: '' });
+  expect(text.stderr).toContain(message);
+});
+
+test('doctor tells what is used and why not', async () => {
+  const said = await condenser('doctor', '--json', '--home', '/nowhere/at/all');
+  expect(said.status).toBe(0);
+  const [document] = said.json();
+  expect(document).toMatchObject({ home: '/nowhere/at/all', cpu: { cores: expect.any(Number) as number } });
+  expect(document?.['providers']).toContainEqual({
+    name: 'cpu',
+    used: true,
+    reason: expect.any(String) as string,
+  });
+  expect((await condenser('doctor')).stdout).toMatch(/^cpu +used/m);
+});
