@@ -49,36 +49,45 @@ export function sumRouting(
   };
 }
 
+/** Sum of `x`. */
+function total(x: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i] ?? 0;
+  return sum;
+}
+
 /** Gini coefficient of non-negative `x`: `Σ_i (2i − n − 1) x_(i) / (n Σ x)` over ascending order; 0 when all are equal or zero. */
 export function gini(x: ArrayLike<number>): number {
   const sorted = new Float64Array(x).sort();
-  const total = sorted.reduce((sum, value) => sum + value, 0);
-  if (total === 0) return 0;
-  return (
-    sorted.reduce((sum, value, i) => sum + (2 * (i + 1) - sorted.length - 1) * value, 0) /
-    (sorted.length * total)
-  );
+  const n = sorted.length;
+  let sum = 0;
+  let weighted = 0;
+  for (let i = 0; i < n; i++) {
+    sum += sorted[i] ?? 0;
+    weighted += (2 * (i + 1) - n - 1) * (sorted[i] ?? 0);
+  }
+  return sum === 0 ? 0 : weighted / (n * sum);
 }
 
 /** Shannon entropy of `x` taken as shares, in nats: `−Σ p ln p`. */
 export function entropy(x: ArrayLike<number>): number {
-  const values = new Float64Array(x);
-  const total = values.reduce((sum, value) => sum + value, 0);
-  if (total === 0) return 0;
-  return values.reduce(
-    (sum, value) => (value > 0 ? sum - (value / total) * Math.log(value / total) : sum),
-    0,
-  );
+  const sum = total(x);
+  let result = 0;
+  for (let i = 0; i < x.length; i++) {
+    const p = (x[i] ?? 0) / sum;
+    if (p > 0) result -= p * Math.log(p);
+  }
+  return result;
 }
 
 /** Jensen–Shannon divergence of `x` and `y` taken as shares, in nats (0 to ln 2); undefined when one has no mass. */
 export function jensenShannon(x: ArrayLike<number>, y: ArrayLike<number>): number | undefined {
-  const [p, q] = [new Float64Array(x), new Float64Array(y)];
-  const [a, b] = [p.reduce((s, v) => s + v, 0), q.reduce((s, v) => s + v, 0)];
+  const [a, b] = [total(x), total(y)];
   if (a === 0 || b === 0) return undefined;
   let sum = 0;
-  for (let i = 0; i < p.length; i++) {
-    const [u, v] = [(p[i] ?? 0) / a, (q[i] ?? 0) / b];
+  for (let i = 0; i < x.length; i++) {
+    const u = (x[i] ?? 0) / a;
+    const v = (y[i] ?? 0) / b;
     const mean = (u + v) / 2;
     if (u > 0) sum += (u / 2) * Math.log(u / mean);
     if (v > 0) sum += (v / 2) * Math.log(v / mean);
@@ -118,11 +127,21 @@ export function layerStats(window: RoutingWindow, start?: RoutingWindow): readon
   return Array.from({ length: layers }, (_, row) => {
     const slice = (array: Float64Array) => array.subarray(row * experts, (row + 1) * experts);
     const counts = slice(window.counts_LE);
-    const tokens = counts.reduce((sum, value) => sum + value, 0);
+    const tokens = total(counts);
     const uniform = tokens / experts;
     const condensers = window.condensers?.[row];
-    const ids = Array.from({ length: experts }, (_unused, expert) => expert);
-    const overloaded = uniform > 0 ? ids.filter((id) => (counts[id] ?? 0) > OVERLOAD * uniform) : [];
+    const dead: number[] = [];
+    const overloaded: number[] = [];
+    let overload = 0;
+    let most = 0;
+    for (let id = 0; id < experts; id++) {
+      const count = counts[id] ?? 0;
+      most = Math.max(most, count);
+      if (count > OVERLOAD * uniform) {
+        overloaded.push(id);
+        overload += count;
+      } else if (count === 0 && tokens > 0 && !(condensers?.includes(id) ?? false)) dead.push(id);
+    }
     const spread = entropy(counts);
     const drift = start === undefined ? undefined : jensenShannon(slice(start.counts_LE), counts);
     return {
@@ -131,12 +150,12 @@ export function layerStats(window: RoutingWindow, start?: RoutingWindow): readon
       gini: gini(counts),
       entropy: spread,
       effective: Math.exp(spread),
-      peak: uniform > 0 ? Math.max(...counts) / uniform : 0,
-      dead: tokens === 0 ? [] : ids.filter((id) => counts[id] === 0 && !(condensers?.includes(id) ?? false)),
+      peak: uniform > 0 ? most / uniform : 0,
+      dead,
       overloaded,
-      overloadedShare: tokens === 0 ? 0 : overloaded.reduce((sum, id) => sum + (counts[id] ?? 0), 0) / tokens,
+      overloadedShare: tokens === 0 ? 0 : overload / tokens,
       ...(window.bias_LE && {
-        bias: slice(window.bias_LE).reduce((most, b) => Math.max(most, Math.abs(b)), 0),
+        bias: slice(window.bias_LE).reduce((largest, b) => Math.max(largest, Math.abs(b)), 0),
       }),
       ...(condensers && { condensers }),
       ...(drift !== undefined && { drift }),

@@ -13,7 +13,9 @@ import {
 } from './format.ts';
 
 test('four significant digits, trailing zeros kept, so that like numbers align', () => {
-  const inputs = [1.312345, 1.31, 0.84, 212, 17.8, 0.0012345, 6.1e-6, 12345.6, 3777, 0, -2.5, 1e10];
+  const inputs = [
+    1.312345, 1.31, 0.84, 212, 17.8, 0.0012345, 6.1e-6, 1e-5, 3.57e-6, 12345.6, 3777, 0, -2.5, 1e10,
+  ];
   expect(inputs.map((value) => formatNumber(value))).toEqual([
     '1.312',
     '1.310',
@@ -22,6 +24,8 @@ test('four significant digits, trailing zeros kept, so that like numbers align',
     '17.80',
     '0.001234',
     '6.1e-6',
+    '1e-5',
+    '3.570e-6',
     '12,346',
     '3,777',
     '0',

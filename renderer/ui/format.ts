@@ -14,7 +14,11 @@ export function formatNumber(value: number | undefined | null, digits = 4): stri
   const size = Math.abs(value);
   const sign = value < 0 ? '−' : '';
   if (size >= 1000) return sign + (size < 1e9 ? grouped.format(size) : size.toExponential(digits - 1));
-  if (size < 1e-3) return sign + size.toExponential(digits - 1).replace(/\.?0+e/, 'e');
+  if (size < 1e-3) {
+    // A round number, as in settings, is written as people write it: 1e-5.
+    const short = size.toExponential(1);
+    return sign + (Number(short) === size ? short.replace('.0e', 'e') : size.toExponential(digits - 1));
+  }
   return sign + size.toPrecision(digits);
 }
 

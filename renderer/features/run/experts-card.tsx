@@ -34,7 +34,7 @@ const columns: readonly Column<ExpertRow>[] = [
   { key: 'load', title: 'load ÷ uniform', value: (row) => row.load, cell: cell('load') },
   { key: 'mass', title: 'gate mass', value: (row) => row.mass, cell: cell('mass') },
   { key: 'bias', title: 'bias', value: (row) => row.bias, cell: cell('bias') },
-  { key: 'note', title: '', text: true, value: (row) => row.note },
+  { key: 'note', title: 'note', text: true, value: (row) => row.note },
 ];
 
 /** The experts of one row of the window. */

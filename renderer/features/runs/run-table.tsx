@@ -95,7 +95,7 @@ export function RunTable({
 }) {
   const pick: Column<RunSummary> = {
     key: 'pick',
-    title: '',
+    title: 'Select',
     text: true,
     value: () => undefined,
     cell: (run) => (
@@ -111,7 +111,7 @@ export function RunTable({
   return (
     <DataTable
       caption="Runs"
-      columns={onSelect === undefined ? all : [...all, { ...pick, title: 'Select' }]}
+      columns={onSelect === undefined ? all : [...all, pick]}
       rows={runs}
       rowKey={(run) => run.id}
       sort={{ key: 'created', descending: true }}
