@@ -1,12 +1,16 @@
 /** The user's choices that hold for every run. */
 import { z } from 'zod';
 
+/** Fields have no defaults of their own: with them, a change of one setting would reset the others. */
 export const Settings = z.strictObject({
-  theme: z.enum(['system', 'light', 'dark']).default('system'),
-  threads: z.union([z.literal('auto'), z.int().positive()]).default('auto'),
-  memoryBudgetMB: z.int().positive().nullable().default(null),
+  theme: z.enum(['system', 'light', 'dark']),
+  threads: z.union([z.literal('auto'), z.int().positive()]),
+  memoryBudgetMB: z.int().positive().nullable(),
 });
 export type Settings = z.infer<typeof Settings>;
+
+/** What holds until the user chooses. */
+export const defaultSettings: Settings = { theme: 'system', threads: 'auto', memoryBudgetMB: null };
 
 /** One execution provider: used, or the reason why not. */
 export const DeviceInfo = z.object({

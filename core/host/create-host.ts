@@ -112,7 +112,7 @@ export function createHost(ports: HostPorts): Host {
     // `findCall` knows the name, and the schema belongs to it.
     const handler = handlers[name as CallName] as (input: unknown) => unknown;
     try {
-      return await handler(name === 'app.updateSettings' ? onlyGiven(parsed.data, input) : parsed.data);
+      return await handler(parsed.data);
     } catch (error) {
       if (!(error instanceof UserError)) ports.reportBug(error);
       throw error;
@@ -146,12 +146,6 @@ export function createHost(ports: HostPorts): Host {
       unlock();
     },
   };
-}
-
-/** `parsed` without the defaults that the schema filled in: zod's `partial` keeps those, and a change names only what changes. */
-function onlyGiven(parsed: unknown, input: unknown): unknown {
-  const given = new Set(Object.keys(input ?? {}));
-  return Object.fromEntries(Object.entries(parsed ?? {}).filter(([key]) => given.has(key)));
 }
 
 /** Leaves out the keys that hold undefined. */

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { DatasetEntry } from '#core/contract/dataset.ts';
 import type { ModelEntry } from '#core/contract/model.ts';
@@ -97,6 +98,14 @@ test('settings start at their defaults', () => {
   expect(db.settings.get()).toEqual({ theme: 'system', threads: 'auto', memoryBudgetMB: null });
   db.settings.set({ theme: 'dark', threads: 4, memoryBudgetMB: 1000 });
   expect(db.settings.get()).toEqual({ theme: 'dark', threads: 4, memoryBudgetMB: 1000 });
+  db.close();
+});
+
+test('settings that an older version did not know have their defaults', () => {
+  openAppDb(file).close();
+  new Database(file).exec(`INSERT INTO setting(id, document) VALUES (1, '{"theme":"dark"}')`).close();
+  const db = openAppDb(file);
+  expect(db.settings.get()).toEqual({ theme: 'dark', threads: 'auto', memoryBudgetMB: null });
   db.close();
 });
 

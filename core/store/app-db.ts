@@ -6,7 +6,7 @@ import { FileHandle, RunId } from '#core/contract/ids.ts';
 import { ModelEntry } from '#core/contract/model.ts';
 import { ErrorInfoSchema } from '#core/contract/result.ts';
 import { RunState, WorkerExit } from '#core/contract/run-state.ts';
-import { Settings } from '#core/contract/settings.ts';
+import { defaultSettings, Settings } from '#core/contract/settings.ts';
 import { appMigrations } from './migrations/app-db/index.ts';
 import { openWritable, type Store, type StoreKind } from './open.ts';
 import { parseRow } from './run-reader.ts';
@@ -163,9 +163,10 @@ function settings(store: Store): AppDb['settings'] {
   return {
     get: () => {
       const document = store.use(() => sql.get.get());
-      return document === undefined
-        ? Settings.parse({})
-        : parseRow(store.file, Settings, JSON.parse(document), 'settings');
+      if (document === undefined) return defaultSettings;
+      // A document of an older version lacks the settings that came later.
+      const saved = JSON.parse(document) as object;
+      return parseRow(store.file, Settings, { ...defaultSettings, ...saved }, 'settings');
     },
     set: (value) => void store.use(() => sql.set.run(JSON.stringify(value))),
   };
