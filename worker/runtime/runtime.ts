@@ -26,9 +26,10 @@ export interface RuntimeOptions {
   /** Threads of a run; by default as many as the machine has cores, more only slow it down. */
   readonly threads?: number;
   /**
-   * Each program keeps the memory of its largest run for the next one; on by default. Without it memory goes back to the
-   * system after every run: an attention stage of 512 tokens and its gradient peaked at 0.48 GB instead of 0.81, and the
-   * forward run took 1.5 to 2 times as long.
+   * Each program keeps the memory of its largest run for the next one. Without it memory goes back to the allocator after
+   * every run: an attention stage of 512 tokens and its gradient peaked at 0.48 GB instead of 0.81, and the forward run
+   * took 1.5 to 2 times as long, unless the allocator keeps what is freed. Default: off where the process was started
+   * with such an allocator (`MALLOC_TRIM_THRESHOLD_`), else on.
    */
   readonly arena?: boolean;
 }
@@ -36,7 +37,7 @@ export interface RuntimeOptions {
 /** A runtime; nothing is loaded before the first `compile`. */
 export function createRuntime({
   threads = availableParallelism(),
-  arena = true,
+  arena = process.env['MALLOC_TRIM_THRESHOLD_'] === undefined,
 }: RuntimeOptions = {}): Runtime {
   const programs = new Map<string, { readonly program: SessionProgram; users: number }>();
 

@@ -13,6 +13,7 @@ import {
   type PreparedData,
 } from '#worker/data/index.ts';
 import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { familyOf } from '#worker/families/index.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
 import { RoutingTotals } from './routing-totals.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
@@ -30,10 +31,12 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
   run.observer.progress('preparing', 0, 0);
   const { spec } = run;
   const tokenizer = await openTokenizer(spec.model.path);
+  const vocabularySize = await readVocabularySize(spec.model.path);
   const data = await prepareData(spec.data, {
     tokenizer,
     cacheDir: run.cacheDir,
     seed: spec.train.seed,
+    modelVocabSize: vocabularySize,
     onProgress: () => run.observer.progress('preparing', 0, 0),
   });
   try {
@@ -49,6 +52,16 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     }
   } finally {
     data.close();
+  }
+}
+
+/** Rows of the model's embedding, from its configuration: data are checked against it before weights are read. */
+async function readVocabularySize(modelDir: string): Promise<number> {
+  const folder = await openModelFolder(modelDir);
+  try {
+    return familyOf(folder.config).plan(folder.config).vocabularySize;
+  } finally {
+    folder.close();
   }
 }
 
@@ -118,16 +131,7 @@ class Trainer {
       resumed?.step ?? null,
     );
     for (const warning of resumed?.warnings ?? []) observer.event('alert', resumed?.step ?? 0, warning);
-    if (resumed === null) {
-      observer.event('started', 0, `Training starts: ${totalSteps} steps of ${this.#run.spec.method.name}.`);
-      await this.#evaluate(0);
-    } else {
-      observer.event(
-        'resumed',
-        resumed.step,
-        `Training goes on from the checkpoint of step ${resumed.step}.`,
-      );
-    }
+    if (resumed === null) await this.#evaluate(0);
     while (this.#boundary.step < totalSteps) {
       const command = await this.#step();
       if (command === 'stop') return this.#end('stopped', true);
