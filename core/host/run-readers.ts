@@ -23,17 +23,6 @@ export function createRunReaders(): RunReaders {
     open.delete(runDir);
   };
 
-  // Looked at in the very moment its tables are made, a new database may seem to be another program's.
-  const openNew = (runDir: string): RunReader => {
-    try {
-      return openRunReader(runFiles(runDir).db);
-    } catch (error) {
-      if (error instanceof UserError && error.code === 'store/other-file')
-        return openRunReader(runFiles(runDir).db);
-      throw error;
-    }
-  };
-
   const readerOf = (runDir: string): RunReader | undefined => {
     const known = open.get(runDir);
     if (known) {
@@ -42,7 +31,7 @@ export function createRunReaders(): RunReaders {
       return known;
     }
     try {
-      const reader = openNew(runDir);
+      const reader = openRunReader(runFiles(runDir).db);
       open.set(runDir, reader);
       const [oldest] = open.keys();
       if (open.size > MOST_OPEN && oldest !== undefined) forget(oldest);

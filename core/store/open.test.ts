@@ -2,7 +2,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } fr
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Database from 'better-sqlite3';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { checkNode, openReadable, openWritable, type StoreKind } from './open.ts';
 import { runStore } from './run-store.ts';
@@ -94,6 +94,31 @@ test("damaged, empty, missing and other programs' files are told apart", () => {
     refused('store/no-access', 'folder does not exist'),
   );
   expect(refusalOf(() => openWritable(dir, one))).toMatch(refused('store/no-access', dir));
+});
+
+test('a database whose tables are made while it is opened is not taken for another file', () => {
+  const one = kind('CREATE TABLE t(a)');
+  // As far as a writer comes before its first migration.
+  new Database(file).exec('PRAGMA journal_mode = WAL').close();
+  const { pragma } = Database.prototype;
+  let created = false;
+  const spy = vi.spyOn(Database.prototype, 'pragma').mockImplementation(function (
+    this: Database.Database,
+    source,
+    options,
+  ) {
+    if (source === 'application_id' && !created) {
+      created = true;
+      openWritable(file, one).close();
+    }
+    return pragma.call(this, source, options);
+  });
+  try {
+    expect(() => openReadable(file, one).close()).not.toThrow();
+    expect(created).toBe(true);
+  } finally {
+    spy.mockRestore();
+  }
 });
 
 test('damage inside a file is named when it is met', () => {

@@ -122,9 +122,14 @@ function schemaVersion(db: Database.Database): number {
 }
 
 function checkHeader(db: Database.Database, file: string, kind: StoreKind): void {
-  const version = schemaVersion(db);
-  const applicationId = Number(db.pragma('application_id', { simple: true }));
-  const tables = Number(db.prepare<[], number>('SELECT count(*) FROM sqlite_master').pluck().get());
+  // One read transaction: between two statements another process may create the tables, and half of each state looks
+  // like another program's file.
+  const readHeader = db.transaction(() => ({
+    version: schemaVersion(db),
+    applicationId: Number(db.pragma('application_id', { simple: true })),
+    tables: Number(db.prepare<[], number>('SELECT count(*) FROM sqlite_master').pluck().get()),
+  }));
+  const { version, applicationId, tables } = readHeader.deferred();
   if (applicationId !== kind.applicationId && (applicationId !== 0 || version !== 0 || tables !== 0)) {
     throw new UserError(
       'store/other-file',
