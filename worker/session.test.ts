@@ -413,7 +413,17 @@ test('a run that starts anew after one without checkpoint replaces its steps', a
   const second = new WorkerUnderTest();
   await second.start({});
   expect(await second.exited).toEqual({ code: 0, signal: null });
-  expect(readRun((reader) => reader.series().steps.length)).toBe(20);
+  const { steps, events } = readRun((reader) => reader.series());
+  expect(steps.length).toBe(20);
+  expect(events.map(({ message }) => message).filter((message) => !message.startsWith('Checkpoint'))).toEqual(
+    [
+      'Training starts: 20 steps of fake.',
+      'Run failed: step 3: the loss is not finite.',
+      'Begins again at the start: there is no checkpoint. Steps 1 to 2 are trained again.',
+      'Training starts: 20 steps of fake.',
+      'Run completed.',
+    ],
+  );
 });
 
 test('an idle worker stays below 100 MB', async () => {

@@ -186,8 +186,10 @@ function createObserver(
       writer.facts(facts);
       lastStep = resumedFromStep ?? 0;
       // A run that failed before its first checkpoint begins again at the beginning.
-      if (resumedFromStep !== null || hooks.stepsBefore > 0) lastEvent = writer.resetAfter(lastStep);
-      if (resumedFromStep === null) event('started', 0, `Training starts: ${facts.totalSteps} steps.`);
+      if (resumedFromStep !== null || hooks.stepsBefore > 0) lastEvent = writer.resetTo(resumedFromStep);
+      if (resumedFromStep === null) {
+        event('started', 0, `Training starts: ${facts.totalSteps} steps of ${start.spec.method.name}.`);
+      }
       hooks.onStep(lastStep);
       hooks.prepared();
       send({ type: 'started', facts, step: lastStep });

@@ -77,7 +77,7 @@ export class ScriptedWorker {
     const dir = this.start?.runDir ?? '';
     this.#writer = openRunWriter(runFiles(dir).db, { pid: process.pid });
     this.#writer.facts(facts);
-    if (this.start?.resume) this.#writer.resetAfter(this.#step);
+    if (this.start?.resume) this.#writer.resetTo(this.#step);
     this.send({ type: 'started', facts, step: this.#step });
   }
 

@@ -154,7 +154,7 @@ test('going back to a checkpoint removes what came after it and tells followers'
   const marks = reader.marks();
   writer.close();
   writer = openRunWriter(file, { pid: 2 });
-  writer.resetAfter(4);
+  writer.resetTo(4);
   expect(reader.series().steps.map((row) => row.step)).toEqual([1, 2, 3, 4]);
   expect(reader.series().evaluations.map((row) => row.step)).toEqual([4]);
   expect(reader.routing().map((row) => row.step)).toEqual([1, 2, 3, 4]);
@@ -162,11 +162,24 @@ test('going back to a checkpoint removes what came after it and tells followers'
   const next = reader.series({ afterStep: marks.lastStep, afterEvent: marks.lastEvent });
   expect(next.steps.map((row) => [row.step, row.loss])).toEqual([[5, 9]]);
   expect(next.events.map((event) => [event.kind, event.step, event.message])).toEqual([
-    [
-      'resumed',
-      4,
-      'Resumed from the checkpoint of step 4. Steps 5 to 6 came after it and are trained again.',
-    ],
+    ['resumed', 4, 'Resumed from the checkpoint of step 4. Steps 5 to 6 are trained again.'],
+  ]);
+  reader.close();
+  writer.close();
+});
+
+test('going back to the start speaks of no checkpoint', () => {
+  const writer = openRunWriter(file, { pid: 1 });
+  writer.step(metrics(1), routing(1));
+  writer.step(metrics(2), routing(2));
+  writer.resetTo(null);
+  writer.resetTo(0);
+  const reader = openRunReader(file);
+  expect(reader.marks().lastStep).toBe(0);
+  expect(reader.series().events.map(({ step, message }) => [step, message])).toEqual([
+    [0, 'Begins again at the start: there is no checkpoint. Steps 1 to 2 are trained again.'],
+    // A run that is stopped before its first step saves a checkpoint of step 0.
+    [0, 'Resumed from the checkpoint of step 0.'],
   ]);
   reader.close();
   writer.close();

@@ -30,10 +30,10 @@ export interface RunWriter {
   /** Also adds a `checkpoint` event, whose id it returns. Paths inside the run directory are kept relative to it. */
   checkpoint(info: CheckpointInfo): number;
   /**
-   * Goes back to `step`, the checkpoint a resumed run starts from: everything measured after it is removed, in one
-   * transaction with a `resumed` event, whose id it returns.
+   * Goes back to the checkpoint of step `checkpoint`, or to the start of the run where there is none (null): everything
+   * measured after it is removed, in one transaction with a `resumed` event, whose id it returns.
    */
-  resetAfter(step: number): number;
+  resetTo(checkpoint: number | null): number;
   /** Records how the run ended, with an `ended` event, whose id it returns. Forgotten when a writer opens the file again. */
   ended(exit: RecordedExit, step: number, error?: ErrorInfo): number;
   close(): void;
@@ -143,13 +143,17 @@ function writerOf(store: Store, dir: string, release: () => void): RunWriter {
         sql.checkpoint.run(step, relativeTo(dir, absolute), bytes, wallMs);
         return addEvent('checkpoint', step, `Checkpoint of step ${step} saved (${megabytes(bytes)}).`);
       }),
-    resetAfter: (step) =>
+    resetTo: (checkpoint) =>
       inTransaction(() => {
+        const step = checkpoint ?? 0;
         const last = sql.lastStep.get() ?? 0;
         for (const removal of sql.removals) removal.run(step);
-        const dropped =
-          last > step ? ` Steps ${step + 1} to ${last} came after it and are trained again.` : '';
-        return addEvent('resumed', step, `Resumed from the checkpoint of step ${step}.${dropped}`);
+        const start =
+          checkpoint === null
+            ? 'Begins again at the start: there is no checkpoint.'
+            : `Resumed from the checkpoint of step ${step}.`;
+        const dropped = last > step ? ` Steps ${step + 1} to ${last} are trained again.` : '';
+        return addEvent('resumed', step, `${start}${dropped}`);
       }),
     ended: (exit, step, error) =>
       inTransaction(() => {
