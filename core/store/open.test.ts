@@ -107,11 +107,12 @@ test('a database whose tables are made while it is opened is not taken for anoth
     source,
     options,
   ) {
+    const value = pragma.call(this, source, options);
     if (source === 'application_id' && !created) {
       created = true;
       openWritable(file, one).close();
     }
-    return pragma.call(this, source, options);
+    return value;
   });
   try {
     expect(() => openReadable(file, one).close()).not.toThrow();
