@@ -21,6 +21,7 @@ writeFileSync(
      process.disconnect();
    });`,
 );
+const errorLog = path.join(folder, 'worker.log');
 const utilityEntry = path.join(import.meta.dirname, 'utility-entry.ts');
 const withNode = workerSpawner({ node: process.execPath, workerScript: echo, utilityEntry });
 const withoutNode = workerSpawner({ node: undefined, workerScript: echo, utilityEntry });
@@ -28,7 +29,7 @@ const nextMessage = (link: { onMessage(listener: (message: unknown) => void): un
   new Promise<unknown>((resolve) => void link.onMessage(resolve));
 
 test('plain Node: messages are structured clones, the exit code and the last words are known', async () => {
-  const worker = withNode({ detached: false });
+  const worker = withNode({ detached: false, errorLog });
   const message = { type: 'start', values: new Float32Array([1, 2]) };
   const answer = nextMessage(worker.link);
   worker.link.send(message);
@@ -40,7 +41,7 @@ test('plain Node: messages are structured clones, the exit code and the last wor
 });
 
 test('utility process: the link carries messages both ways and closes with it', async () => {
-  const worker = withoutNode({ detached: false });
+  const worker = withoutNode({ detached: false, errorLog });
   const child = forks.at(-1);
   expect(child).toMatchObject({ entry: utilityEntry, args: [echo] });
   const answer = nextMessage(worker.link);
@@ -56,7 +57,7 @@ test('utility process: the link carries messages both ways and closes with it', 
 });
 
 test('utility process: a detached worker is refused', () => {
-  expect(() => withoutNode({ detached: true })).toThrow(UserError);
+  expect(() => withoutNode({ detached: true, errorLog })).toThrow(UserError);
 });
 
 test('utility process: the entry gives the program a process channel', async () => {

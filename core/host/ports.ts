@@ -24,8 +24,16 @@ export interface WorkerProcess {
   release(): void;
 }
 
-/** Starts a training process; `detached` ones survive this process. */
-export type SpawnWorker = (options: { readonly detached: boolean }) => WorkerProcess;
+/** How to start a training process. */
+export interface SpawnOptions {
+  /** It survives this process. */
+  readonly detached: boolean;
+  /** Where a detached one writes its errors: a pipe would break with this process, and the worker at its next line. */
+  readonly errorLog: string;
+}
+
+/** Starts a training process. */
+export type SpawnWorker = (options: SpawnOptions) => WorkerProcess;
 
 /** Reads checkpoint folders. */
 export interface ModelPort {

@@ -2,6 +2,7 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { RunFacts } from '#core/contract/run.ts';
 import { type HostToWorker, PROTOCOL_VERSION, WorkerToHost } from '#core/contract/worker-protocol.ts';
+import { runFiles } from '#core/store/index.ts';
 import { classifyExit, type RunEnd, type WireError } from './classify-exit.ts';
 import { countOomKills } from './oom-kills.ts';
 import type { SpawnWorker } from './ports.ts';
@@ -46,7 +47,10 @@ export function superviseRun(
   listener: RunListener,
 ): SupervisedRun {
   const oomKillsBefore = countOomKills();
-  const worker = spawnWorker({ detached: start.detached });
+  const worker = spawnWorker({
+    detached: start.detached,
+    errorLog: runFiles(start.runDir).errorLog,
+  });
   const waiting = new Map<number, (error: WireError | undefined) => void>();
   /** Commands that came before the run could be started. */
   let early: HostToWorker[] | null = [];

@@ -12,6 +12,8 @@ export function runFiles(dir: string) {
     db: path.join(dir, 'run.db'),
     heartbeat: path.join(dir, 'heartbeat.json'),
     checkpoints: path.join(dir, 'checkpoints'),
+    /** What a detached worker wrote to stderr. */
+    errorLog: path.join(dir, 'worker.log'),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Starts training processes: a plain Node process each, with a message channel. */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { invariant } from '#core/contract/errors.ts';
@@ -42,15 +42,17 @@ export function ownWorkerProgram(): WorkerProgram {
 
 /** A spawner of `program`. */
 export function createSpawnWorker({ node, entry }: WorkerProgram): SpawnWorker {
-  return ({ detached }) => {
+  return ({ detached, errorLog }) => {
+    const log = detached ? openLog(errorLog) : null;
     const child = spawn(node, ['--no-warnings', entry], {
       // A detached worker leads a process group of its own, so that a closing terminal does not take it along.
       detached,
       env: { ...process.env, ...ALLOCATOR },
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      stdio: ['ignore', 'ignore', log ?? (detached ? 'ignore' : 'pipe'), 'ipc'],
       serialization: 'advanced',
       windowsHide: true,
     });
+    if (log !== null) closeSync(log);
     let tail = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       tail = `${tail}${text}`.slice(-ERROR_TAIL);
@@ -66,7 +68,7 @@ export function createSpawnWorker({ node, entry }: WorkerProgram): SpawnWorker {
           if (child.pid === undefined) resolve({ code: 127, signal: null });
         });
       }),
-      errorTail: () => tail,
+      errorTail: () => `${log === null ? '' : readFileSync(errorLog, 'utf8')}${tail}`.slice(-ERROR_TAIL),
       kill: () => void child.kill('SIGKILL'),
       release: () => {
         link.close();
@@ -75,4 +77,13 @@ export function createSpawnWorker({ node, entry }: WorkerProgram): SpawnWorker {
       },
     };
   };
+}
+
+/** A new file for stderr; null where there cannot be one: the worker then fails at its database and says why. */
+function openLog(file: string): number | null {
+  try {
+    return openSync(file, 'w');
+  } catch {
+    return null;
+  }
 }
