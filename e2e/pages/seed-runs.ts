@@ -1,0 +1,41 @@
+import { type Page, expect } from '@playwright/test';
+import { goTo } from './navigation.ts';
+import { start } from './new-run-page.ts';
+import { expectState, shownRun } from './run-page.ts';
+
+/** A method and a name for a run of few steps. */
+export interface SmallRun {
+  readonly name: string;
+  readonly method: { readonly name: string; readonly options?: Readonly<Record<string, unknown>> };
+}
+
+/** Registers the bundled model and data set. */
+export async function addSample(page: Page): Promise<void> {
+  await goTo(page, 'Models');
+  await page.getByRole('button', { name: 'Add the sample model' }).click();
+  await expect(page.getByText('can be trained')).toBeVisible();
+}
+
+/** Trains the sample for a few short steps from an imported RUN.json; answers with the run's id. */
+export async function trainSmall(page: Page, { name, method }: SmallRun): Promise<string> {
+  const spec = {
+    name,
+    model: { path: 'model' },
+    data: { train: [{ path: 'word-problems.jsonl' }], validation: { fraction: 0.01 }, maxLength: 64 },
+    method,
+    train: { steps: 24, microBatch: 1, gradientAccumulation: 1, learningRate: 1e-3 },
+    evaluate: { everySteps: 12 },
+  };
+  await page.getByRole('link', { name: 'New run' }).first().click();
+  await expect(page.getByRole('radio', { name: /^model/ })).toBeVisible();
+  await expect(page.getByRole('checkbox', { name: /^word-problems/ })).toBeVisible();
+  await page.getByLabel('RUN.json', { exact: true }).setInputFiles({
+    name: 'RUN.json',
+    mimeType: 'application/json',
+    buffer: Buffer.from(JSON.stringify(spec)),
+  });
+  await expect(page.getByRole('textbox', { name: 'Name', exact: true })).toHaveValue(name);
+  await start(page);
+  await expectState(page, 'completed');
+  return shownRun(page);
+}
