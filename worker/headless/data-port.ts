@@ -1,6 +1,4 @@
 /** The host's view of data sets, over the data folder. */
-import { UserError } from '#core/contract/errors.ts';
-import type { PreviewRow } from '#core/contract/dataset.ts';
 import type { DataPort, DataView } from '#core/host/index.ts';
 
 // Tokenizers and file readers are loaded at their first use: a host that only lists runs starts without them.
@@ -26,22 +24,12 @@ export const dataPort: DataPort = {
     return inspectDataset([{ path, mapping }], await processOptions(view));
   },
   preview: async ({ path, mapping }, view, fromRow, rows) => {
-    const { previewRow } = await data();
-    const options = await processOptions(view);
-    const shown: PreviewRow[] = [];
-    let refused: UserError | undefined;
-    for (let row = fromRow; row < fromRow + rows; row++) {
-      try {
-        shown.push(await previewRow({ path, mapping }, row, options));
-      } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        if (error.code === 'data/no-such-row') break;
-        // A row that cannot be used is a finding of the inspection; here it only must not hide its neighbours.
-        refused ??= error;
-      }
-    }
-    if (shown.length === 0 && refused) throw refused;
-    return shown;
+    const { previewRows } = await data();
+    const found = await previewRows({ path, mapping }, fromRow, rows, await processOptions(view));
+    // A row that cannot be used is a finding of the inspection; here it only must not hide its neighbours.
+    const [first] = found.refused;
+    if (found.rows.length === 0 && first !== undefined) throw first.error;
+    return [...found.rows];
   },
   sample: async ({ path }, rows) => {
     const { openSource } = await data();
@@ -64,6 +52,6 @@ export const dataPort: DataPort = {
 };
 
 async function processOptions({ modelPath, maxLength, lossOn }: DataView) {
-  const { openTokenizer } = await data();
-  return { tokenizer: await openTokenizer(modelPath), template: 'auto' as const, maxLength, lossOn };
+  const { keptTokenizer } = await import('./tokenizer-cache.ts');
+  return { tokenizer: await keptTokenizer(modelPath), template: 'auto' as const, maxLength, lossOn };
 }
