@@ -1,5 +1,6 @@
 /** What runs measured, as comparisons, findings in words, and reports. Pure: everything comes in as values. */
-export { buildReport, type ReportData } from './build-report.ts';
+export { buildReport } from './build-report.ts';
+export type { ReportData } from './report-data.ts';
 export { compareRuns } from './compare-runs.ts';
 export { loadMetrics } from './routing-metrics.ts';
 export type { RunData } from './run-data.ts';

@@ -1,5 +1,5 @@
 /** The table of measures, one row a measure and one column a run. */
-import type { RunReport } from './build-report.ts';
+import type { RunReport } from './report-data.ts';
 import { count, duration, percent, short, significant } from './format.ts';
 
 const measures: readonly (readonly [string, (run: RunReport) => string | undefined])[] = [

@@ -100,6 +100,9 @@ export function topShare(counts_E: Numbers, n: number): number {
   return total(ascending.subarray(Math.max(0, ascending.length - n)));
 }
 
+/** Times the uniform load from which an expert counts as overloaded. */
+export const OVERLOAD = 2;
+
 /** Experts with more than `ratio` times the uniform load, most loaded first. */
 export function overloaded(counts_E: Numbers, ratio: number): number[] {
   const share_E = shares(counts_E);

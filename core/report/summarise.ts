@@ -1,7 +1,7 @@
 /** The result in words, each sentence with its number and what it compares to. */
 import type { z } from 'zod';
 import type { Comparison } from '#core/contract/run.ts';
-import type { RunReport } from './build-report.ts';
+import type { RunReport } from './report-data.ts';
 import { duration, listed, percent, plural, short, significant } from './format.ts';
 
 /** Sentences for one run, or for the comparison of several. */

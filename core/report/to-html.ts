@@ -2,7 +2,8 @@
  * The report as one HTML file that asks for nothing: styles and drawings are inside, its content security policy forbids
  * every request and script.
  */
-import { OVERLOAD, type ReportData, type RoutingReport, type RunReport } from './build-report.ts';
+import type { ReportData, RoutingReport, RunReport } from './report-data.ts';
+import { OVERLOAD } from './routing-metrics.ts';
 import { count, percent, significant } from './format.ts';
 import { heatMap, mapsPerRow } from './heat-map.ts';
 import { lossChart } from './loss-chart.ts';

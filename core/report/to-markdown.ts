@@ -1,5 +1,5 @@
 /** The report as Markdown (GitHub's tables), for notes and pull requests: words and numbers, no drawings. */
-import type { ReportData, RunReport } from './build-report.ts';
+import type { ReportData, RunReport } from './report-data.ts';
 import { resultRows } from './result-rows.ts';
 import { percent, significant } from './format.ts';
 
