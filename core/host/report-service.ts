@@ -8,8 +8,8 @@ import type { RunService } from './run-service.ts';
 
 type ReportHandlers = Pick<HostHandlers, 'compare.get' | 'reports.build'>;
 
-/** Routing records a comparison reads of each run. */
-const ROUTING_LIMIT = 2000;
+/** Routing records a comparison reads of each run: thirty in each tenth are enough for its averages. */
+const ROUTING_LIMIT = 300;
 
 /** Serves comparisons and reports. */
 export function createReportHandlers({ ports, readers }: HostContext, runs: RunService): ReportHandlers {
