@@ -19,7 +19,6 @@ const INSTRUCTION_SETS: Readonly<Record<string, string>> = {
 
 /** Looks at the machine; `home` says which disk counts. Megabytes are 10^6 bytes. */
 export async function readDeviceInfo(home: string): Promise<DeviceInfo> {
-  // Loads ONNX Runtime to ask it, which takes about 0.1 s.
   const { listProviders } = await import('#worker/runtime/index.ts');
   const disk = await statfs(home);
   return {

@@ -12,7 +12,6 @@ import type { Tensor } from 'onnxruntime-node';
 export interface Binding {
   createSession(model: Uint8Array<ArrayBuffer>, options: object): NativeSession;
   createTensor(type: string, data: unknown, dims: readonly number[]): Tensor;
-  backends(): readonly { readonly name: string; readonly bundled: boolean }[];
 }
 
 /** One compiled model in ONNX Runtime. */
@@ -32,7 +31,6 @@ interface BindingModule {
     readonly InferenceSession: new () => NativeSession & {
       loadModel(buffer: ArrayBuffer, byteOffset: number, byteLength: number, options: object): void;
     };
-    listSupportedBackends(): { name: string; bundled: boolean }[];
   };
   readonly initOrt: () => void;
 }
@@ -63,6 +61,5 @@ function load(): Binding {
       return session;
     },
     createTensor: (type, data, dims) => new Tensor(type, data, dims),
-    backends: () => binding.listSupportedBackends(),
   };
 }
