@@ -12,6 +12,7 @@ import { DropZone } from './features/drop/index.ts';
 import { SearchDialog, ShortcutsDialog, useShortcuts } from './features/keyboard/index.ts';
 import { useTheme } from './features/settings/index.ts';
 import { navigation, routes } from './routes.tsx';
+import { PageHead } from './ui/card.tsx';
 import { providerName } from './ui/device-facts.tsx';
 import { formatCount, formatMB } from './ui/format.ts';
 import { Brand, Icon } from './ui/icons.tsx';
@@ -109,6 +110,7 @@ function Frame() {
             ))}
             <Route>
               <div className="page">
+                <PageHead title="No such page" />
                 <EmptyState text="There is no page at this address.">
                   <Link href="/" className="button">
                     Go home

@@ -90,7 +90,13 @@ export function DriftCard({
         )
       }
       table={() => (
-        <DataTable caption={title} columns={columns} rows={rows} rowKey={String} maxHeight={320} />
+        <DataTable
+          caption={`${title} of each run`}
+          columns={columns}
+          rows={rows}
+          rowKey={String}
+          maxHeight={320}
+        />
       )}
     />
   );

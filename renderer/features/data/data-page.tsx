@@ -82,7 +82,7 @@ function DataList() {
           ) : (
             <Card title="Data sets" flush>
               <DataTable
-                caption="Data sets"
+                caption="Imported data sets"
                 columns={columns(Date.now())}
                 rows={list}
                 rowKey={(set) => set.id}
