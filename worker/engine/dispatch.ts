@@ -75,12 +75,3 @@ function forEachPair(dispatch: Dispatch, visit: (pair: number, at: number) => vo
     }
   }
 }
-
-/** Copies the row of each pair's token: `out[pair] = rows[token of pair]`. */
-export function gatherRows(dispatch: Dispatch, rows: Float32Array, width: number, out: Float32Array): void {
-  const { tokens } = dispatch;
-  for (let pair = 0; pair < tokens.length; pair++) {
-    const from = (tokens[pair] as number) * width;
-    out.set(rows.subarray(from, from + width), pair * width);
-  }
-}

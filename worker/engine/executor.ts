@@ -192,23 +192,18 @@ export class Executor {
   }
 
   #embed(batch: MicroBatch): ArenaTensor {
-    const { store, kernels, plan, arena } = this.#parts;
+    const { store, kernels, plan } = this.#parts;
     const width = plan.hiddenSize;
     const h = this.#workspace.tensor(batch.inputIds.length, width);
-    const table = store.weight('embedding');
-    batch.inputIds.forEach((id, token) => {
-      const row = table.data.subarray(id * width, (id + 1) * width);
-      if (table.dtype === 'float32') {
-        h.data.set(row as Float32Array, token * width);
-        return;
-      }
-      const target = h.offset + token * width * 4;
-      if (table.dtype === 'bfloat16') kernels.bf16ToF32(target, row.byteOffset, width);
-      else kernels.f16ToF32(target, row.byteOffset, width);
-    });
-    invariant(
-      table.dtype === 'float32' || table.data.buffer === arena.memory.buffer,
-      'frozen weights lie in the arena',
+    // All weights lie in the arena, so that a view says where.
+    const { dtype, data } = store.weight('embedding');
+    if (dtype === 'float32') {
+      kernels.gatherRows(h.offset, data.byteOffset, batch.inputIds, width, plan.vocabularySize);
+      return h;
+    }
+    const widen = dtype === 'bfloat16' ? kernels.bf16ToF32 : kernels.f16ToF32;
+    batch.inputIds.forEach((id, token) =>
+      widen(h.offset + token * width * 4, data.byteOffset + id * width * 2, width),
     );
     return h;
   }
@@ -253,15 +248,13 @@ export class Executor {
   #gather(h: ArenaTensor, rows: Int32Array): ArenaTensor {
     const width = this.#parts.plan.hiddenSize;
     const out = this.#workspace.tensor(rows.length, width);
-    rows.forEach((token, row) =>
-      out.data.set(h.data.subarray(token * width, (token + 1) * width), row * width),
-    );
+    this.#parts.kernels.gatherRows(out.offset, h.offset, rows, width, h.shape[0] ?? 0);
     return out;
   }
 
   /** Loss of the trained positions; fills `dH` with its gradient. Positions without a target cost nothing. */
   async #lossBackward(batch: MicroBatch, h: ArenaTensor, dH: ArenaTensor, lossTokens: number) {
-    const { store, plan } = this.#parts;
+    const { store, plan, kernels } = this.#parts;
     const width = plan.hiddenSize;
     const { at, targets } = lossTargets(batch);
     dH.data.fill(0);
@@ -279,9 +272,7 @@ export class Executor {
         { h: this.#gather(h, rows), labels, ...this.#headWeights(), 'd.loss': dLoss, ...gradients.feeds },
         { loss, 'grad.h': dRows, ...gradients.fetches },
       );
-      rows.forEach((token, row) =>
-        dH.data.set(dRows.data.subarray(row * width, (row + 1) * width), token * width),
-      );
+      kernels.addRows(dH.offset, dRows.offset, rows, width, h.shape[0] ?? 0);
       lossSum += sum(loss.data);
     });
     return { lossSum, trainedTokens: at.length };

@@ -12,7 +12,7 @@ import {
   type ParameterRole,
 } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
-import { dispatchTokens, gatherPairs, gatherRows, scatterPairs, type Dispatch } from './dispatch.ts';
+import { dispatchTokens, gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import { stageRoles, type StagePrograms, type WeightUse } from './stage-programs.ts';
 import type { ArenaTensor, Workspace } from './workspace.ts';
@@ -61,6 +61,7 @@ export class LayerRunner {
   readonly #layer: LayerPlan;
   readonly #index: number;
   readonly #moeIndex: number;
+  readonly #weightViews = new Map<string | number, Tensors>();
 
   constructor(parts: LayerParts, index: number, moeIndex: number) {
     const layer = parts.plan.layers[index];
@@ -75,10 +76,16 @@ export class LayerRunner {
     return parameterId(role as ParameterRole, this.#index, expert);
   }
 
-  #weights(roles: readonly string[], expert: number | null = null): Record<string, TensorView> {
+  /** The weights of a stage as graph inputs. Views never change, so they are looked up once. */
+  #weights(stage: keyof typeof stageRoles, expert: number | null = null): Tensors {
+    const key = expert ?? stage;
+    const known = this.#weightViews.get(key);
+    if (known !== undefined) return known;
     const { store } = this.#parts;
-    const present = roles.filter((role) => store.has(this.#id(role, expert)));
-    return Object.fromEntries(present.map((role) => [role, store.weight(this.#id(role, expert))]));
+    const present = stageRoles[stage].filter((role) => store.has(this.#id(role, expert)));
+    const views = Object.fromEntries(present.map((role) => [role, store.weight(this.#id(role, expert))]));
+    this.#weightViews.set(key, views);
+    return views;
   }
 
   #dtypes =
@@ -110,7 +117,7 @@ export class LayerRunner {
     include: Uint8Array,
     withLosses: boolean,
   ): Promise<LayerTrace> {
-    const { plan, programs, session, workspace } = this.#parts;
+    const { plan, programs, session, workspace, kernels } = this.#parts;
     const { attention: attentionPlan, feedForward } = this.#layer;
     const tokens = include.length;
     const hidden = plan.hiddenSize;
@@ -129,19 +136,13 @@ export class LayerRunner {
     );
     const between = workspace.tensor(tokens, hidden);
     const attentionProgram = await programs.attention(this.#index, this.#dtypes());
-    attentionProgram.run(
-      { ...inputs, h, ...this.#weights(stageRoles.attention) },
-      { ...attention, out: between },
-    );
+    attentionProgram.run({ ...inputs, h, ...this.#weights('attention') }, { ...attention, out: between });
 
     const x = workspace.tensor(tokens, hidden);
     const logits = workspace.tensor(tokens, experts);
     const scores = workspace.tensor(tokens, experts);
     const routerProgram = await programs.router(this.#index, this.#dtypes());
-    routerProgram.run(
-      { h: between, ...this.#weights(stageRoles.router), ...this.#buffers() },
-      { x, logits, scores },
-    );
+    routerProgram.run({ h: between, ...this.#weights('router'), ...this.#buffers() }, { x, logits, scores });
 
     const choice = session.routing.choose(scores.data, tokens, this.#moeIndex);
     const multiplicity = workspace.tensor(tokens, experts);
@@ -163,7 +164,7 @@ export class LayerRunner {
     const out = workspace.tensor(tokens, hidden);
     await workspace.scratch(async () => {
       const sortedX = workspace.tensor(pairs, hidden);
-      gatherRows(dispatch, x.data, hidden, sortedX.data);
+      kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
       const y = workspace.tensor(pairs, hidden);
       for (let expert = 0; expert < experts; expert++) {
         const from = dispatch.offsets[expert] as number;
@@ -172,12 +173,12 @@ export class LayerRunner {
         const program = await programs.expert(this.#index, this.#dtypes(expert));
         const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
         program.run(
-          { x: rows(sortedX), weight: rows(pairWeights), ...this.#weights(stageRoles.expert, expert) },
+          { x: rows(sortedX), weight: rows(pairWeights), ...this.#weights('expert', expert) },
           { y: rows(y), gateProjection: rows(gateProjection), upProjection: rows(upProjection) },
         );
       }
       out.data.set(between.data);
-      this.#parts.kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
+      kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
     });
     return {
       h,
@@ -246,7 +247,7 @@ export class LayerRunner {
           h: trace.between,
           x,
           logits,
-          ...this.#weights(stageRoles.router),
+          ...this.#weights('router'),
           ...this.#buffers(),
           'd.x': dX,
           'd.logits': dLogits,
@@ -264,7 +265,7 @@ export class LayerRunner {
         ...inputs,
         h: trace.h,
         ...trace.attention,
-        ...this.#weights(stageRoles.attention),
+        ...this.#weights('attention'),
         'd.out': dOut,
         ...gradients.feeds,
       },
@@ -284,9 +285,9 @@ export class LayerRunner {
     const pairs = dispatch.tokens.length;
     await workspace.scratch(async () => {
       const sortedX = workspace.tensor(pairs, hidden);
-      gatherRows(dispatch, x.data, hidden, sortedX.data);
+      kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
       const dY = workspace.tensor(pairs, hidden);
-      gatherRows(dispatch, dOut.data, hidden, dY.data);
+      kernels.gatherRows(dY.offset, dOut.offset, dispatch.tokens, hidden, tokens);
       const dSortedX = workspace.tensor(pairs, hidden);
       const dPairWeights = workspace.tensor(pairs, 1);
       for (let expert = 0; expert < dispatch.experts; expert++) {
@@ -303,7 +304,7 @@ export class LayerRunner {
             weight: rows(trace.pairWeights),
             gateProjection: rows(trace.gateProjection),
             upProjection: rows(trace.upProjection),
-            ...this.#weights(stageRoles.expert, expert),
+            ...this.#weights('expert', expert),
             'd.y': rows(dY),
             ...gradients.feeds,
           },

@@ -133,7 +133,7 @@ function kernel({ name, pointers, scalars = [], body, result }: Kernel): Wat {
   ];
   const loops = [...loop('vector', 4, vectorLanes(locals)), ...loop('scalar', 1, scalarLanes(locals))];
   return [
-    `  (func (export "${name}")`,
+    `  (func $${name} (export "${name}")`,
     `    ${[...Object.keys(pointers), 'n'].map((p) => `(param $${p} i64)`).join(' ')}`,
     `    ${scalars.map((s) => `(param $${s} f32)`).join(' ')} ${result ? `(result ${result.type})` : ''}`,
     ...[...locals].map(([local, type]) => `    (local $${local} ${type})`),
@@ -350,7 +350,39 @@ const KERNELS: readonly Kernel[] = [
   },
 ];
 
+/** What is done with each row named by an id: `$named` is its address in the table, `$row` that of the row in line. */
+interface RowKernel {
+  readonly name: string;
+  readonly body: Wat;
+}
+
+const ROW_KERNELS: readonly RowKernel[] = [
+  { name: 'addRows', body: '(call $addInto (local.get $named) (local.get $row) (local.get $width))' },
+  { name: 'gatherRows', body: '(memory.copy (local.get $row) (local.get $named) (local.get $bytes))' },
+];
+
+/** A function `name(table, rows, ids: i64, n: i64, width: i64)` over n rows of `width` f32 and n 32-bit ids. */
+function rowKernel({ name, body }: RowKernel): Wat {
+  return [
+    `  (func (export "${name}")`,
+    '    (param $table i64) (param $row i64) (param $id i64) (param $n i64) (param $width i64)',
+    '    (local $bytes i64) (local $named i64)',
+    '    (local.set $bytes (i64.shl (local.get $width) (i64.const 2)))',
+    '    (block $done (loop $next',
+    '      (br_if $done (i64.eqz (local.get $n)))',
+    '      (local.set $named (i64.add (local.get $table)',
+    '        (i64.mul (i64.extend_i32_u (i32.load (local.get $id))) (local.get $bytes))))',
+    `      ${body}`,
+    '      (local.set $row (i64.add (local.get $row) (local.get $bytes)))',
+    '      (local.set $id (i64.add (local.get $id) (i64.const 4)))',
+    '      (local.set $n (i64.sub (local.get $n) (i64.const 1)))',
+    '      (br $next)))',
+    '  )',
+  ].join('\n');
+}
+
 /** The whole module as WebAssembly text; `build.ts` compiles it. */
 export function kernelSource(): string {
-  return `(module\n  (import "arena" "memory" (memory i64 0 262144 shared))\n${KERNELS.map(kernel).join('\n')}\n)\n`;
+  const functions = [...KERNELS.map(kernel), ...ROW_KERNELS.map(rowKernel)].join('\n');
+  return `(module\n  (import "arena" "memory" (memory i64 0 262144 shared))\n${functions}\n)\n`;
 }

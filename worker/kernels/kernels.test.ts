@@ -299,9 +299,24 @@ test('addRows adds repeated ids in order and touches no other row', () => {
     for (let d = 0; d < D; d++) expected[id * D + d] = (expected[id * D + d] ?? 0) + (rows[r * D + d] ?? 0);
   });
   expect(arena.f32(table, V * D).slice()).toEqual(expected);
-  kernels.addRows(table, put(rows), BigInt64Array.of(5n), D, V);
+  kernels.addRows(table, put(rows), Int32Array.of(5), D, V);
   expect(() => kernels.addRows(table, put(rows), [6], D, V)).toThrow('id 6 of row 0 is outside [0, 6)');
   expect(() => kernels.addRows(table, put(rows), [-1], D, V)).toThrow('outside');
+});
+
+test('gatherRows copies the named rows', () => {
+  const { arena, kernels, put } = setUp();
+  const [V, D] = [6, 7];
+  const table = values(V * D, 8);
+  const ids = Int32Array.of(5, 0, 5, 2);
+  const out = put(new Float32Array(ids.length * D));
+  kernels.gatherRows(out, put(table), ids, D, V);
+  const expected = Float32Array.from(
+    { length: ids.length * D },
+    (_, i) => table[(ids[Math.floor(i / D)] ?? 0) * D + (i % D)] ?? NaN,
+  );
+  expect(arena.f32(out, ids.length * D).slice()).toEqual(expected);
+  expect(() => kernels.gatherRows(out, put(table), [6], D, V)).toThrow('id 6 of row 0 is outside [0, 6)');
 });
 
 test('a range outside what is allocated is refused', () => {

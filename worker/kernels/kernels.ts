@@ -57,13 +57,13 @@ export interface Kernels {
    * @param width D, elements of a row
    * @param tableRows V; every id must be in [0, V)
    */
-  addRows(
-    table: number,
-    rows: number,
-    ids: ArrayLike<number | bigint>,
-    width: number,
-    tableRows: number,
-  ): void;
+  addRows(table: number, rows: number, ids: ArrayLike<number>, width: number, tableRows: number): void;
+  /**
+   * The look-up in an embedding, or tokens sorted by expert: rows_RD[r] = table_VD[ids[r]].
+   * @param width D, elements of a row
+   * @param tableRows V; every id must be in [0, V)
+   */
+  gatherRows(rows: number, table: number, ids: ArrayLike<number>, width: number, tableRows: number): void;
 }
 
 let module: object | undefined;
@@ -84,6 +84,30 @@ export function createKernels(arena: Arena): Kernels {
     invariant(kernel, `kernels.wasm has no function ${name}; run worker/kernels/build.ts`);
     for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, name);
     return kernel(...arrays.map(([offset]) => BigInt(offset)), BigInt(n), ...scalars) ?? 0;
+  };
+
+  /** Runs a kernel over rows that ids name, after checking every id: a wrong one would write elsewhere. */
+  const runRows = (
+    name: string,
+    table: number,
+    rows: number,
+    ids: ArrayLike<number>,
+    width: number,
+    tableRows: number,
+  ): void => {
+    arena.check(table, tableRows * width * 4, `${name} table`);
+    arena.check(rows, ids.length * width * 4, `${name} rows`);
+    for (let r = 0; r < ids.length; r++) {
+      const id = ids[r] as number;
+      invariant(id >= 0 && id < tableRows, `${name}: id ${id} of row ${r} is outside [0, ${tableRows})`);
+    }
+    const mark = arena.mark();
+    const place = arena.allocate(ids.length * 4);
+    arena.i32(place, ids.length).set(ids);
+    const kernel = exports[name];
+    invariant(kernel, `kernels.wasm has no function ${name}; run worker/kernels/build.ts`);
+    kernel(BigInt(table), BigInt(rows), BigInt(place.offset), BigInt(ids.length), BigInt(width));
+    arena.release(mark);
   };
 
   return {
@@ -130,14 +154,10 @@ export function createKernels(arena: Arena): Kernels {
       run('f32ToF16', [[target, 2], [source, 4]], n); // prettier-ignore
     },
     addRows(table, rows, ids, width, tableRows) {
-      const rowBytes = width * 4;
-      arena.check(table, tableRows * rowBytes, 'addRows table');
-      arena.check(rows, ids.length * rowBytes, 'addRows rows');
-      for (let r = 0; r < ids.length; r++) {
-        const id = Number(ids[r]);
-        invariant(id >= 0 && id < tableRows, `addRows: id ${id} of row ${r} is outside [0, ${tableRows})`);
-        run('addInto', [[table + id * rowBytes, 4], [rows + r * rowBytes, 4]], width); // prettier-ignore
-      }
+      runRows('addRows', table, rows, ids, width, tableRows);
+    },
+    gatherRows(rows, table, ids, width, tableRows) {
+      runRows('gatherRows', table, rows, ids, width, tableRows);
     },
   };
 }
