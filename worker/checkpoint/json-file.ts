@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 
 /** Any value JSON can hold. */
@@ -65,7 +66,8 @@ function readText(path: string, area: string): string {
     if (error instanceof UserError) throw error;
     const code = systemCode(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw new UserError(`${area}/missing`, `${path} does not exist.`, undefined, { cause: error });
+      const hint = `Choose the folder that holds ${basename(path)}, or copy the file there.`;
+      throw new UserError(`${area}/missing`, `${path} does not exist.`, hint, { cause: error });
     }
     const reason =
       code === 'EISDIR'
