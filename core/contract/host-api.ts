@@ -16,6 +16,7 @@ import {
   Series,
   SeriesQuery,
 } from './run.ts';
+import { RunFinding, RunFindingsQuery } from './run-finding.ts';
 import { RunSpec } from './run-spec.ts';
 import { DeviceInfo, Settings } from './settings.ts';
 
@@ -139,6 +140,8 @@ export const hostApi = {
     remove: call(runId, z.null()),
     series: call(SeriesQuery, Series),
     routing: call(RoutingQuery, RoutingSeries),
+    /** What deserves attention, the most pressing first. */
+    findings: call(RunFindingsQuery, z.array(RunFinding)),
     /** The run's RUN.json as text. */
     exportSpec: call(runId, z.object({ json: z.string() })),
     /** State, name or existence changed. */

@@ -197,6 +197,24 @@ test('compare and report read finished runs', async () => {
   expect(() => JSON.parse(json.text) as unknown).not.toThrow();
 });
 
+test('findings are those of the step that is asked for', async () => {
+  const { id } = await t.call('runs.start', await t.draft());
+  await until('the worker', () => t.workers[0]?.start !== undefined);
+  const worker = t.workers[0];
+  worker?.prepare();
+  worker?.step();
+  worker?.evaluation(2);
+  worker?.step();
+  worker?.evaluation(1);
+  worker?.step();
+  worker?.evaluation(3);
+  const found = (step?: number) =>
+    t.call('runs.findings', { id, step }).then((list) => list.map(({ rule }) => rule));
+  expect(await found()).toEqual(['overfitting', 'drift']);
+  expect(await found(2)).toEqual(['validation', 'drift']);
+  expect(await found(1)).toEqual([]);
+});
+
 test('the sample: registered once, trained with two methods on equal terms', async () => {
   await expect(t.call('sample.prepare', null)).rejects.toMatchObject({ code: 'sample/missing' });
   mkdirSync(inFolder('sample'), { recursive: true });

@@ -101,6 +101,11 @@ export class ScriptedWorker {
     this.send({ type: 'advanced', runId: this.start?.runId ?? '', lastStep: step, lastEvent: 0 });
   }
 
+  /** Commits the validation loss after the last step. */
+  evaluation(loss: number): void {
+    this.#writer?.evaluation({ step: this.#step, loss, trainedTokens: 8 });
+  }
+
   /** Saves something that looks like a checkpoint. */
   checkpoint(): void {
     const folder = path.join(this.start?.runDir ?? '', 'checkpoints', `step-${this.#step}`);

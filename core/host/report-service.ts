@@ -1,27 +1,35 @@
-/** The `compare` and `reports` parts of the host API. */
+/** The `compare` and `reports` parts of the host API, and the findings of a run. */
 import type { HostHandlers } from '#core/contract/host-api.ts';
-import { buildReport, compareRuns, type RunData, toHtml, toJson, toMarkdown } from '#core/report/index.ts';
+import {
+  buildReport,
+  compareRuns,
+  findingsOf,
+  type RunData,
+  toHtml,
+  toJson,
+  toMarkdown,
+} from '#core/report/index.ts';
 import { readRunSpec } from '#core/store/index.ts';
 import type { HostContext } from './host-context.ts';
 import { summarize } from './run-records.ts';
 import type { RunService } from './run-service.ts';
 
-type ReportHandlers = Pick<HostHandlers, 'compare.get' | 'reports.build'>;
+type ReportHandlers = Pick<HostHandlers, 'compare.get' | 'reports.build' | 'runs.findings'>;
 
 /** Routing records a comparison reads of each run: thirty in each tenth are enough for its averages. */
 const ROUTING_LIMIT = 300;
 
 /** Serves comparisons and reports. */
 export function createReportHandlers({ ports, readers }: HostContext, runs: RunService): ReportHandlers {
-  const dataOf = (id: string): RunData => {
+  const dataOf = (id: string, toStep = Infinity): RunData => {
     const row = runs.rowOf(id);
     const measured = readers.read<Pick<RunData, 'facts' | 'series' | 'routing' | 'checkpoints'>>(
       row.dir,
       { facts: null, series: { steps: [], evaluations: [], events: [] }, routing: [], checkpoints: [] },
       (reader) => ({
         facts: reader.facts(),
-        series: reader.series(),
-        routing: reader.routing({ limit: ROUTING_LIMIT }),
+        series: seriesUntil(reader.series(), toStep),
+        routing: reader.routing({ limit: ROUTING_LIMIT, ...(toStep < Infinity && { toStep }) }),
         checkpoints: reader.checkpoints(),
       }),
     );
@@ -29,12 +37,16 @@ export function createReportHandlers({ ports, readers }: HostContext, runs: RunS
   };
 
   return {
-    'compare.get': ({ ids }) => compareRuns(ids.map(dataOf)),
+    'runs.findings': ({ id, step }) => findingsOf(dataOf(id, step)),
+    'compare.get': ({ ids }) => compareRuns(ids.map((id) => dataOf(id))),
     'reports.build': ({ ids, format }) => {
-      const report = buildReport(ids.map(dataOf), {
-        createdMs: ports.now(),
-        program: `Condenser ${ports.version}`,
-      });
+      const report = buildReport(
+        ids.map((id) => dataOf(id)),
+        {
+          createdMs: ports.now(),
+          program: `Condenser ${ports.version}`,
+        },
+      );
       const name = ids.length === 1 ? 'report' : 'comparison';
       switch (format) {
         case 'html':
@@ -46,4 +58,11 @@ export function createReportHandlers({ ports, readers }: HostContext, runs: RunS
       }
     },
   };
+}
+
+/** What was known at step `toStep`. */
+function seriesUntil({ steps, evaluations, events }: RunData['series'], toStep: number): RunData['series'] {
+  const known = <T extends { readonly step: number }>(rows: readonly T[]): T[] =>
+    rows.filter(({ step }) => step <= toStep);
+  return { steps: known(steps), evaluations: known(evaluations), events: known(events) };
 }

@@ -19,7 +19,11 @@ import type { HostContext } from './host-context.ts';
 import type { RunLifecycle } from './run-lifecycle.ts';
 import { describeRun, summarize } from './run-records.ts';
 
-type RunHandlers = Pick<HostHandlers, Extract<keyof HostHandlers, `runs.${string}`>>;
+/** Findings are served with the reports, which read the same. */
+type RunHandlers = Pick<
+  HostHandlers,
+  Exclude<Extract<keyof HostHandlers, `runs.${string}`>, 'runs.findings'>
+>;
 
 /** The service, and what other services need of it. */
 export interface RunService {

@@ -2,10 +2,17 @@
 import type { z } from 'zod';
 import type { Comparison } from '#core/contract/run.ts';
 import { invariant } from '#core/contract/errors.ts';
-import { alertsOf } from './alerts.ts';
+import { findingsOf } from './run-findings.ts';
 import { compareRuns } from './compare-runs.ts';
 import { firstAndLastTenth, layerOf, type LoadWindow } from './load-windows.ts';
-import { hasLoad, loadMetrics, OVERLOAD, overloaded, totalVariation } from './routing-metrics.ts';
+import {
+  deadExperts,
+  hasLoad,
+  loadMetrics,
+  OVERLOAD,
+  overloaded,
+  totalVariation,
+} from './routing-metrics.ts';
 import type { LayerReport, LoadMap, LossCurve, ReportData, RoutingReport, RunReport } from './report-data.ts';
 import { type RunData, totalsOf } from './run-data.ts';
 import { summarise } from './summarise.ts';
@@ -62,7 +69,7 @@ function reportOf(run: RunData, compared: Compared | undefined): RunReport {
     facts,
     totals: totalsOf(run),
     curve: curveOf(run),
-    alerts: alertsOf(run),
+    findings: findingsOf(run),
     ...(routing && { routing }),
   };
 }
@@ -105,7 +112,7 @@ function routingOf({ facts, routing }: RunData, compared: Compared | undefined):
       lastGini: last?.gini ?? 0,
       entropyNormalised: last?.entropyNormalised ?? 0,
       maxOverMean: last?.maxOverMean ?? 0,
-      dead: last?.dead ?? experts,
+      dead: last_E ? deadExperts(last_E, latest?.condensers?.[l]).length : 0,
       overloaded: last_E && last ? overloaded(last_E, OVERLOAD).length : 0,
       expertsForHalf: last?.expertsForHalf ?? 0,
       ...(drift !== undefined && { drift }),

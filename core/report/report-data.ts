@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import type { Comparison, RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import type { Alert } from './alerts.ts';
+import type { RunFinding } from '#core/contract/run-finding.ts';
 import type { RunTotals } from './run-data.ts';
 
 /** A point of a curve. */
@@ -72,7 +72,7 @@ export interface RunReport {
   readonly facts: z.infer<typeof RunFacts> | null;
   readonly totals: RunTotals;
   readonly curve: LossCurve;
-  readonly alerts: readonly Alert[];
+  readonly findings: readonly RunFinding[];
   /** Absent where no routing was recorded. */
   readonly routing?: RoutingReport;
 }

@@ -110,12 +110,12 @@ details{margin-top:8px}
 summary{cursor:pointer;color:var(--accent);font-size:13px}
 summary:focus-visible,.scroll:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 pre{margin:8px 0;padding:12px;background:var(--card);border:1px solid var(--line);border-radius:8px;white-space:pre-wrap;overflow-wrap:anywhere}
-.alerts{list-style:none;margin:0;padding:0}
-.alerts li{border-left:3px solid var(--info);padding:2px 0 2px 12px;margin:8px 0;max-width:120ch}
-.alerts .warning{border-color:var(--warn)}.alerts .good{border-color:var(--ok)}
-.alerts b{font-weight:600;margin-right:4px}
-.alerts .warning b{color:var(--warn)}.alerts .good b{color:var(--ok)}.alerts .info b{color:var(--info)}
-.alerts small{display:block;font-size:13px}
+.findings{list-style:none;margin:0;padding:0}
+.findings li{border-left:3px solid var(--info);padding:2px 0 2px 12px;margin:8px 0;max-width:120ch}
+.findings .warning{border-color:var(--warn)}.findings .good{border-color:var(--ok)}
+.findings b{font-weight:600;margin-right:4px}
+.findings .warning b{color:var(--warn)}.findings .good b{color:var(--ok)}.findings .info b{color:var(--info)}
+.findings small{display:block;font-size:13px}
 @page{margin:14mm}
-@media print{body,table,caption,figcaption,.legend,.alerts small,pre{font-size:10.5px}body{background:#fff}main{max-width:none;padding:0}figure,tr,.alerts li{break-inside:avoid}h2,h3{break-after:avoid}details:not([open]):not(.kept){display:none}.kept::details-content{content-visibility:visible;block-size:auto}.maps.of2{grid-template-columns:repeat(2,minmax(0,1fr))}.maps.of3{grid-template-columns:repeat(3,minmax(0,1fr))}*{print-color-adjust:exact}}
+@media print{body,table,caption,figcaption,.legend,.findings small,pre{font-size:10.5px}body{background:#fff}main{max-width:none;padding:0}figure,tr,.findings li{break-inside:avoid}h2,h3{break-after:avoid}details:not([open]):not(.kept){display:none}.kept::details-content{content-visibility:visible;block-size:auto}.maps.of2{grid-template-columns:repeat(2,minmax(0,1fr))}.maps.of3{grid-template-columns:repeat(3,minmax(0,1fr))}*{print-color-adjust:exact}}
 `;

@@ -2,7 +2,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import {
+  deadExperts,
   gini,
+  heaviest,
   jensenShannon,
   klDivergence,
   loadMetrics,
@@ -49,6 +51,13 @@ test('top share and overloaded experts', () => {
   expect(topShare([1, 2], 9)).toBe(1);
   expect(overloaded([10, 1, 1, 28], 1)).toEqual([3]);
   expect(overloaded([16, 1, 1, 22], 1.5)).toEqual([3, 0]);
+});
+
+test('always-active experts are not dead, and of equal experts the first is the heaviest', () => {
+  expect(deadExperts([0, 3, 0, 0])).toEqual([0, 2, 3]);
+  expect(deadExperts([0, 3, 0, 0], [2, 3])).toEqual([0]);
+  expect(deadExperts([0, 0])).toEqual([]);
+  expect([heaviest([1, 5, 5]), heaviest([0, 0])]).toEqual([1, 0]);
 });
 
 test('a layer without selections has no metrics', () => {

@@ -100,6 +100,19 @@ export function topShare(counts_E: Numbers, n: number): number {
   return total(ascending.subarray(Math.max(0, ascending.length - n)));
 }
 
+/** Experts without a selection, always-active ones (`condensers`) left out: those get every token and are no choice. */
+export function deadExperts(counts_E: Numbers, condensers: readonly number[] = []): number[] {
+  if (!hasLoad(counts_E)) return [];
+  return Array.from(counts_E, (_, e) => e).filter((e) => counts_E[e] === 0 && !condensers.includes(e));
+}
+
+/** The most used expert; of equal ones the first. */
+export function heaviest(counts_E: Numbers): number {
+  let best = 0;
+  for (let e = 1; e < counts_E.length; e++) if ((counts_E[e] ?? 0) > (counts_E[best] ?? 0)) best = e;
+  return best;
+}
+
 /** Times the uniform load from which an expert counts as overloaded. */
 export const OVERLOAD = 2;
 

@@ -104,10 +104,10 @@ function experts(run: RunReport, i: number, several: boolean): Markup {
     <h2 id="${id}">${several ? run.name : 'Findings and experts'}</h2>
     <h3>What to look at</h3>
     ${
-      run.alerts.length === 0
+      run.findings.length === 0
         ? html`<p>No rule found anything to report.</p>`
-        : html`<ul class="alerts">
-            ${run.alerts.map((alert) => html`<li class="${alert.severity}"><b>${SEVERITY[alert.severity]}</b>${alert.text}<small>${alert.action}</small></li>`)}
+        : html`<ul class="findings">
+            ${run.findings.map((finding) => html`<li class="${finding.severity}"><b>${SEVERITY[finding.severity]}</b>${finding.text}<small>${finding.action}</small></li>`)}
           </ul>`
     }
     ${run.routing ? [loadMaps(run.routing, id), layerTable(run.routing)] : html`<p>Expert usage was not recorded.</p>`}

@@ -49,9 +49,9 @@ function runBlocks(run: RunReport): string[] {
   const layers = run.routing?.layers ?? [];
   return [
     `## ${text(run.name)}`,
-    run.alerts.length === 0
+    run.findings.length === 0
       ? 'No rule found anything to report.'
-      : list(run.alerts.map((alert) => `${alert.text} ${alert.action}`)),
+      : list(run.findings.map((finding) => `${finding.text} ${finding.action}`)),
     layers.length === 0
       ? 'Expert usage was not recorded.'
       : table(

@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
-import { alertsOf } from './alerts.ts';
+import { findingsOf } from './run-findings.ts';
 import { type RunShape, runFixture } from './testing/run-fixture.ts';
 
 /** Findings of a run with this shape, of one rule. */
 const found = (rule: string, shape: RunShape) =>
-  alertsOf(runFixture(shape)).filter((alert) => alert.rule === rule);
+  findingsOf(runFixture(shape)).filter((finding) => finding.rule === rule);
 const uniform = () => 10;
 
 test('a calm run has nothing to warn of', () => {
-  const alerts = alertsOf(
+  const findings = findingsOf(
     runFixture({
       load: uniform,
       evaluations: [
@@ -17,7 +17,11 @@ test('a calm run has nothing to warn of', () => {
       ],
     }),
   );
-  expect(alerts.map((alert) => [alert.rule, alert.severity])).toEqual([['drift', 'good']]);
+  expect(findings.map((finding) => [finding.rule, finding.severity])).toEqual([
+    ['validation', 'good'],
+    ['drift', 'good'],
+  ]);
+  expect(findings[0]?.text).toBe('Validation loss fell from 1.6 at step 50 to 1.2 at step 100.');
 });
 
 test('concentration: a sixteenth of the experts has three times its share', () => {
@@ -30,6 +34,7 @@ test('concentration: a sixteenth of the experts has three times its share', () =
       text: 'Layer 2 sends 41 % of its selections to 4 of 64 experts; uniform would be 6.3 %.',
       action: 'Compare with a run that balances the load, and keep whichever validates better.',
       layer: 2,
+      expert: 0,
     },
   ]);
   expect(found('concentration', { experts: 64, load: heavy(0.18) })).toEqual([]);
@@ -37,12 +42,14 @@ test('concentration: a sixteenth of the experts has three times its share', () =
 
 test('dead experts are named with what uniform would be', () => {
   const load = (_r: number, _n: number, l: number, e: number) => (l === 0 && (e === 1 || e === 3) ? 0 : 30);
-  const [alert, ...others] = found('dead-experts', { experts: 8, load });
+  const [finding, ...others] = found('dead-experts', { experts: 8, load });
   expect(others).toEqual([]);
-  expect(alert?.text).toBe(
+  expect(finding?.text).toBe(
     'Layer 1: 2 of 8 experts (1 and 3) got no token in 2 recorded steps up to step 100; uniform would be 45 each.',
   );
-  expect(alert?.layer).toBe(1);
+  expect(finding).toMatchObject({ layer: 1, expert: 1 });
+  const [condenser] = found('dead-experts', { experts: 8, load, condensers: [[1], []] });
+  expect(condenser?.text).toContain('1 of 8 experts (3) got no token');
   const early = (r: number, _n: number, _l: number, e: number) => (r < 5 && e === 0 ? 0 : 30);
   expect(found('dead-experts', { load: early })).toEqual([]);
 });
@@ -75,15 +82,16 @@ test('drift names the layer that moved most and the median', () => {
 });
 
 test('overfitting compares the last validation with the lowest', () => {
-  const [alert] = found('overfitting', {
+  const [finding] = found('overfitting', {
     evaluations: [
       [20, 1.7],
       [60, 1.55],
       [100, 1.62],
     ],
   });
-  expect(alert?.text).toBe('Validation loss is 1.62 at step 100, 4.5 % above its lowest, 1.55 at step 60.');
-  expect(alert?.action).toContain('step 60');
+  expect(finding?.text).toBe('Validation loss is 1.62 at step 100, 4.5 % above its lowest, 1.55 at step 60.');
+  expect(finding?.action).toContain('step 60');
+  expect(finding?.step).toBe(60);
   expect(
     found('overfitting', {
       evaluations: [
@@ -106,8 +114,8 @@ test('a loss that does not fall is told apart from one that rises', () => {
 });
 
 test('clipping tells how often and the median norm', () => {
-  const [alert] = found('clipping', { step: { gradNorm: 3.25 } });
-  expect(alert?.text).toBe(
+  const [finding] = found('clipping', { step: { gradNorm: 3.25 } });
+  expect(finding?.text).toBe(
     '100 % of the steps had a gradient norm above the clipping limit of 1; the median norm is 3.25.',
   );
   expect(
@@ -117,8 +125,24 @@ test('clipping tells how often and the median norm', () => {
 });
 
 test('the largest loss spike is named', () => {
-  const [alert, ...others] = found('loss-spike', { loss: (i) => (i === 40 ? 3.2 : i === 70 ? 5 : 2) });
+  const [finding, ...others] = found('loss-spike', { loss: (i) => (i === 40 ? 3.2 : i === 70 ? 5 : 2) });
   expect(others).toEqual([]);
-  expect(alert?.text).toBe('Loss jumped to 5 at step 71, 2.5 times the median of the 20 steps before.');
+  expect(finding?.text).toBe('Loss jumped to 5 at step 71, 2.5 times the median of the 20 steps before.');
   expect(found('loss-spike', { loss: (i) => (i === 40 ? 2.9 : 2) })).toEqual([]);
+});
+
+test('a gradient far above its usual size is named while it is recent', () => {
+  const run = runFixture({ steps: 60 });
+  const spiked = (at: number) => {
+    const steps = run.series.steps.map((row) => (row.step === at ? { ...row, gradNorm: 4 } : row));
+    return findingsOf({ ...run, series: { ...run.series, steps } }).find(
+      ({ rule }) => rule === 'gradient-spike',
+    );
+  };
+  expect(spiked(58)).toMatchObject({
+    severity: 'warning',
+    step: 58,
+    text: 'The gradient norm is 4 at step 58, 8 times the median of the last 60 steps.',
+  });
+  expect(spiked(55)).toBeUndefined();
 });

@@ -3,53 +3,46 @@
  *
  * Layers are named by their index in the decoder (0 = next to the input), experts by their index in the layer.
  */
-import type { StepMetrics } from '#core/contract/metrics.ts';
+import type { RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
+import type { RunFinding } from '#core/contract/run-finding.ts';
 import { listed, percent, plural, significant } from './format.ts';
 import { drift_L, firstAndLastTenth, type LoadWindow } from './load-windows.ts';
-import { gini, hasLoad, topShare } from './routing-metrics.ts';
+import { deadExperts, gini, hasLoad, heaviest, topShare } from './routing-metrics.ts';
 import { type RunData, totalsOf } from './run-data.ts';
-
-/** One finding about a run. */
-export interface Alert {
-  /** Stable name of the rule. */
-  readonly rule:
-    | 'concentration'
-    | 'dead-experts'
-    | 'gini-change'
-    | 'drift'
-    | 'overfitting'
-    | 'not-learning'
-    | 'clipping'
-    | 'loss-spike';
-  readonly severity: 'warning' | 'info' | 'good';
-  /** Number and comparison. */
-  readonly text: string;
-  /** One thing to do about it. */
-  readonly action: string;
-  /** Decoder layer, where the finding is about one. */
-  readonly layer?: number;
-}
 
 /** At most this many layers are named by one rule: the worst. */
 const LAYERS_PER_RULE = 3;
 
 /** All findings, warnings first, in the order of the rules. */
-export function alertsOf(run: RunData): Alert[] {
-  const alerts = [...lossAlerts(run), ...routingAlerts(run)];
+export function findingsOf(run: RunData): RunFinding[] {
+  const findings = [...lossFindings(run), ...routingFindings(run)];
   const rank = { warning: 0, info: 1, good: 2 };
-  return alerts.toSorted((a, b) => rank[a.severity] - rank[b.severity]);
+  return findings.toSorted((a, b) => rank[a.severity] - rank[b.severity]);
 }
 
-function lossAlerts(run: RunData): Alert[] {
-  return [overfitting(run), notLearning(run), clipping(run), lossSpike(run.series.steps)].filter(
-    (alert) => alert !== null,
+function lossFindings(run: RunData): RunFinding[] {
+  const { steps } = run.series;
+  return [validation(run), notLearning(run), clipping(run), lossSpike(steps), gradientSpike(steps)].filter(
+    (finding) => finding !== null,
   );
 }
 
-/** The last validation loss is more than 2 % above the lowest. */
-function overfitting(run: RunData): Alert | null {
-  const { bestValidation: best, finalValidation: final } = totalsOf(run);
-  if (!best || !final || final.loss <= best.loss * 1.02) return null;
+/** The last validation loss is more than 2 % above the lowest, or at least not above the first. */
+function validation(run: RunData): RunFinding | null {
+  const { firstValidation: first, bestValidation: best, finalValidation: final } = totalsOf(run);
+  if (!first || !best || !final || first.step === final.step) return null;
+  if (final.loss <= best.loss * 1.02) {
+    if (final.loss >= first.loss) return null;
+    return {
+      rule: 'validation',
+      severity: 'good',
+      text:
+        `Validation loss fell from ${significant(first.loss)} at step ${first.step} to ${significant(final.loss)} ` +
+        `at step ${final.step}.`,
+      action: 'Nothing to do.',
+      step: final.step,
+    };
+  }
   return {
     rule: 'overfitting',
     severity: 'warning',
@@ -57,11 +50,12 @@ function overfitting(run: RunData): Alert | null {
       `Validation loss is ${significant(final.loss)} at step ${final.step}, ${percent(final.loss / best.loss - 1)} ` +
       `above its lowest, ${significant(best.loss)} at step ${best.step}.`,
     action: `Use the checkpoint nearest to step ${best.step}, or train that long only.`,
+    step: best.step,
   };
 }
 
 /** Training loss fell by less than 1 % from the first to the last tenth, over at least 20 steps. */
-function notLearning(run: RunData): Alert | null {
+function notLearning(run: RunData): RunFinding | null {
   const { steps, firstLoss, finalLoss } = totalsOf(run);
   if (steps < 20 || firstLoss === undefined || finalLoss === undefined) return null;
   const fall = 1 - finalLoss / firstLoss;
@@ -80,7 +74,7 @@ function notLearning(run: RunData): Alert | null {
 }
 
 /** More than half of the steps had their gradient clipped. */
-function clipping(run: RunData): Alert | null {
+function clipping(run: RunData): RunFinding | null {
   const limit = run.spec.train.maxGradNorm;
   const { steps } = run.series;
   if (limit === null || steps.length < 20) return null;
@@ -99,7 +93,7 @@ function clipping(run: RunData): Alert | null {
 }
 
 /** A step's loss is more than 1.5 times the median of the 20 steps before it: the largest such step. */
-function lossSpike(steps: readonly StepMetrics[]): Alert | null {
+function lossSpike(steps: readonly StepMetrics[]): RunFinding | null {
   let worst: { row: StepMetrics; median: number } | null = null;
   for (let i = 20; i < steps.length; i++) {
     const row = steps[i];
@@ -124,17 +118,37 @@ function lossSpike(steps: readonly StepMetrics[]): Alert | null {
       `Loss jumped to ${significant(worst.row.loss)} at step ${worst.row.step}, ` +
       `${significant(worst.row.loss / worst.median, 2)} times the median of the 20 steps before.`,
     action: 'Look at the rows of that step for damaged text; a longer warm-up also helps.',
+    step: worst.row.step,
   };
 }
 
-function routingAlerts({ facts, routing }: RunData): Alert[] {
+/** A gradient norm of the last five steps is more than five times the median of the last hundred. */
+function gradientSpike(steps: readonly StepMetrics[]): RunFinding | null {
+  const recent = steps.slice(-100);
+  const largest = steps.slice(-5).toSorted((a, b) => b.gradNorm - a.gradNorm)[0];
+  if (recent.length < 20 || !largest) return null;
+  const usual = recent.map((row) => row.gradNorm).sort((a, b) => a - b)[recent.length >> 1] ?? 0;
+  if (usual === 0 || largest.gradNorm <= 5 * usual) return null;
+  return {
+    rule: 'gradient-spike',
+    severity: 'warning',
+    text:
+      `The gradient norm is ${significant(largest.gradNorm)} at step ${largest.step}, ` +
+      `${significant(largest.gradNorm / usual, 2)} times the median of the last ${recent.length} steps.`,
+    action:
+      'Watch the loss of the next steps; if it rises, resume from the last checkpoint with a lower rate.',
+    step: largest.step,
+  };
+}
+
+function routingFindings({ facts, routing }: RunData): RunFinding[] {
   const tenths = facts && firstAndLastTenth(routing, facts.moeLayers, facts.experts);
   if (!facts || !tenths) return [];
   const layer = (l: number) => facts.moeLayerIndices[l] ?? l;
   const { first, last } = tenths;
   return [
     ...concentration(last, facts.experts, layer),
-    ...deadExperts(last, facts.experts, layer),
+    ...dead(last, routing.at(-1)?.condensers, facts.experts, layer),
     ...(routing.length < 2
       ? []
       : [
@@ -145,7 +159,7 @@ function routingAlerts({ facts, routing }: RunData): Alert[] {
 }
 
 /** A sixteenth of the experts (at least one) has three times its uniform share of the selections, and at least a fifth. */
-function concentration(last: LoadWindow, experts: number, layer: (l: number) => number): Alert[] {
+function concentration(last: LoadWindow, experts: number, layer: (l: number) => number): RunFinding[] {
   const n = Math.max(1, Math.round(experts / 16));
   const uniform = n / experts;
   return worst(
@@ -159,35 +173,40 @@ function concentration(last: LoadWindow, experts: number, layer: (l: number) => 
       `uniform would be ${percent(uniform)}.`,
     action: 'Compare with a run that balances the load, and keep whichever validates better.',
     layer: layer(l),
+    expert: heaviest(last.share_LE[l] ?? []),
   }));
 }
 
-/** Experts without a single selection in the last tenth. */
-function deadExperts(last: LoadWindow, experts: number, layer: (l: number) => number): Alert[] {
-  const dead_L = last.counts_LE.map((counts_E) =>
-    hasLoad(counts_E) ? [...counts_E.keys()].filter((e) => counts_E[e] === 0) : [],
-  );
+/** Experts without a single selection in the last tenth, always-active ones left out. */
+function dead(
+  last: LoadWindow,
+  condensers: RoutingRecord['condensers'],
+  experts: number,
+  layer: (l: number) => number,
+): RunFinding[] {
+  const dead_L = last.counts_LE.map((counts_E, l) => deadExperts(counts_E, condensers?.[l]));
   return worst(
-    dead_L.map((dead) => dead.length),
-    (dead) => dead > 0,
+    dead_L.map((ids) => ids.length),
+    (size) => size > 0,
   ).map(({ l }) => {
-    const dead = dead_L[l] ?? [];
-    const named = dead.length > 6 ? '' : ` (${listed(dead)})`;
+    const ids = dead_L[l] ?? [];
+    const named = ids.length > 6 ? '' : ` (${listed(ids)})`;
     const uniform = (last.counts_LE[l] ?? new Float64Array()).reduce((sum, n) => sum + n, 0) / experts;
     return {
       rule: 'dead-experts',
       severity: 'warning',
       text:
-        `Layer ${layer(l)}: ${dead.length} of ${plural(experts, 'expert')}${named} got no token in ` +
+        `Layer ${layer(l)}: ${ids.length} of ${plural(experts, 'expert')}${named} got no token in ` +
         `${plural(last.records, 'recorded step')} up to step ${last.toStep}; uniform would be ${significant(uniform, 3)} each.`,
       action: 'Their weights move by momentum and weight decay alone: freeze them, or balance the load.',
       layer: layer(l),
+      ...(ids[0] !== undefined && { expert: ids[0] }),
     };
   });
 }
 
 /** Gini moved by more than 0.1 between the first and last tenth. */
-function giniChange(first: LoadWindow, last: LoadWindow, layer: (l: number) => number): Alert[] {
+function giniChange(first: LoadWindow, last: LoadWindow, layer: (l: number) => number): RunFinding[] {
   const giniOf = (window: LoadWindow) =>
     window.share_LE.map((share_E) => (hasLoad(share_E) ? gini(share_E) : 0));
   const [before, after] = [giniOf(first), giniOf(last)];
@@ -212,7 +231,7 @@ function giniChange(first: LoadWindow, last: LoadWindow, layer: (l: number) => n
 }
 
 /** Where routing moved most, or that it hardly moved at all. */
-function drift(drift_L: readonly number[], layer: (l: number) => number): Alert[] {
+function drift(drift_L: readonly number[], layer: (l: number) => number): RunFinding[] {
   const sorted = drift_L.toSorted((a, b) => a - b);
   const median = sorted[sorted.length >> 1] ?? 0;
   const [top] = worst(drift_L, () => true);
