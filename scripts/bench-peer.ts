@@ -3,7 +3,10 @@
  * same token ids, in turns (A B A B A B), and prints medians and their ratios.
  *
  * Usage: node scripts/bench-peer.ts --model MODEL --peer DIR --python PYTHON [--method full] [--batch 4] [--seq 256]
- *   [--steps 5] [--repeats 3] [--dtype fp32] [--json]
+ *   [--steps 5] [--repeats 3] [--dtype fp32] [--quiet CORES] [--json]
+ *
+ * With --quiet each measurement waits until other programs use fewer cores than that, and is made again (five times at
+ * most) when they used more meanwhile: what is measured beside a busy program says little.
  *
  * DIR holds `peer_train.py` (options --model --method --batch --seq --steps --dtype --tokens, one JSON line with
  * `tokens_per_s`, `peak_rss_mb`, `losses` …) and `cold_start.py` (--model --repeat, `to_first_step_s_median`).
@@ -12,11 +15,16 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { measureLoad } from '../worker/headless/commands/machine-load.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 /** Steps whose ids are in the file; both sides begin again after the last. */
 const STEPS_OF_TOKENS = 8;
+/** With --quiet: measurements before a disturbed one is taken, and seconds to wait for each. */
+const ATTEMPTS = 5;
+const LONGEST_WAIT_S = 300;
 
 const { values: options } = parseArgs({
   options: {
@@ -29,6 +37,7 @@ const { values: options } = parseArgs({
     steps: { type: 'string', default: '5' },
     repeats: { type: 'string', default: '3' },
     dtype: { type: 'string', default: 'fp32' },
+    quiet: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -56,8 +65,8 @@ try {
   const ours: Measurement[] = [];
   const theirs: Measurement[] = [];
   for (let repeat = 0; repeat < Number(options.repeats); repeat++) {
-    ours.push(measureOurs(model, tokens.ours));
-    theirs.push(measurePeer(model, tokens.peer, python, peer));
+    ours.push(await quietly(() => measureOurs(model, tokens.ours)));
+    theirs.push(await quietly(() => measurePeer(model, tokens.peer, python, peer)));
     console.error(`${repeat + 1}: ${summary('ours', ours.at(-1))} | ${summary('peer', theirs.at(-1))}`);
   }
   report(ours, theirs);
@@ -87,6 +96,23 @@ function writeTokens(dir: string): { readonly ours: string; readonly peer: strin
   };
   const later = Uint32Array.from(ids, (_, i) => ids[(i + perStep) % ids.length] ?? 0);
   return { ours: write('ours.u32', later), peer: write('peer.u32', ids) };
+}
+
+/** Measures while the machine is quiet, where that was asked for; the least disturbed of the attempts otherwise. */
+async function quietly(measure: () => Measurement): Promise<Measurement> {
+  const limit = options.quiet === undefined ? Infinity : Number(options.quiet);
+  const attempts: Measurement[] = [];
+  while (attempts.length < ATTEMPTS) {
+    for (let waited = 0; limit < Infinity && waited < LONGEST_WAIT_S; waited += 2) {
+      const load = measureLoad();
+      await sleep(2000);
+      if ((load() ?? 0) <= limit) break;
+    }
+    const measured = measure();
+    attempts.push(measured);
+    if (!(measured.othersCores > limit)) break;
+  }
+  return attempts.toSorted((a, b) => a.othersCores - b.othersCores)[0] ?? measure();
 }
 
 function measureOurs(modelDir: string, tokens: string): Measurement {
