@@ -103,16 +103,21 @@ async function quietly(measure: () => Measurement): Promise<Measurement> {
   const limit = options.quiet === undefined ? Infinity : Number(options.quiet);
   const attempts: Measurement[] = [];
   while (attempts.length < ATTEMPTS) {
-    for (let waited = 0; limit < Infinity && waited < LONGEST_WAIT_S; waited += 2) {
-      const load = measureLoad();
-      await sleep(2000);
-      if ((load() ?? 0) <= limit) break;
-    }
+    if (limit < Infinity) await quiet(limit);
     const measured = measure();
     attempts.push(measured);
     if (!(measured.othersCores > limit)) break;
   }
   return attempts.toSorted((a, b) => a.othersCores - b.othersCores)[0] ?? measure();
+}
+
+/** Waits until other programs use at most `limit` cores, but not forever. */
+async function quiet(limit: number): Promise<void> {
+  for (let waited = 0; waited < LONGEST_WAIT_S; waited += 2) {
+    const load = measureLoad();
+    await sleep(2000);
+    if ((load() ?? 0) <= limit) return;
+  }
 }
 
 function measureOurs(modelDir: string, tokens: string): Measurement {
