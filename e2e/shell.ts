@@ -88,7 +88,7 @@ async function inChromium(home: string, problems: string[], use: Use): Promise<v
 }
 
 /** Starts the Node host on a free port; resolves with the address it prints when it is ready. */
-async function startHost(home: string): Promise<{ host: ChildProcess; url: string }> {
+export async function startHost(home: string): Promise<{ host: ChildProcess; url: string }> {
   const args = ['worker/headless/cli.ts', 'serve', '--port', '0', '--home', home];
   const host = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
   const url = await new Promise<string>((resolve, reject) => {
@@ -108,7 +108,7 @@ async function startHost(home: string): Promise<{ host: ChildProcess; url: strin
 }
 
 /** Asks the host to end and waits; one that does not within 20 s is a failure. */
-async function stopHost(host: ChildProcess): Promise<void> {
+export async function stopHost(host: ChildProcess): Promise<void> {
   if (host.exitCode !== null) throw new Error(`the host had already ended with ${host.exitCode}`);
   const ended = new Promise<void>((resolve) => void host.once('exit', () => resolve()));
   host.kill('SIGTERM');
