@@ -86,7 +86,7 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
 
   const resume = (id: string): void => {
     const row = rowOf(id);
-    if (isEnded(row.state) && isRunLocked(runFiles(row.dir).db)) {
+    if (isRunLocked(runFiles(row.dir).db)) {
       throw new UserError(
         'run/in-use',
         `${row.dir}: another process is writing this run`,
