@@ -21,7 +21,7 @@ import {
   type StepPosition,
 } from '#worker/model/index.ts';
 import { allocateCondensers, gini, selectCondensers } from './condenser-selection.ts';
-import { moveBias, usageOf, type BiasRule } from './router-bias.ts';
+import { addUsage, joinLayers, moveBias, plainLayers, usageOf, type BiasRule } from './router-bias.ts';
 
 const count = z.int().min(0);
 
@@ -266,11 +266,11 @@ class CondenserSession implements MethodSession {
 
   afterMicroBatch(usage: readonly LayerUsage[], at: StepPosition): void {
     const now = usage.map((layer) => usageOf(this.#rule, layer));
-    addUp(
+    addUsage(
       this.#softUsage,
       usage.map((layer) => layer.soft_E),
     );
-    addUp(
+    addUsage(
       this.#hardUsage,
       usage.map((layer) => layer.hard_E),
     );
@@ -285,7 +285,7 @@ class CondenserSession implements MethodSession {
         if (this.#pending === null || this.#options.usageScope === 'lastMicroBatch') {
           this.#pending = now.map((layer) => Float64Array.from(layer));
         } else {
-          addUp(this.#pending, now);
+          addUsage(this.#pending, now);
         }
     }
   }
@@ -300,24 +300,17 @@ class CondenserSession implements MethodSession {
   }
 
   routerState() {
-    const bias_LE = new Float32Array(this.#bias.reduce((sum, bias) => sum + bias.length, 0));
-    let offset = 0;
-    for (const bias of this.#bias) {
-      bias_LE.set(bias, offset);
-      offset += bias.length;
-    }
-    const state = { bias_LE, biasSpeed: this.#speed };
+    const state = { bias_LE: joinLayers(this.#bias), biasSpeed: this.#speed };
     return this.#condensers === null ? state : { ...state, condensers: this.#condensers };
   }
 
   save(): z.input<typeof State> {
-    const plain = (vectors: readonly ArrayLike<number>[]) => vectors.map((vector) => Array.from(vector));
     return {
-      bias: plain(this.#bias),
-      softUsage: plain(this.#softUsage),
-      hardUsage: plain(this.#hardUsage),
+      bias: plainLayers(this.#bias),
+      softUsage: plainLayers(this.#softUsage),
+      hardUsage: plainLayers(this.#hardUsage),
       condensers: this.#condensers,
-      pending: this.#pending === null ? null : plain(this.#pending),
+      pending: this.#pending === null ? null : plainLayers(this.#pending),
     };
   }
 
@@ -329,14 +322,6 @@ class CondenserSession implements MethodSession {
     this.#condensers = state.condensers;
     this.#pending = state.pending === null ? null : state.pending.map((usage) => Float64Array.from(usage));
   }
-}
-
-/** Adds `more` to `sums`, layer by layer. */
-function addUp(sums: readonly Float64Array[], more: readonly ArrayLike<number>[]): void {
-  sums.forEach((sum, layer) => {
-    const addend = more[layer] ?? [];
-    for (let e = 0; e < sum.length; e++) sum[e] = (sum[e] ?? 0) + (addend[e] ?? 0);
-  });
 }
 
 /** Expert condensers, both phases. */

@@ -5,12 +5,14 @@ import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import type { Method, MethodContext, MethodSession } from '#worker/model/index.ts';
 import { expertCondenser } from './expert-condenser.ts';
+import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
+import { lossFreeBalancing } from './loss-free-balancing.ts';
 
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 export { moveBias } from './router-bias.ts';
 
-const methods: readonly Method[] = [full, expertCondenser];
+const methods: readonly Method[] = [full, frozenRouter, lossFreeBalancing, expertCondenser];
 
 /**
  * The method called `name`.

@@ -1,4 +1,4 @@
-/** The router bias of ExpertCondenser: a vector a layer that drifts towards the experts that are used most. */
+/** Router biases: a vector for each layer, outside the gradient, that moves by how much each expert is used. */
 import type { LayerUsage } from '#worker/model/index.ts';
 
 /** Rounds to bfloat16, ties to even, as a bias kept in that type would be. */
@@ -25,8 +25,9 @@ export function usageOf(rule: BiasRule, usage: LayerUsage): ArrayLike<number> {
 }
 
 /**
- * `b_e += γ · sign(usage_e − mean usage)`: overloaded experts are raised (the opposite of loss-free balancing).
- * γ is rounded to float32 before it is added; an expert exactly at the mean stays.
+ * `b_e += γ · sign(usage_e − mean usage)`. γ is rounded to float32 before it is added; an expert exactly at the mean stays.
+ * @param gamma above zero, overloaded experts are raised (ExpertCondenser); below zero, underloaded ones (loss-free
+ *   balancing).
  */
 export function moveBias(
   bias_E: Float32Array,
@@ -43,4 +44,28 @@ export function moveBias(
     const clipped = rule.clip === null ? moved : Math.min(rule.clip, Math.max(-rule.clip, moved));
     bias_E[e] = rule.dtype === 'bfloat16' ? roundToBfloat16(clipped) : clipped;
   }
+}
+
+/** Adds `more` to `sums`, layer by layer. */
+export function addUsage(sums: readonly Float64Array[], more: readonly ArrayLike<number>[]): void {
+  sums.forEach((sum, layer) => {
+    const addend = more[layer] ?? [];
+    for (let e = 0; e < sum.length; e++) sum[e] = (sum[e] ?? 0) + (addend[e] ?? 0);
+  });
+}
+
+/** The biases of all layers in one vector, `[layers × experts]`. */
+export function joinLayers(bias: readonly Float32Array[]): Float32Array {
+  const bias_LE = new Float32Array(bias.reduce((sum, layer) => sum + layer.length, 0));
+  let offset = 0;
+  for (const layer of bias) {
+    bias_LE.set(layer, offset);
+    offset += layer.length;
+  }
+  return bias_LE;
+}
+
+/** Typed vectors of all layers as JSON. */
+export function plainLayers(vectors: readonly ArrayLike<number>[]): number[][] {
+  return vectors.map((vector) => Array.from(vector));
 }

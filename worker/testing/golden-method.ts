@@ -47,6 +47,10 @@ function condenserOptions(o: Options): Record<string, unknown> {
   });
 }
 
+function balancingOptions(o: Options): Record<string, unknown> {
+  return { score: o['score'], normalise: o['normalise'] === true ? 'yes' : 'no', biasSpeed: o['gamma'] };
+}
+
 /**
  * The method a case asks for.
  * @throws UserError `parity/unsupported` when this project does not have it.
@@ -62,6 +66,10 @@ export function goldenMethod(document: CaseDocument): MethodChoice {
         throw new UserError('parity/unsupported', 'adapters are not supported yet');
       }
       return { name: 'expert-condenser', options: condenserOptions(options) };
+    case 'frozen-router':
+      return { name: 'frozen-router', options: {} };
+    case 'loss-free-balancing':
+      return { name: 'loss-free-balancing', options: balancingOptions(options) };
     default:
       throw new UserError('parity/unsupported', `method ${document.method} is not supported yet`);
   }

@@ -91,13 +91,8 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
     'methods/esft-shared-deepseekv2',
   ],
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
-  'method frozen-router': ['methods/frozen-router-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
   'method lora': ['methods/lora-olmoe'],
-  'method loss-free-balancing': [
-    'methods/loss-free-balancing-olmoe',
-    'methods/loss-free-balancing-sigmoid-olmoe',
-  ],
   'method smt': ['methods/smt-olmoe'],
   'method transformed-gate': [
     'methods/activation-gate-sigmoid-olmoe',

@@ -1,0 +1,44 @@
+/** Options of the auxiliary losses, shared by the methods that allow them. */
+import { z } from 'zod';
+import type { RoutingLoss } from '#worker/model/index.ts';
+import { loadBalancingLoss, zLoss } from './routing-losses.ts';
+
+/** Fields of an options schema; spread them into the method's own. */
+export const routingLossOptions = {
+  auxLossCoefficient: z.number().min(0).default(0).meta({
+    title: 'Load-balancing loss',
+    unit: '× loss',
+    description:
+      'Pulls the router towards equal use of experts. 0: off, as in Hugging Face fine-tuning unless it is asked for.',
+  }),
+  auxLossPooling: z.enum(['pooled', 'perLayer']).default('pooled').meta({
+    title: 'Load-balancing population',
+    description:
+      'pooled: all layers together (Hugging Face); perLayer: each layer by itself (Switch Transformer).',
+    advanced: true,
+  }),
+  zLossCoefficient: z.number().min(0).default(0).meta({
+    title: 'Router z-loss',
+    unit: '× loss',
+    description: 'Keeps router logits small (ST-MoE used 0.001). 0: off.',
+    advanced: true,
+  }),
+  auxAccumulation: z.enum(['mean', 'sum']).default('mean').meta({
+    title: 'Auxiliary losses over micro-batches',
+    description:
+      'mean: independent of gradient accumulation; sum: grows with it, as the Hugging Face trainer does.',
+    advanced: true,
+  }),
+};
+
+const RoutingLossOptions = z.object(routingLossOptions);
+
+/** The auxiliary losses that `options` switch on. */
+export function routingLosses(options: z.output<typeof RoutingLossOptions>): RoutingLoss[] {
+  return [
+    ...(options.auxLossCoefficient > 0
+      ? [loadBalancingLoss(options.auxLossCoefficient, options.auxLossPooling, options.auxAccumulation)]
+      : []),
+    ...(options.zLossCoefficient > 0 ? [zLoss(options.zLossCoefficient, options.auxAccumulation)] : []),
+  ];
+}

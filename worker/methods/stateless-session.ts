@@ -1,0 +1,20 @@
+/** A session for methods that leave routing alone and keep no buffers. */
+import type { MethodSession } from '#worker/model/index.ts';
+
+/** What such a method still decides: the weights that train, and losses on routing. */
+export function statelessSession(
+  parts: Pick<MethodSession, 'trainable' | 'routing' | 'losses'>,
+): MethodSession {
+  return {
+    ...parts,
+    readsPadding: false,
+    buffer: (name) => {
+      throw new RangeError(`no routing buffer ${name}`);
+    },
+    afterMicroBatch: () => undefined,
+    afterStep: () => [],
+    routerState: () => ({}),
+    save: () => null,
+    restore: () => undefined,
+  };
+}
