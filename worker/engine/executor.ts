@@ -201,10 +201,12 @@ export class Executor {
       kernels.gatherRows(h.offset, data.byteOffset, batch.inputIds, width, plan.vocabularySize);
       return h;
     }
-    const widen = dtype === 'bfloat16' ? kernels.bf16ToF32 : kernels.f16ToF32;
-    batch.inputIds.forEach((id, token) =>
-      widen(h.offset + token * width * 4, data.byteOffset + id * width * 2, width),
-    );
+    batch.inputIds.forEach((id, token) => {
+      const target = h.offset + token * width * 4;
+      const row = data.byteOffset + id * width * 2;
+      if (dtype === 'bfloat16') kernels.bf16ToF32(target, row, width);
+      else kernels.f16ToF32(target, row, width);
+    });
     return h;
   }
 
