@@ -94,9 +94,9 @@ async function tokenizerSummary(
 ): Promise<ModelSummary['tokenizer']> {
   try {
     const tokenizer = await openTokenizer(dir);
-    if (tokenizer.vocabSize > plan.vocabularySize) {
+    if (tokenizer.idLimit > plan.vocabularySize) {
       problems.push(
-        `the tokenizer has ${tokenizer.vocabSize} tokens, the embedding only ${plan.vocabularySize} rows (They do not belong together.)`,
+        `the tokenizer has ids up to ${tokenizer.idLimit - 1}, the embedding only ${plan.vocabularySize} rows (They do not belong together.)`,
       );
     }
     return { present: true, vocabularySize: tokenizer.vocabSize, chatTemplate: tokenizer.hasChatTemplate };
