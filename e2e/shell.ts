@@ -14,6 +14,8 @@ import { chromiumOptions, definedEnv } from './chromium.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const READY_MS = 60_000;
+/** A click that waits longer than this waits for something that does not come. */
+const ACTION_MS = 20_000;
 
 /** Which shell the specs run in; `E2E_SHELL=node` keeps to the Node host. */
 export const shellKind: 'electron' | 'node' =
@@ -118,8 +120,9 @@ export async function stopHost(host: ChildProcess): Promise<void> {
   if (host.signalCode === 'SIGKILL') throw new Error('the host did not end within 20 s of SIGTERM');
 }
 
-/** Notes everything that must not happen on a page. */
+/** Notes everything that must not happen on a page, and lets nothing on it wait for ever. */
 function watch(page: Page, problems: string[]): void {
+  page.setDefaultTimeout(ACTION_MS);
   page.on('pageerror', (error) => problems.push(`page error: ${error.message}`));
   page.on('crash', () => problems.push('the page crashed'));
   page.on('console', (message) => {

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Page } from '@playwright/test';
+import { expectAccessible, expectFits } from './pages/accessibility.ts';
 import { mapColumns, oddlyNamedRows } from './pages/data-page.ts';
 import { dropFile } from './pages/drop-file.ts';
 import { addModel, sampleModel } from './pages/models-page.ts';
@@ -31,7 +32,6 @@ test.use({ expectedErrors: [PREVIEW_HAS_NO_SCRIPTS] });
 
 test('model, data, run, pause, crash, resume, second run, comparison, report', async ({ workbench }) => {
   const { page, home } = workbench;
-  page.setDefaultTimeout(20_000);
   await test.step('the start page can be used', async () => {
     await expect(page.getByRole('button', { name: 'Try the sample' })).toBeEnabled();
   });
@@ -214,6 +214,8 @@ async function report(page: Page, home: string, losses: readonly string[]): Prom
       await expect(chart).toBeVisible();
       expect(await chart.locator('path, rect, polyline').count()).toBeGreaterThan(3);
     }
+    await expectAccessible(document, 'the report');
+    await expectFits(document, 'the report');
     expect(requests).toEqual([pathToFileURL(file).href]);
   });
 }

@@ -8,7 +8,7 @@ import { tableRows } from './tables.ts';
 export const RUN_MS = 120_000;
 
 /** The state chip beside the title. */
-export const stateChip = (page: Page) => page.locator('.page-title .chip').first();
+const stateChip = (page: Page) => page.locator('.page-title .chip').first();
 
 /** Waits until the run shown is in `state`. */
 export async function expectState(page: Page, state: string): Promise<void> {
