@@ -54,8 +54,6 @@ export const RunDraft = RunSpec.omit({ model: true, data: true }).extend({
   }),
 });
 export type RunDraft = z.infer<typeof RunDraft>;
-/** What a form may send: fields with a default can be left out. */
-export type RunDraftInput = z.input<typeof RunDraft>;
 
 /** `method name → schema`, grouped by subject. `call` is request and reply, `push` a notice from host to renderer. */
 export const hostApi = {

@@ -100,6 +100,7 @@ test('a database whose tables are made while it is opened is not taken for anoth
   const one = kind('CREATE TABLE t(a)');
   // As far as a writer comes before its first migration.
   new Database(file).exec('PRAGMA journal_mode = WAL').close();
+  // oxlint-disable-next-line typescript/unbound-method -- called with the database as `this` below
   const { pragma } = Database.prototype;
   let created = false;
   const spy = vi.spyOn(Database.prototype, 'pragma').mockImplementation(function (

@@ -67,7 +67,8 @@ beforeAll(async () => {
     ['condensers', condensers],
   ] as const) {
     undisturbed[name] = path.join(work, `${name}-undisturbed`);
-    expect(await start(method, undisturbed[name]).closed).toBe(0);
+    const command = start(method, undisturbed[name]);
+    if ((await command.closed) !== 0) throw new Error(JSON.stringify(command.lines.at(-1)));
   }
 }, 120_000);
 afterEach(async () => {
@@ -119,7 +120,7 @@ class CommandLine {
       look();
       void this.closed.then(() => resolve());
     });
-    expect(found(), `${type} ${step} in ${JSON.stringify(this.lines)}`).toBe(true);
+    if (!found()) throw new Error(`no ${type} ${step} in ${JSON.stringify(this.lines)}`);
   }
 }
 
