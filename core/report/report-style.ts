@@ -10,7 +10,7 @@ const light = {
   line2: '#d0d5dd',
   accent: '#1f6f8b',
   ok: '#1d7a4f',
-  warn: '#b35c00',
+  warn: '#9a4f00',
   info: '#1f5fa8',
 };
 const dark = {

@@ -110,7 +110,7 @@ function experts(run: RunReport, i: number, several: boolean): Markup {
             ${run.findings.map((finding) => html`<li class="${finding.severity}"><b>${SEVERITY[finding.severity]}</b>${finding.text}<small>${finding.action}</small></li>`)}
           </ul>`
     }
-    ${run.routing ? [loadMaps(run.routing, id), layerTable(run.routing)] : html`<p>Expert usage was not recorded.</p>`}
+    ${run.routing ? [loadMaps(run.routing, id), layerTable(run.routing, run.name)] : html`<p>Expert usage was not recorded.</p>`}
   </section>`;
 }
 
@@ -149,11 +149,11 @@ function ratioOf(after: number, before: number): number {
   return before === after ? 1 : after / before;
 }
 
-function layerTable({ layers, experts }: RoutingReport): Markup {
+function layerTable({ layers, experts }: RoutingReport, run: string): Markup {
   const condensers = layers.some((layer) => layer.condensers.length > 0);
   const drift = layers.some((layer) => layer.drift !== undefined);
   return html`<h3>Layers</h3>
-    <div class="scroll" tabindex="0" role="region" aria-label="Metrics by layer">
+    <div class="scroll" tabindex="0" role="region" aria-label="Metrics by layer of ${run}">
       <table>
         <caption>
           Load of the last tenth of the run over ${experts} experts, unless said otherwise. Overloaded: more
