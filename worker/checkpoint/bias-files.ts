@@ -1,8 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
-import { diskFileSystem, writeDurably, writeError } from './file-system.ts';
-import { isObject, readJsonObject, type JsonObject, type JsonValue } from './json-file.ts';
+import { writeJsonObject } from './file-system.ts';
+import { isObject, readJsonObject, type JsonValue } from './json-file.ts';
 
 /**
  * The files in which the published ExpertCondenser code keeps what a checkpoint's weights do not hold: the router
@@ -50,14 +50,6 @@ export interface BiasFileOptions {
 /** Python's `datetime.isoformat()`: no zone. */
 const timestamp = (date: Date): string => date.toISOString().slice(0, 19);
 
-function writeJson(path: string, value: JsonObject): void {
-  try {
-    writeDurably(diskFileSystem, path, [new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`)]);
-  } catch (error) {
-    throw writeError(error, 'bias-file', path);
-  }
-}
-
 /** Writes `moe_bias_states.json` into a folder. */
 export function writeBiasStates(
   folder: string,
@@ -77,7 +69,7 @@ export function writeBiasStates(
     };
     return [modulePath, state];
   });
-  writeJson(join(folder, BIAS_FILE), {
+  writeJsonObject(join(folder, BIAS_FILE), 'bias-file', {
     metadata: {
       total_moe_layers: layers.length,
       save_timestamp: timestamp(options.savedAt),
@@ -98,7 +90,7 @@ export function writeForcedExperts(
     modulePath,
     { forced_expert_indices: experts, num_forced_experts: experts.length, total_experts: totalExperts },
   ]);
-  writeJson(join(folder, FORCED_FILES[0] ?? ''), {
+  writeJsonObject(join(folder, FORCED_FILES[0] ?? ''), 'bias-file', {
     metadata: { total_layers: layers.length, timestamp: timestamp(options.savedAt) },
     forced_experts_records: Object.fromEntries(records),
     ...(options.project === undefined ? {} : { project: options.project }),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
-import { systemCode } from './json-file.ts';
+import { systemCode, type JsonObject } from './json-file.ts';
 
 /** The changes that checkpoints and exports make on disk; tests put a failing one in its place. */
 export interface WritableFileSystem {
@@ -121,4 +121,17 @@ export function writeError(error: unknown, area: string, path: string): unknown 
     'Check the disk.',
     { cause: error },
   );
+}
+
+/**
+ * Writes an indented JSON file, durably.
+ * @param area first part of the error codes
+ * @throws UserError when the disk refuses
+ */
+export function writeJsonObject(path: string, area: string, value: JsonObject): void {
+  try {
+    writeDurably(diskFileSystem, path, [new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`)]);
+  } catch (error) {
+    throw writeError(error, area, path);
+  }
 }

@@ -3,6 +3,8 @@ export { readBiasStates, readForcedExperts, writeBiasStates, writeForcedExperts 
 export type { BiasFileOptions, LayerBias, LayerForcedExperts } from './bias-files.ts';
 export { DTYPE_BYTES, decodeFloats, encodeFloats, isFloatDtype } from './dtype.ts';
 export type { Dtype, FloatDtype } from './dtype.ts';
+export { readExpertConfig, readExpertScores, writeExpertConfig, writeExpertScores } from './expert-files.ts';
+export type { ExpertConfigFile, ExpertScoresFile } from './expert-files.ts';
 export { exportHfFolder } from './export.ts';
 export type { ExportRequest, TrainedTensor } from './export.ts';
 export type { FileDigest, WritableFileSystem } from './file-system.ts';

@@ -38,7 +38,14 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
     num_experts_per_tok: expertsPerToken,
     norm_topk_prob: normalise,
   });
-  return { plan, moeLayers: 1, readBias: () => [], readCondensers: () => [] };
+  return {
+    plan,
+    moeLayers: 1,
+    readBias: () => [],
+    readCondensers: () => [],
+    readExpertConfig: () => ({ experts: [[]], sharedExperts: false, nonExpertModules: false }),
+    expertScores: null,
+  };
 }
 
 function buffers(session: MethodSession): Record<string, number[]> {

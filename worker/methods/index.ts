@@ -4,6 +4,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import type { Method, MethodContext, MethodSession } from '#worker/model/index.ts';
+import { esft } from './esft.ts';
 import { expertCondenser } from './expert-condenser.ts';
 import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
@@ -11,8 +12,9 @@ import { lossFreeBalancing } from './loss-free-balancing.ts';
 
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 export { moveBias } from './router-bias.ts';
+export { selectExperts } from './select-experts.ts';
 
-const methods: readonly Method[] = [full, frozenRouter, lossFreeBalancing, expertCondenser];
+const methods: readonly Method[] = [full, frozenRouter, esft, lossFreeBalancing, expertCondenser];
 
 /**
  * The method called `name`.
@@ -30,15 +32,8 @@ function methodNamed(name: string): Method {
   );
 }
 
-/**
- * Validates `options` and starts a session of method `name`.
- * @throws UserError `method/invalid-options` naming each wrong option.
- */
-export function startMethod(
-  name: string,
-  options: Readonly<Record<string, unknown>>,
-  context: MethodContext,
-): MethodSession {
+/** @throws UserError `method/invalid-options` naming each wrong option. */
+function parseOptions(name: string, options: Readonly<Record<string, unknown>>) {
   const method = methodNamed(name);
   const parsed = method.options.safeParse(options);
   if (!parsed.success) {
@@ -48,7 +43,29 @@ export function startMethod(
       'The method’s page lists its options and defaults.',
     );
   }
-  return method.start(parsed.data, context);
+  return { method, parsed: parsed.data };
+}
+
+/**
+ * Validates `options` and starts a session of method `name`.
+ * @throws UserError `method/unknown`, `method/invalid-options` and those of the method.
+ */
+export function startMethod(
+  name: string,
+  options: Readonly<Record<string, unknown>>,
+  context: MethodContext,
+): MethodSession {
+  const { method, parsed } = parseOptions(name, options);
+  return method.start(parsed, context);
+}
+
+/**
+ * How many tokens of the training data method `name` wants routed through the untouched model before it starts; 0: none.
+ * @throws UserError `method/unknown` or `method/invalid-options`.
+ */
+export function sampleTokensOf(name: string, options: Readonly<Record<string, unknown>>): number {
+  const { method, parsed } = parseOptions(name, options);
+  return method.sampleTokens?.(parsed) ?? 0;
 }
 
 /** All methods as a form sees them. */

@@ -88,6 +88,23 @@ export interface StepPosition {
   readonly microBatches: number;
 }
 
+/** How much the untouched model uses each expert on a sample of the training data, `[MoE layers][experts]`. */
+export interface ExpertScores {
+  /** Share of the choices; sums to 1 in each layer. */
+  readonly token: readonly (readonly number[])[];
+  /** Mean over tokens of the softmax value of an expert where it is chosen, before any normalisation; sums to at most 1. */
+  readonly gate: readonly (readonly number[])[];
+}
+
+/** Which parts of a model expert-specialised fine-tuning trains. */
+export interface ExpertConfig {
+  /** One list for each MoE layer. */
+  readonly experts: readonly (readonly number[])[];
+  readonly sharedExperts: boolean;
+  /** Everything that is not an expert: attention, routers, norms, embedding, head. */
+  readonly nonExpertModules: boolean;
+}
+
 /** What a method exposes for charts and exports. */
 export interface RouterState {
   /** `[layers × experts]`. */
@@ -95,6 +112,7 @@ export interface RouterState {
   /** What the bias moves by at each update now. */
   readonly biasSpeed?: number;
   readonly condensers?: readonly (readonly number[])[];
+  readonly expertConfig?: ExpertConfig;
 }
 
 /** A method at work on one model: its options are fixed, its buffers live here. */
@@ -126,6 +144,13 @@ export interface MethodContext {
   readBias(path: string): readonly (readonly number[])[];
   /** Reads a file of condensers (`forced_experts_records.json`): one list for each MoE layer. */
   readCondensers(path: string): readonly (readonly number[])[];
+  /**
+   * Reads a file of experts to train (`expert_cfg.json`).
+   * @param firstLayer what the file calls the first decoder layer.
+   */
+  readExpertConfig(path: string, firstLayer: 0 | 1): ExpertConfig;
+  /** What `Method.sampleTokens` asked for; null where nothing was routed. */
+  readonly expertScores: ExpertScores | null;
 }
 
 /** A training method: options as a schema (form, defaults, help and validation follow from it) and a session. */
@@ -139,6 +164,8 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   /** Paper or code it comes from. */
   readonly source: string;
   readonly options: Options;
+  /** Tokens of the training data to route through the untouched model before the start; absent or 0: none. */
+  sampleTokens?(options: z.output<Options>): number;
   start(options: z.output<Options>, context: MethodContext): MethodSession;
 }
 

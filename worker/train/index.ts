@@ -1,4 +1,5 @@
 /** Training and generation: from a run specification to checkpoints. */
+export { measureExperts } from './expert-scores.ts';
 export { generateGreedy, type Prompts } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';
 export { loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';

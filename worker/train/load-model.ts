@@ -4,9 +4,9 @@ import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
-import { moeLayerIndices, type DecoderPlan, type Family, type MethodSession } from '#worker/model/index.ts';
+import type { DecoderPlan, ExpertScores, Family, MethodSession } from '#worker/model/index.ts';
 import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
-import { biasOfLayers, condensersOfLayers } from './router-files.ts';
+import { methodContext } from './method-context.ts';
 
 /** A model in memory under one method. */
 export interface LoadedModel {
@@ -25,6 +25,8 @@ export interface LoadedModel {
 export interface LoadRequest {
   readonly modelDir: string;
   readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
+  /** Scores for a method that chooses experts by them. */
+  readonly expertScores?: ExpertScores | null;
   /** False: nothing trains, as for generation. */
   readonly trains?: boolean;
   readonly threads?: number | 'auto';
@@ -41,13 +43,8 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   try {
     const family = familyOf(folder.config);
     const plan = family.plan(folder.config);
-    const layers = moeLayerIndices(plan);
-    const session = startMethod(request.method.name, request.method.options, {
-      plan,
-      moeLayers: layers.length,
-      readBias: (path) => biasOfLayers(path, layers),
-      readCondensers: (path) => condensersOfLayers(path, layers),
-    });
+    const context = methodContext(plan, request.expertScores ?? null);
+    const session = startMethod(request.method.name, request.method.options, context);
     const arena = new Arena();
     const kernels = createKernels(arena);
     const trainable = request.trains === false ? () => false : session.trainable.bind(session);

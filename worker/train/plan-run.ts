@@ -7,9 +7,9 @@ import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { describeMethods, startMethod } from '#worker/methods/index.ts';
-import { activeParameterCount, elementCount, moeLayerIndices, parametersOf } from '#worker/model/index.ts';
+import { activeParameterCount, elementCount, hasGradient, parametersOf } from '#worker/model/index.ts';
 import { estimateMemory } from './memory-estimate.ts';
-import { biasOfLayers, condensersOfLayers } from './router-files.ts';
+import { evenScores, methodContext } from './method-context.ts';
 import { trainingSteps } from './training-steps.ts';
 
 /** All methods, for forms and help. */
@@ -55,17 +55,12 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
     const plan = await attempt(() => familyOf(folder.config).plan(folder.config));
     if (plan === undefined)
       return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
-    const layers = moeLayerIndices(plan);
     const session = await attempt(() =>
-      startMethod(spec.method.name, spec.method.options, {
-        plan,
-        moeLayers: layers.length,
-        readBias: (path) => biasOfLayers(path, layers),
-        readCondensers: (path) => condensersOfLayers(path, layers),
-      }),
+      startMethod(spec.method.name, spec.method.options, methodContext(plan, evenScores(plan))),
     );
     const parameters = parametersOf(plan);
-    const isTrained = (parameter: (typeof parameters)[number]) => session?.trainable(parameter) ?? true;
+    const isTrained = (parameter: (typeof parameters)[number]) =>
+      hasGradient(parameter) && (session?.trainable(parameter) ?? true);
     const size = (list: typeof parameters) =>
       list.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
     const trained = size(parameters.filter(isTrained));

@@ -1,9 +1,10 @@
-/** Router bias and condenser files, matched to the MoE layers of a model. */
+/** Router bias, condenser and expert files, matched to the MoE layers of a model. */
 import { UserError } from '#core/contract/errors.ts';
 import {
   readBiasStates,
   readForcedExperts,
   writeBiasStates,
+  writeExpertConfig,
   writeForcedExperts,
 } from '#worker/checkpoint/index.ts';
 import { moeLayerIndices, type DecoderPlan, type Family, type MethodSession } from '#worker/model/index.ts';
@@ -48,12 +49,14 @@ export function condensersOfLayers(path: string, layers: readonly number[]): num
 /**
  * Writes the router state of a run into `dir` in the published formats, where the method keeps one: other programs read
  * it from there.
+ * @param method name of the method that keeps it
  */
 export function writeRouterFiles(
   dir: string,
   model: { readonly family: Family; readonly plan: DecoderPlan; readonly session: MethodSession },
+  method: string,
 ): void {
-  const { bias_LE, condensers } = model.session.routerState();
+  const { bias_LE, condensers, expertConfig } = model.session.routerState();
   const layers = moeLayerIndices(model.plan);
   const savedAt = new Date();
   if (bias_LE !== undefined) {
@@ -66,7 +69,8 @@ export function writeRouterFiles(
         bias_E: bias_LE.slice(index * experts, (index + 1) * experts),
         updateSpeed: model.session.routerState().biasSpeed ?? 0,
       })),
-      { modelType: model.family.architecture, moduleType: 'ExpertCondenser', savedAt },
+      // What a bias means depends on the method: ExpertCondenser adds it to logits, loss-free balancing to scores.
+      { modelType: model.family.architecture, moduleType: method, savedAt },
     );
   }
   if (condensers !== undefined) {
@@ -81,5 +85,12 @@ export function writeRouterFiles(
       })),
       { savedAt },
     );
+  }
+  if (expertConfig !== undefined) {
+    const { experts, ...parts } = expertConfig;
+    writeExpertConfig(dir, {
+      experts: new Map(layers.map((layer, index) => [layer, experts[index] ?? []])),
+      ...parts,
+    });
   }
 }

@@ -3,17 +3,20 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import type { Evaluation } from '#core/contract/metrics.ts';
+import type { RunSpec } from '#core/contract/run-spec.ts';
 import { findNonFinite, openModelFolder } from '#worker/checkpoint/index.ts';
 import {
   createLoader,
   openTokenizer,
   prepareData,
   type Loader,
+  type LoaderOptions,
   type MicroBatch,
   type PreparedData,
 } from '#worker/data/index.ts';
 import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
+import { expertScoresOf } from './expert-scores.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
 import { RoutingTotals } from './routing-totals.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
@@ -40,10 +43,13 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     onProgress: () => run.observer.progress('preparing', 0, 0),
   });
   try {
+    const sample = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true)).pass();
+    const expertScores = await expertScoresOf(run, sample);
     const model = await loadModel({
       modelDir: spec.model.path,
       method: spec.method,
       threads: spec.engine.threads,
+      expertScores,
     });
     try {
       return await new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256).run();
@@ -63,6 +69,18 @@ async function readVocabularySize(modelDir: string): Promise<number> {
   } finally {
     folder.close();
   }
+}
+
+/** How the examples of a run become micro-batches. */
+function loaderOptions(spec: RunSpec, padId: number, shuffle: boolean): LoaderOptions {
+  return {
+    microBatch: spec.train.microBatch,
+    maxLength: spec.data.maxLength,
+    packing: spec.data.packing,
+    seed: spec.train.seed,
+    padId,
+    shuffle,
+  };
 }
 
 class Trainer {
@@ -108,17 +126,9 @@ class Trainer {
   }
 
   #createLoader(shuffle: boolean): Loader {
-    const { spec } = this.#run;
     return createLoader(
       shuffle || this.#data.validation === null ? this.#data.train : this.#data.validation,
-      {
-        microBatch: spec.train.microBatch,
-        maxLength: spec.data.maxLength,
-        packing: spec.data.packing,
-        seed: spec.train.seed,
-        padId: this.#padId,
-        shuffle,
-      },
+      loaderOptions(this.#run.spec, this.#padId, shuffle),
     );
   }
 
@@ -242,7 +252,7 @@ class Trainer {
       spec.checkpoint.keep,
     );
     this.#savedStep = step;
-    writeRouterFiles(runDir, this.#model);
+    writeRouterFiles(runDir, this.#model, spec.method.name);
     observer.checkpoint(saved);
     for (const reason of saved.undeleted)
       observer.event('alert', step, `An old checkpoint could not be deleted: ${reason}`);

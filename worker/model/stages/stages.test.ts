@@ -3,7 +3,7 @@ import { familyOf } from '#worker/families/index.ts';
 import type { Graph } from '#worker/graph/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
 import { checkGradient, type CheckOptions } from '#worker/testing/index.ts';
-import type { AttentionPlan, DecoderPlan, LayerPlan } from '../decoder-plan.ts';
+import type { DecoderPlan, GroupedQueryPlan, LayerPlan, MoePlan } from '../decoder-plan.ts';
 import { plainRouting } from '../routing.ts';
 import { routerShapes, type Routing } from '../slots.ts';
 import { attentionStage } from './attention.ts';
@@ -20,7 +20,7 @@ const plan: DecoderPlan = familyOf({ model_type: 'olmoe' }).plan({
   num_experts: 4,
   num_experts_per_tok: 2,
 });
-const [layer] = plan.layers as [LayerPlan];
+const [layer] = plan.layers as [LayerPlan & { attention: GroupedQueryPlan; feedForward: MoePlan }];
 const float32 = () => 'float32' as const;
 
 /** Directional derivatives of the backward graph against central differences, in float64. */
@@ -38,7 +38,7 @@ const HIDDEN = -1e9;
 
 const attentionCases: readonly {
   readonly title: string;
-  readonly attention: Partial<AttentionPlan>;
+  readonly attention: Partial<GroupedQueryPlan>;
   readonly wrt: readonly string[];
 }[] = [
   {
@@ -80,8 +80,9 @@ const attentionCases: readonly {
 describe('attention', () => {
   test.each(attentionCases)('gradient: $title', async ({ attention, wrt }) => {
     const changed = { ...layer.attention, ...attention };
-    const frequencies = changed.rope.inverseFrequencies.slice(0, changed.headDim / 2);
-    const adapted = { ...changed, rope: { ...changed.rope, inverseFrequencies: frequencies } };
+    const { layout = 'half', inverseFrequencies = [] } = changed.rope ?? {};
+    const frequencies = inverseFrequencies.slice(0, changed.headDim / 2);
+    const adapted = { ...changed, rope: { layout, inverseFrequencies: frequencies } };
     // Row 0: an example of three tokens. Row 1: two packed examples, of one token and of two.
     const apart = [0, HIDDEN, HIDDEN, HIDDEN, 0, HIDDEN, HIDDEN, 0, 0];
     const whole = [0, HIDDEN, HIDDEN, 0, 0, HIDDEN, 0, 0, 0];
@@ -103,7 +104,14 @@ describe('attention', () => {
 const condensers: Routing = startMethod(
   'expert-condenser',
   {},
-  { plan, moeLayers: 1, readBias: () => [], readCondensers: () => [] },
+  {
+    plan,
+    moeLayers: 1,
+    readBias: () => [],
+    readCondensers: () => [],
+    readExpertConfig: () => ({ experts: [], sharedExperts: false, nonExpertModules: false }),
+    expertScores: null,
+  },
 ).routing;
 const normalised = plainRouting(
   routerShapes({
@@ -153,7 +161,7 @@ describe('gate', () => {
 });
 
 test('expert: gradient', async () => {
-  await expectGradient(expertStage(8, 5, float32), {
+  await expectGradient(expertStage(layer.feedForward, 8, float32), {
     shapes: { n: 3 },
     outputs: ['y'],
     wrt: ['x', 'weight', 'expertGate', 'expertUp', 'expertDown'],

@@ -1,0 +1,45 @@
+/** What a method may look at when it starts, from a model's plan. */
+import { UserError } from '#core/contract/errors.ts';
+import { readExpertConfig } from '#worker/checkpoint/index.ts';
+import {
+  moeLayerIndices,
+  routerShapes,
+  type DecoderPlan,
+  type ExpertConfig,
+  type ExpertScores,
+  type MethodContext,
+} from '#worker/model/index.ts';
+import { biasOfLayers, condensersOfLayers } from './router-files.ts';
+
+/** The context of a method on `plan`. @param expertScores where a sample was routed for the method. */
+export function methodContext(plan: DecoderPlan, expertScores: ExpertScores | null): MethodContext {
+  const layers = moeLayerIndices(plan);
+  return {
+    plan,
+    moeLayers: layers.length,
+    readBias: (path) => biasOfLayers(path, layers),
+    readCondensers: (path) => condensersOfLayers(path, layers),
+    readExpertConfig: (path, firstLayer) => expertConfigOf(path, layers, firstLayer),
+    expertScores,
+  };
+}
+
+function expertConfigOf(path: string, layers: readonly number[], firstLayer: 0 | 1): ExpertConfig {
+  const { experts, sharedExperts, nonExpertModules } = readExpertConfig(path);
+  const wanted = layers.map((layer) => layer + firstLayer);
+  const keys = [...experts.keys()];
+  if (keys.length !== wanted.length || !wanted.every((key) => experts.has(key))) {
+    throw new UserError(
+      'expert-file/layers',
+      `${path} has layers ${keys.join(', ')}; expected for this model are ${wanted.join(', ')}`,
+      'The file belongs to another model, or counts its layers from elsewhere: see method.options.layerKeys.',
+    );
+  }
+  return { experts: wanted.map((key) => experts.get(key) ?? []), sharedExperts, nonExpertModules };
+}
+
+/** Scores of a model that uses its experts evenly: what a plan goes by before a sample is routed. */
+export function evenScores(plan: DecoderPlan): ExpertScores {
+  const even_LE = routerShapes(plan).map(({ experts }) => new Array<number>(experts).fill(1 / experts));
+  return { token: even_LE, gate: even_LE };
+}
