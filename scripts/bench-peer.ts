@@ -50,6 +50,7 @@ if (model === undefined || peer === undefined || python === undefined) {
 /** What one process measured. */
 interface Measurement {
   readonly tokensPerSecond: number;
+  readonly tokensPerCoreSecond: number;
   /** Megabytes of 10^6 bytes. */
   readonly peakMB: number;
   /** Seconds from the start of the process to the end of the first step. */
@@ -131,6 +132,7 @@ function measureOurs(modelDir: string, tokens: string): Measurement {
       ...more,
     ]) as {
       tokensPerSecond: { median: number };
+      tokensPerCoreSecond: number;
       peakRssMB: number;
       firstStepMs: number;
       losses: number[];
@@ -152,6 +154,7 @@ function measureOurs(modelDir: string, tokens: string): Measurement {
   const cold = bench('--batch', '1', '--seq', '256', '--steps', '1');
   return {
     tokensPerSecond: trained.tokensPerSecond.median,
+    tokensPerCoreSecond: trained.tokensPerCoreSecond,
     peakMB: trained.peakRssMB,
     firstStep: cold.firstStepMs / 1000,
     losses: trained.losses,
@@ -168,12 +171,19 @@ function measurePeer(modelDir: string, tokens: string, executable: string, dir: 
       ['--model', modelDir, '--method', method, '--batch', batch, '--seq', seq, '--steps', steps],
       ['--dtype', dtype, '--tokens', tokens, '--skip-probe'],
     ].flat(),
-  ) as { tokens_per_s: number; peak_rss_mb: number; losses: number[]; others_cores: number };
+  ) as {
+    tokens_per_s: number;
+    tokens_per_core_second: number;
+    peak_rss_mb: number;
+    losses: number[];
+    others_cores: number;
+  };
   const cold = run(executable, [path.join(dir, 'cold_start.py'), '--model', modelDir, '--repeat', '1']) as {
     to_first_step_s_median: number;
   };
   return {
     tokensPerSecond: trained.tokens_per_s,
+    tokensPerCoreSecond: trained.tokens_per_core_second,
     // It counts units of 2^20 bytes.
     peakMB: trained.peak_rss_mb * 1.048576,
     firstStep: cold.to_first_step_s_median,
@@ -207,7 +217,7 @@ function summary(name: string, measured: Measurement | undefined): string {
 }
 
 function report(ours: readonly Measurement[], theirs: readonly Measurement[]): void {
-  const rows = (['tokensPerSecond', 'peakMB', 'firstStep'] as const).map((field) => {
+  const rows = (['tokensPerSecond', 'tokensPerCoreSecond', 'peakMB', 'firstStep'] as const).map((field) => {
     const [a, b] = [ours, theirs].map((side) => median(side.map((measured) => measured[field])));
     return { field, ours: a ?? NaN, peer: b ?? NaN, ratio: (a ?? NaN) / (b ?? NaN) };
   });
@@ -221,7 +231,7 @@ function report(ours: readonly Measurement[], theirs: readonly Measurement[]): v
   }
   for (const { field, ours: a, peer: b, ratio } of rows) {
     console.log(
-      `${field.padEnd(16)} ours ${a.toPrecision(4)}  peer ${b.toPrecision(4)}  ours ÷ peer ${ratio.toFixed(2)}`,
+      `${field.padEnd(20)} ours ${a.toPrecision(4)}  peer ${b.toPrecision(4)}  ours ÷ peer ${ratio.toFixed(2)}`,
     );
   }
   console.log(`largest difference of a step's loss: ${document.largestLossDifference.toExponential(1)}`);

@@ -5,12 +5,12 @@ import { UserError, invariant } from '#core/contract/errors.ts';
 import { philox } from '#worker/data/index.ts';
 import { adamwStep, gradientNorm, lossTargets, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
-import { elementCount, type DecoderPlan } from '#worker/model/index.ts';
+import { elementCount, moeLayerIndices } from '#worker/model/index.ts';
 import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { fromRoot } from '../host-ports.ts';
 import type { Command, Invocation } from './command.ts';
-import { measureLoad } from './machine-load.ts';
+import { measureLoad, ownSeconds } from './machine-load.ts';
 import { StageClock } from './stage-clock.ts';
 import { count, megabytes, number, table } from './terminal.ts';
 
@@ -29,6 +29,8 @@ interface StepTimes {
   readonly optimizer: number;
   /** By kind of stage, and what is left: copies between stages, the choice of experts, JavaScript. */
   readonly stages: Readonly<Record<string, number>>;
+  /** Processor time of this process, in seconds. */
+  readonly ownSeconds: number;
   readonly gemmGflops: number;
   readonly othersCores: number | undefined;
 }
@@ -142,6 +144,7 @@ async function timeStep(
   const position = { step, totalSteps, microBatch: 0, microBatches: 1 };
   const trained = lossTargets(batch).at.length;
   const load = measureLoad();
+  const ownBefore = ownSeconds();
   clock.reset();
   const started = performance.now();
   const { lossSum, usage } = await executor.train(batch, trained, 1);
@@ -159,6 +162,7 @@ async function timeStep(
     backward: computed - forwardEnd,
     optimizer: ended - computed,
     stages: { ...clock.milliseconds, 'between stages': computed - started - inStages },
+    ownSeconds: ownSeconds() - ownBefore,
     othersCores: load(),
   };
 }
@@ -186,29 +190,26 @@ async function createGemm(runtime: Runtime): Promise<() => number> {
  * Floating-point operations of one step that the mathematics needs: 2 for each weight of a product and token forward, 2 for
  * the gradient of its input, 2 for its own where it trains; attention scores at half, since half of them are masked.
  * Recomputation and padding do not count.
- * @param visits experts a token visits in a layer.
  */
-function usefulFlops(
-  plan: DecoderPlan,
-  trainedShare: number,
-  batch: number,
-  sequence: number,
-  visits: number,
-): number {
-  const tokens = batch * sequence;
-  const { hiddenSize: hidden } = plan;
-  let products = hidden * plan.vocabularySize;
-  let scores = 0;
-  for (const { attention, feedForward } of plan.layers) {
-    const [queries, keys] = [
-      attention.heads * attention.headDim,
-      attention.keyValueHeads * attention.headDim,
-    ];
-    products +=
-      hidden * (2 * queries + 2 * keys + feedForward.experts + visits * 3 * feedForward.intermediate);
-    scores += 2 * batch * sequence ** 2 * queries;
+function usefulFlops({ plan, store, session }: LoadedModel, batch: number, sequence: number): number {
+  const { condensers } = session.routerState();
+  const moe = moeLayerIndices(plan);
+  /** Share of a layer's experts that a token visits. */
+  const visited = (layer: number): number => {
+    const feedForward = plan.layers[layer]?.feedForward;
+    if (feedForward?.kind !== 'moe') return 1;
+    const always = condensers?.[moe.indexOf(layer)]?.length ?? 0;
+    return Math.min(1, (feedForward.expertsPerToken + always) / feedForward.experts);
+  };
+  let flops = 0;
+  for (const { id, role, shape, layer, expert } of store.parameters) {
+    const isProduct = shape.length === 2 && (role !== 'embedding' || plan.tiedHead);
+    if (!isProduct) continue;
+    const share = layer === null || expert === null ? 1 : visited(layer);
+    flops += 2 * batch * sequence * elementCount(shape) * share * (store.isTrained(id) ? 3 : 2);
+    if (role === 'output') flops += 6 * batch * sequence ** 2 * (shape[1] ?? 0);
   }
-  return tokens * products * (4 + 2 * trainedShare) + 3 * scores;
+  return flops;
 }
 
 interface Measured {
@@ -220,17 +221,14 @@ interface Measured {
 }
 
 function summarize(model: LoadedModel, { batch, sequence, times, losses, firstStepMs }: Measured) {
-  const { plan, store, session } = model;
+  const { store } = model;
   const of = (get: (step: StepTimes) => number) => median(times.map(get));
   const totals = times.map((step) => step.forward + step.backward + step.optimizer);
   const tokens = batch * sequence;
   const trainableParameters = store.parameters
     .filter(({ id }) => store.isTrained(id))
     .reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const totalParameters = store.parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const condensers = session.routerState().condensers?.[0]?.length ?? 0;
-  const visits = (plan.layers[0]?.feedForward.expertsPerToken ?? 0) + condensers;
-  const flops = usefulFlops(plan, trainableParameters / totalParameters, batch, sequence, visits);
+  const flops = usefulFlops(model, batch, sequence);
   const gflops = flops / median(totals) / 1e6;
   const gemmGflops = of((step) => step.gemmGflops);
   const stageNames = Object.keys(times[0]?.stages ?? {});
@@ -240,6 +238,8 @@ function summarize(model: LoadedModel, { batch, sequence, times, losses, firstSt
       median: (1000 * tokens) / median(totals),
       best: (1000 * tokens) / Math.min(...totals),
     },
+    /** Steadier than tokens/s on a machine that others use too. */
+    tokensPerCoreSecond: tokens / of((step) => step.ownSeconds),
     /** The head with its loss is computed forward and backward at once, and counts as backward. */
     phasesMs: {
       forward: of((step) => step.forward),

@@ -30,7 +30,8 @@ function busySeconds(): number | undefined {
   return (user + nice + system + irq + softirq) / TICKS;
 }
 
-function ownSeconds(): number {
+/** Processor time of this process so far, in seconds. */
+export function ownSeconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
 }
