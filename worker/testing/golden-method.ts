@@ -1,4 +1,7 @@
 /** Options of golden cases in the terms of this project's methods. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import type { LoadedModel } from '#worker/train/index.ts';
 import type { CaseDocument, GoldenTensors } from './golden-case.ts';
@@ -51,6 +54,16 @@ function balancingOptions(o: Options): Record<string, unknown> {
   return { score: o['score'], normalise: o['normalise'] === true ? 'yes' : 'no', biasSpeed: o['gamma'] };
 }
 
+/** The experts of a case go through a file, as a user gives them. */
+function esftOptions(document: CaseDocument): Record<string, unknown> {
+  const o = (document['options'] ?? {}) as Options;
+  const losses = fullOptions({ ...o, auxKind: o['auxKind'] ?? undefined, auxAccumulation: undefined });
+  const folder = mkdtempSync(join(tmpdir(), 'condenser-golden-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, 'expert_cfg.json'), JSON.stringify(document['expert_config']));
+  return { expertConfig: folder, ...losses };
+}
+
 /**
  * The method a case asks for.
  * @throws UserError `parity/unsupported` when this project does not have it.
@@ -68,6 +81,8 @@ export function goldenMethod(document: CaseDocument): MethodChoice {
       return { name: 'expert-condenser', options: condenserOptions(options) };
     case 'frozen-router':
       return { name: 'frozen-router', options: {} };
+    case 'esft':
+      return { name: 'esft', options: esftOptions(document) };
     case 'loss-free-balancing':
       return { name: 'loss-free-balancing', options: balancingOptions(options) };
     default:

@@ -1,8 +1,15 @@
-/** Golden cases of kind `expert-selection` for condensers: who is chosen, how many a layer gets, where a bias stops. */
+/**
+ * Golden cases of kind `expert-selection`: for condensers who is chosen, how many a layer gets, where a bias stops; for ESFT
+ * the scores of a sample and who is chosen by them.
+ */
+import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
-import { allocateCondensers, moveBias, selectCondensers } from '#worker/methods/index.ts';
-import { absoluteCheck, equalCheck, type CaseDocument, type Check } from './golden-case.ts';
+import { allocateCondensers, moveBias, selectCondensers, selectExperts } from '#worker/methods/index.ts';
+import { moeLayerIndices, type ExpertScores } from '#worker/model/index.ts';
+import { loadModel, measureExperts } from '#worker/train/index.ts';
+import { goldenBatch } from './golden-batch.ts';
+import { GoldenTensors, absoluteCheck, equalCheck, type CaseDocument, type Check } from './golden-case.ts';
 
 const SelectionCase = z.object({
   expected: z.object({
@@ -64,11 +71,7 @@ function climb(gamma: number): number[] {
   }
 }
 
-/** Runs a condenser selection case. */
-export function checkSelectionCase(document: CaseDocument): Check[] {
-  if (document.method !== 'expert-condenser') {
-    throw new UserError('parity/unsupported', `method ${String(document.method)} is not supported yet`);
-  }
+function checkCondensers(document: CaseDocument): Check[] {
   const { expected } = SelectionCase.parse(document);
   const checks: Check[] = [];
   for (const { what, bias, soft_usage, r, condensers } of expected.selections ?? []) {
@@ -100,4 +103,64 @@ export function checkSelectionCase(document: CaseDocument): Check[] {
     checks.push(equalCheck(`allocation ${index}`, allocateCondensers(scores, total, max, min), allocation));
   });
   return checks;
+}
+
+const ScoresCase = z.object({
+  tolerances: z.object({ score_abs: z.number() }),
+  expected: z.object({
+    /** `<score>@<share>` → layer → experts in order. */
+    selected: z.record(z.string(), z.record(z.string(), z.array(z.int()))),
+  }),
+});
+
+async function checkExpertScores(dir: string, document: CaseDocument): Promise<Check[]> {
+  const { tolerances, expected } = ScoresCase.parse(document);
+  const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
+  const batch = goldenBatch(new GoldenTensors(join(dir, 'batch.safetensors')));
+  const model = await loadModel({
+    modelDir: join(dir, 'model'),
+    method: { name: 'full', options: {} },
+    trains: false,
+  });
+  try {
+    const scores = await measureExperts(model, [batch], batch.inputIds.length);
+    const moe = moeLayerIndices(model.plan);
+    const scoreChecks = (['token', 'gate'] as const).flatMap((name) =>
+      moe.map((layer, index) =>
+        absoluteCheck(
+          `${name}_scores.${layer}`,
+          scores[name][index] ?? [],
+          tensors.floats(`${name}_scores.${layer}`),
+          tolerances.score_abs,
+        ),
+      ),
+    );
+    const selectionChecks = Object.entries(expected.selected).flatMap(([rule, layers]) => {
+      const [name, share] = z
+        .tuple([z.enum(['token', 'gate']) satisfies z.ZodType<keyof ExpertScores>, z.coerce.number()])
+        .parse(rule.split('@'));
+      return moe.map((layer, index) =>
+        equalCheck(
+          `${rule} layer ${layer}`,
+          selectExperts(scores[name][index] ?? [], share),
+          layers[layer] ?? [],
+        ),
+      );
+    });
+    return [...scoreChecks, ...selectionChecks];
+  } finally {
+    model.close();
+  }
+}
+
+/** Runs an `expert-selection` case. */
+export async function checkSelectionCase(dir: string, document: CaseDocument): Promise<Check[]> {
+  switch (document.method) {
+    case 'expert-condenser':
+      return checkCondensers(document);
+    case 'esft':
+      return checkExpertScores(dir, document);
+    default:
+      throw new UserError('parity/unsupported', `method ${String(document.method)} is not supported yet`);
+  }
 }

@@ -19,7 +19,7 @@ async function checksOf(dir: string): Promise<Check[]> {
     case 'training':
       return checkTrainingCase(dir, document);
     case 'expert-selection':
-      return checkSelectionCase(document);
+      return checkSelectionCase(dir, document);
     case 'tokenizer':
       return checkTokenizerCase(dir, goldenTokenizerPackage(document));
     default:

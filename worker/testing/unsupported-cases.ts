@@ -4,7 +4,7 @@
  */
 const casesByLack: Readonly<Record<string, readonly string[]>> = {
   adapters: ['methods/expert-condenser-lora-olmoe'],
-  'auxiliary loss deepseek-seq': ['methods/full-aux-deepseekv2'],
+  'auxiliary loss deepseek-seq': ['methods/esft-aux-deepseekv2', 'methods/full-aux-deepseekv2'],
   'case kind metrics': ['methods/routing-metrics-olmoe'],
   'case kind transform': [
     'methods/merge-dora-olmoe',
@@ -20,6 +20,10 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
     'families/deepseek_v2-generate',
     'families/deepseek_v2-groups',
     'families/deepseek_v2-lite',
+    'methods/esft-deepseekv2',
+    'methods/esft-non-expert-deepseekv2',
+    'methods/esft-select-deepseekv2',
+    'methods/esft-shared-deepseekv2',
     'methods/expert-condenser-phase1-deepseekv2-authors',
     'methods/expert-condenser-phase1-deepseekv2-clean',
     'methods/expert-condenser-phase2-deepseekv2-authors',
@@ -81,15 +85,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   ],
   'method dora': ['methods/dora-olmoe'],
   'method ds-moe': ['methods/ds-moe-olmoe'],
-  'method esft': [
-    'methods/esft-aux-deepseekv2',
-    'methods/esft-deepseekv2',
-    'methods/esft-non-expert-deepseekv2',
-    'methods/esft-olmoe',
-    'methods/esft-select-deepseekv2',
-    'methods/esft-select-olmoe',
-    'methods/esft-shared-deepseekv2',
-  ],
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
   'method lora': ['methods/lora-olmoe'],
