@@ -90,20 +90,12 @@ function Run({ detail, askedMs }: { readonly detail: RunDetail; readonly askedMs
           </div>
           <div className="run-grid">
             <LookAtCard
-              input={{
-                steps: shown,
-                evaluations: data.evaluations.filter(
-                  (evaluation) => shownAt === undefined || evaluation.step <= shownAt,
-                ),
-                layers: routing.layers,
-                layerNames,
-                ...(routing.window !== undefined && { window: routing.window }),
-              }}
-              onAction={(action) =>
-                action.kind === 'step'
-                  ? setAt(action.step)
-                  : setExpert({ row: action.row, expert: action.expert })
-              }
+              id={detail.id}
+              at={shownAt}
+              live={!isEnded(detail.state)}
+              layerNames={layerNames}
+              onStep={setAt}
+              onExpert={setExpert}
             />
             <LayersCard layers={routing.layers} layerNames={layerNames} />
           </div>
