@@ -13,7 +13,7 @@ import { readJsonObject, type JsonValue } from './json-file.ts';
 const CONFIG_FILE = 'expert_cfg.json';
 const SCORES_FILE = 'expert_scores.json';
 
-const index = z.string().regex(/^\d+$/, 'keys must be whole numbers');
+const index = z.string().regex(/^\d+$/);
 
 const Config = z.object({
   experts: z.record(

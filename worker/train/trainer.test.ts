@@ -6,7 +6,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { Evaluation, RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
 import { parseRunSpec, type RunSpecInput } from '#core/contract/run-spec.ts';
-import { openLatestCheckpoint, readBiasStates, readForcedExperts } from '#worker/checkpoint/index.ts';
+import {
+  openLatestCheckpoint,
+  readBiasStates,
+  readExpertConfig,
+  readExpertScores,
+  readForcedExperts,
+} from '#worker/checkpoint/index.ts';
+import { selectExperts } from '#worker/methods/index.ts';
+import { openTrainedWeights } from './trainer-state.ts';
 import { train } from './trainer.ts';
 import type { TrainingCommand, TrainingOutcome } from './training-run.ts';
 
@@ -47,7 +55,7 @@ async function run(
   const runDir = join(work, name);
   mkdirSync(runDir, { recursive: true });
   const spec = parseRunSpec({
-    model: { path: options.model ?? join(sample, 'model') },
+    model: { path: options.model ?? join(sample, 'sample-moe') },
     data: { train: [{ path: options.rows ?? data }], validation: { fraction: 0.1 }, maxLength: 128 },
     method: options.method ?? { name: 'full' },
     train: {
@@ -104,6 +112,8 @@ const condensers: Method = {
   options: { phase: 'both', biasSpeed: 0.0625, condenserBiasSpeed: 0.03125 },
 };
 
+const esft: Method = { name: 'esft', options: { share: 0.3, sampleTokens: 500 } };
+
 test('eight rows are learnt, every step has metrics and routing, evaluations come when asked for', async () => {
   const rows = join(work, 'eight.jsonl');
   writeFileSync(rows, readFileSync(data, 'utf8').split('\n').slice(0, 8).join('\n'));
@@ -120,6 +130,8 @@ test('eight rows are learnt, every step has metrics and routing, evaluations com
 for (const [name, method] of [
   ['full', { name: 'full' }],
   ['condensers', condensers],
+  ['esft', esft],
+  ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625 } }],
 ] as const) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
     await run(`${name}-whole`, { method });
@@ -146,6 +158,60 @@ test('condensers are chosen in the middle of a run of both phases, and the publi
   expect(readForcedExperts(dir)?.map(({ experts }) => experts)).toEqual(routing.at(-1)?.condensers);
   const bias = readBiasStates(dir)?.flatMap(({ bias_E }) => [...bias_E]);
   expect(bias).toEqual([...(routing.at(-1)?.bias_LE ?? [])]);
+});
+
+test('ESFT routes a sample, trains the experts it uses most and nothing else, and writes the published file', async () => {
+  const { outcome, events, steps } = await run('experts', { method: esft });
+  expect(outcome).toEqual({ state: 'completed', step: 6 });
+  expect(steps.every(({ loss }) => Number.isFinite(loss))).toBe(true);
+  const dir = join(work, 'experts');
+  const scores = readExpertScores(dir);
+  const { experts } = readExpertConfig(dir);
+  expect([...experts.values()]).toEqual(
+    [...(scores?.token.values() ?? [])].map((layer) => selectExperts(layer, 0.3)),
+  );
+  const chosen = [...experts.values()].flat().length;
+  expect(chosen).toBeGreaterThanOrEqual(4);
+  expect(events.filter((event) => event.startsWith(`phase: ${chosen} of 64 experts train`))).toHaveLength(1);
+  const trained = openTrainedWeights(dir);
+  trained.close();
+  const wanted = [...experts].flatMap(([layer, list]) =>
+    list.flatMap((expert) =>
+      ['expertGate', 'expertUp', 'expertDown'].map((role) => `layers.${layer}.experts.${expert}.${role}`),
+    ),
+  );
+  expect([...trained.ids].sort()).toEqual(wanted.sort());
+  for (const layer of scores?.token.values() ?? [])
+    expect(layer.reduce((sum, x) => sum + x, 0)).toBeCloseTo(1, 12);
+  // A gate value is a part of a softmax: its mean over all tokens is below the share of tokens that chose the expert.
+  scores?.gate.forEach((layer, index) =>
+    layer.forEach((gate, e) => expect(gate).toBeLessThanOrEqual(2 * (scores.token.get(index)?.[e] ?? NaN))),
+  );
+  // The same experts from the file.
+  const again = await run('experts-of-file', { method: { name: 'esft', options: { expertConfig: dir } } });
+  expect(again.outcome.state).toBe('completed');
+  expect(stateHash('experts-of-file')).toBe(stateHash('experts'));
+});
+
+test('a file of experts with other layers is refused', async () => {
+  const file = join(work, 'from-one.json');
+  const of = (layers: readonly number[]) =>
+    JSON.stringify({ experts: Object.fromEntries(layers.map((l) => [l, [l]])) });
+  writeFileSync(file, of([1, 2, 3, 4]));
+  const error = await failure(
+    run('wrong-layers', { method: { name: 'esft', options: { expertConfig: file } } }),
+  );
+  expect(error.code).toBe('expert-file/layers');
+  expect(error.message).toContain('has layers 1, 2, 3, 4; expected for this model are 0, 1, 2, 3');
+  const method = { name: 'esft', options: { expertConfig: file, layerKeys: 'fromOne' } };
+  await run('from-one', { method });
+  // The last write of the run names the layers from zero.
+  expect([...readExpertConfig(join(work, 'from-one')).experts]).toEqual([
+    [0, [1]],
+    [1, [2]],
+    [2, [3]],
+    [3, [4]],
+  ]);
 });
 
 test('discard stops without another checkpoint', async () => {
@@ -181,7 +247,7 @@ test('a loss that is no number ends the run before the update and saves the batc
 
 test('a weight that is no number is named', async () => {
   const model = join(work, 'nan-model');
-  cpSync(join(sample, 'model'), model, { recursive: true });
+  cpSync(join(sample, 'sample-moe'), model, { recursive: true });
   const file = join(model, 'model.safetensors');
   const bytes = readFileSync(file);
   const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString()) as Record<
