@@ -66,7 +66,7 @@ async function setUp(page: Page): Promise<void> {
   await page.getByRole('link', { name: 'New run with it' }).click();
   await expect(page.getByRole('checkbox', { name: /shells/ })).toBeChecked();
   await expect(page.locator('.start-blocked')).toHaveText('Start needs a model and a method');
-  await page.getByRole('radio', { name: /^model/ }).check();
+  await page.getByRole('radio', { name: /^sample-moe/ }).check();
   await card(page, '2 · Data')
     .getByRole('textbox', { name: /^Longest example/ })
     .fill('256');
@@ -186,7 +186,7 @@ async function compare(page: Page): Promise<readonly string[]> {
   expect(
     fields.map((row) => row['Field']).filter((field) => /^(data|train|model)\b/.test(field ?? '')),
   ).toEqual([]);
-  return [CONDENSERS, FULL].map((name) => of(name)['Training loss'] ?? '');
+  return [CONDENSERS, FULL].map((name) => of(name)['Training loss, last tenth'] ?? '');
 }
 
 async function report(page: Page, home: string, losses: readonly string[]): Promise<void> {

@@ -3,7 +3,7 @@ import { type Page, expect } from '@playwright/test';
 import { goTo } from './navigation.ts';
 
 /** Folder of the bundled checkpoint: 4 layers, 16 experts. */
-export const sampleModel = path.resolve(import.meta.dirname, '../../resources/sample/model');
+export const sampleModel = path.resolve(import.meta.dirname, '../../resources/sample/sample-moe');
 
 /** Adds the model folder at `folder` by its typed path. */
 export async function addModel(page: Page, folder: string): Promise<void> {

@@ -20,14 +20,14 @@ export async function addSample(page: Page): Promise<void> {
 export async function trainSmall(page: Page, { name, method }: SmallRun): Promise<string> {
   const spec = {
     name,
-    model: { path: 'model' },
+    model: { path: 'sample-moe' },
     data: { train: [{ path: 'word-problems.jsonl' }], validation: { fraction: 0.01 }, maxLength: 64 },
     method,
     train: { steps: 24, microBatch: 1, gradientAccumulation: 1, learningRate: 1e-3 },
     evaluate: { everySteps: 12 },
   };
   await page.getByRole('link', { name: 'New run' }).first().click();
-  await expect(page.getByRole('radio', { name: /^model/ })).toBeVisible();
+  await expect(page.getByRole('radio', { name: /^sample-moe/ })).toBeVisible();
   await expect(page.getByRole('checkbox', { name: /^word-problems/ })).toBeVisible();
   await page.getByLabel('RUN.json', { exact: true }).setInputFiles({
     name: 'RUN.json',

@@ -150,8 +150,8 @@ const tensors = new Map(
     ] as const;
   }),
 );
-rmSync(join(out, 'model'), { recursive: true, force: true });
-await exportHfFolder({ source, out: join(out, 'model'), tensors, dtype: 'BF16' });
+rmSync(join(out, 'sample-moe'), { recursive: true, force: true });
+await exportHfFolder({ source, out: join(out, 'sample-moe'), tensors, dtype: 'BF16' });
 trained.close();
 source.close();
 writeLines(join(out, 'data', 'word-problems.jsonl'), asRows(wordProblems(new Draws(SEED, 3), 1200)));

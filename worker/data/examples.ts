@@ -31,10 +31,14 @@ const SAMPLE_ROWS = 50;
 
 async function firstRows(source: Source, onBadRow: OnBadRow | undefined): Promise<SourceRow[]> {
   const rows: SourceRow[] = [];
-  for await (const row of source.rows(onBadRow && (() => undefined))) {
+  let damaged: UserError | undefined;
+  const passOver = onBadRow && ((_row: number, error: UserError) => void (damaged ??= error));
+  for await (const row of source.rows(passOver)) {
     rows.push(row);
     if (rows.length === SAMPLE_ROWS) break;
   }
+  // Where every row is damaged, the first one says what is wrong.
+  if (rows.length === 0 && damaged !== undefined) throw damaged;
   return rows;
 }
 

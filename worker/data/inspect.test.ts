@@ -125,3 +125,8 @@ test('a template that never closes an answer is pointed out', async () => {
   const { findings } = await inspectDataset([file], { ...options, tokenizer: await openTokenizer(copy) });
   expect(findings.map(({ code, rows }) => [code, rows])).toEqual([['data/no-closing-token', [1]]]);
 });
+
+test('a file of nothing but damaged rows is refused by its first row', async () => {
+  const file = await put('damaged.jsonl', ['{"question":', '{"answer":']);
+  await expect(describeFile(file)).rejects.toThrow(/row 1 is not valid JSON/);
+});

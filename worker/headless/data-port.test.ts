@@ -12,7 +12,7 @@ let model = '';
 beforeAll(() => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-data-port-'));
   model = path.join(folder, 'model');
-  cpSync(path.join(sample, 'model'), model, {
+  cpSync(path.join(sample, 'sample-moe'), model, {
     recursive: true,
     filter: (file) => !file.endsWith('.safetensors'),
   });

@@ -38,7 +38,7 @@ const condensers: Method = {
 
 /** Eight steps of eight micro-batches, saved every three steps. */
 const specOf = (method: Method): RunSpecInput => ({
-  model: { path: path.join(sample, 'model') },
+  model: { path: path.join(sample, 'sample-moe') },
   data: {
     train: [{ path: path.join(sample, 'data/word-problems.jsonl') }],
     validation: { fraction: 0 },

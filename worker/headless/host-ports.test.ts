@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 test('a host looks at machine, model and run without loading ONNX Runtime', () => {
   const root = path.join(import.meta.dirname, '../..');
   const spec = {
-    model: { path: path.join(root, 'resources/sample/model') },
+    model: { path: path.join(root, 'resources/sample/sample-moe') },
     data: { train: [{ path: path.join(root, 'resources/sample/data/word-problems.jsonl') }] },
     method: { name: 'full' },
   };

@@ -17,7 +17,7 @@ beforeAll(() => {
 });
 beforeEach(() => {
   rmSync(model, { recursive: true, force: true });
-  cpSync(path.join(sample, 'model'), model, { recursive: true });
+  cpSync(path.join(sample, 'sample-moe'), model, { recursive: true });
 });
 afterAll(() => rmSync(work, { recursive: true }));
 

@@ -54,7 +54,7 @@ function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Ru
       cell: (run) => <div className="compare-method">{run.method}</div>,
     },
     measure('validation', 'Validation loss', (run) => run.finalValidationLoss, formatNumber),
-    measure('loss', 'Training loss', (run) => run.finalLoss, formatNumber),
+    measure('loss', 'Training loss, last tenth', (run) => run.finalLoss, formatNumber),
     measure('steps', 'Steps', (run) => run.steps, formatCount),
     measure('tokens', 'Tokens', (run) => run.tokens, formatLarge),
     measure('seconds', 'Time', (run) => run.seconds, formatDuration),

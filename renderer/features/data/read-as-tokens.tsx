@@ -55,7 +55,7 @@ function Findings({
           <div>
             {finding.message}{' '}
             <span className="muted num">
-              {plural(finding.count, 'row')}
+              ({plural(finding.count, 'row')}
               {finding.rows.length > 0 && ': '}
             </span>
             {finding.rows.slice(0, 8).map((row) => (
@@ -63,7 +63,7 @@ function Findings({
                 {formatCount(row)}
               </button>
             ))}
-            {finding.count > 8 && <span className="muted">…</span>}
+            <span className="muted">{finding.count > 8 && '…'})</span>
           </div>
         </li>
       ))}

@@ -37,7 +37,7 @@ interface StepTimes {
 
 /** Trains a few steps and reports what they took. */
 export const bench: Command = async (invocation) => {
-  const modelDir = path.resolve(invocation.text('model') ?? fromRoot('resources/sample/model'));
+  const modelDir = path.resolve(invocation.text('model') ?? fromRoot('resources/sample/sample-moe'));
   const method = invocation.text('method') ?? 'full';
   const batch = invocation.integer('batch') ?? 4;
   const sequence = invocation.integer('seq', 2) ?? 256;
