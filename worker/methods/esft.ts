@@ -157,7 +157,7 @@ export const esft: Method<typeof Options> = {
   name: 'esft',
   title: 'Expert-specialised fine-tuning',
   trains: 'Only the experts your data uses most; routers, attention and all other experts stay as they are.',
-  cost: 'About ⅔ × the time, and memory for gradients and moments of the chosen experts only; one pass over a sample before the first step.',
+  cost: 'About ½ to ⅔ × the time, and memory for gradients and moments of the chosen experts only; one pass over a sample before the first step.',
   source: 'ESFT, Wang et al. 2024 (arXiv 2407.01906), and its released code.',
   options: Options,
   sampleTokens: ({ expertConfig, sampleTokens }) => (expertConfig === null ? sampleTokens : 0),
