@@ -1,6 +1,6 @@
 import { invariant } from '#core/contract/errors.ts';
-import { apply, everywhere } from '../op-def.ts';
-import type { OpDef, Value } from '../op-def.ts';
+import { apply } from '../op-def.ts';
+import type { Emitter, OpDef, Value } from '../op-def.ts';
 import { formatType, sameShape } from '../types.ts';
 import { mul, sub } from './arithmetic.ts';
 import { gatherElements, scatterElements } from './indexing.ts';
@@ -9,6 +9,14 @@ import { softmax } from './reduce.ts';
 import { unsqueeze } from './shape.ts';
 
 /** The loss of next-token prediction. */
+
+/** The logit of each row's label. */
+function labelled(emitter: Emitter, logits: string, labels: string): string {
+  const axis = emitter.int64s([1]);
+  const index = emitter.node('Unsqueeze', [labels, axis]);
+  const picked = emitter.node('GatherElements', [logits, index], { attrs: { axis: 1 } });
+  return emitter.node('Squeeze', [picked, axis]);
+}
 
 const crossEntropyRowsOp: OpDef = {
   name: 'crossEntropyRows',
@@ -31,14 +39,24 @@ const crossEntropyRowsOp: OpDef = {
     const atLabel = sub(gatherElements(spread, index, { axis: 1 }), scale);
     return [scatterElements(spread, index, atLabel, { axis: 1 })];
   },
-  // Two passes over the logits; the SoftmaxCrossEntropyLoss op is expanded into about 20 nodes with two transposes.
-  lower: everywhere(({ emitter, inputs: [logits = '', labels = ''] }) => {
-    const axis = emitter.int64s([1]);
-    const index = emitter.node('Unsqueeze', [labels, axis]);
-    const picked = emitter.node('GatherElements', [logits, index], { attrs: { axis: 1 } });
-    const total = emitter.node('ReduceLogSumExp', [logits, axis], { attrs: { keepdims: 0 } });
-    return emitter.node('Sub', [total, emitter.node('Squeeze', [picked, axis])]);
-  }),
+  // The SoftmaxCrossEntropyLoss op is expanded into about 20 nodes with two transposes, and ReduceLogSumExp runs in one
+  // thread. The largest probability of a row is e^(max - ln sum e^x), so the softmax that the gradient needs anyway (ONNX
+  // Runtime merges the two) gives the logarithm of the sum as well: 21 instead of 64 ms for 976 x 8192.
+  lower: {
+    cpu: ({ emitter, inputs: [logits = '', labels = ''] }) => {
+      const axis = emitter.int64s([1]);
+      const largest = (x: string): string => emitter.node('ReduceMax', [x, axis], { attrs: { keepdims: 0 } });
+      const probabilities = emitter.node('Softmax', [logits], { attrs: { axis: -1 } });
+      const total = emitter.node('Sub', [largest(logits), emitter.node('Log', [largest(probabilities)])]);
+      return emitter.node('Sub', [total, labelled(emitter, logits, labels)]);
+    },
+    reference: ({ emitter, inputs: [logits = '', labels = ''] }) => {
+      const total = emitter.node('ReduceLogSumExp', [logits, emitter.int64s([1])], {
+        attrs: { keepdims: 0 },
+      });
+      return emitter.node('Sub', [total, labelled(emitter, logits, labels)]);
+    },
+  },
 };
 
 /**
