@@ -106,7 +106,7 @@ export function readExpertScores(folder: string): ExpertScoresFile | undefined {
 /** Writes `expert_scores.json` into a folder, unrounded: what is chosen by it must not change when it is read back. */
 export function writeExpertScores(folder: string, scores: ExpertScoresFile): void {
   const plain = (layers: ReadonlyMap<number, readonly number[]>): JsonValue =>
-    Object.fromEntries([...layers].map(([layer, values]) => [layer, { ...values }]));
+    Object.fromEntries([...layers].map(([layer, values]) => [layer, Object.fromEntries(values.entries())]));
   writeJsonObject(join(folder, SCORES_FILE), 'expert-file', {
     token_scores: plain(scores.token),
     gate_scores: plain(scores.gate),

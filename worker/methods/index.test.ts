@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { contextOf } from './f0.fixture.ts';
+import { describeMethods, startMethod } from './index.ts';
+
+const methods = describeMethods();
+const manual = readFileSync(join(import.meta.dirname, '../../docs/methods.md'), 'utf8');
+
+test('the methods, in the order of the form', () => {
+  expect(methods.map(({ name }) => name)).toEqual([
+    'full',
+    'frozen-router',
+    'esft',
+    'loss-free-balancing',
+    'expert-condenser',
+  ]);
+});
+
+test.each(methods)('$name tells a person what it is, and what each option does', (method) => {
+  for (const sentence of [method.title, method.trains, method.cost, method.source])
+    expect(sentence).not.toBe('');
+  const { properties } = method.optionsSchema;
+  for (const [name, field] of Object.entries(properties as Record<string, Record<string, unknown>>)) {
+    expect([typeof field['title'], typeof field['description']], name).toEqual(['string', 'string']);
+    expect(field, name).toHaveProperty('default');
+  }
+  expect(manual).toContain(`\`${method.name}\``);
+});
+
+test.each(methods)('$name starts with its defaults', ({ name }) => {
+  const expertScores = { token: [[0.5, 0.25, 0.25]], gate: [[0.25, 0.125, 0.125]] };
+  const session = startMethod(name, {}, { ...contextOf(2), expertScores });
+  const saved = session.save();
+  session.restore(JSON.parse(JSON.stringify(saved)));
+  expect(session.save()).toEqual(saved);
+});
