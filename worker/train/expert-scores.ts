@@ -4,7 +4,7 @@ import type { MicroBatch } from '#worker/engine/index.ts';
 import { sampleTokensOf } from '#worker/methods/index.ts';
 import { moeLayerIndices, type ExpertScores } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
-import type { TrainingRun } from './training-run.ts';
+import type { TrainingObserver, TrainingRun } from './training-run.ts';
 
 /**
  * Routes micro-batches until `tokens` real ones were seen, and scores the experts on them (ESFT, arXiv 2407.01906, pooled
@@ -69,7 +69,6 @@ export async function expertScoresOf(
   if (tokens === 0) return null;
   const kept = run.resume ? readExpertScores(runDir) : undefined;
   if (kept !== undefined) return { token: [...kept.token.values()], gate: [...kept.gate.values()] };
-  run.observer.progress('preparing', 0, 0);
   const model = await loadModel({
     modelDir: spec.model.path,
     method: { name: 'full', options: {} },
@@ -77,7 +76,7 @@ export async function expertScoresOf(
     threads: spec.engine.threads,
   });
   try {
-    const scores = await measureExperts(model, batches, tokens);
+    const scores = await measureExperts(model, reported(batches, run.observer), tokens);
     const layers = moeLayerIndices(model.plan);
     const byLayer = (scores_LE: ExpertScores['token']) =>
       new Map(layers.map((layer, index) => [layer, scores_LE[index] ?? []]));
@@ -85,5 +84,13 @@ export async function expertScoresOf(
     return scores;
   } finally {
     model.close();
+  }
+}
+
+/** Tells that the run is alive before each micro-batch. */
+function* reported(batches: Iterable<MicroBatch>, observer: TrainingObserver): Generator<MicroBatch> {
+  for (const batch of batches) {
+    observer.progress('preparing', 0, 0);
+    yield batch;
   }
 }
