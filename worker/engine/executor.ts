@@ -4,16 +4,20 @@ import type { Arena, Kernels } from '#worker/kernels/index.ts';
 import {
   moeLayerIndices,
   parameterId,
-  ropeTables,
+  routerShapes,
+  shapeOf,
   type Choice,
   type DecoderPlan,
   type LayerRoutingGradient,
   type LayerUsage,
   type MethodSession,
 } from '#worker/model/index.ts';
-import type { Runtime, TensorView, Tensors } from '#worker/runtime/index.ts';
-import { attentionMask, checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
-import { LayerRunner, type AttentionInputs, type LayerTrace } from './layer-runner.ts';
+import type { Runtime, Tensors } from '#worker/runtime/index.ts';
+import { checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
+import type { AttentionInputs } from './attention-runner.ts';
+import { InputTables } from './input-tables.ts';
+import { LayerRunner, type LayerTrace } from './layer-runner.ts';
+import type { MoeTrace } from './moe-runner.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import { StagePrograms, stageRoles } from './stage-programs.ts';
 import { layerRouting, layerUsage } from './usage.ts';
@@ -64,12 +68,13 @@ export class Executor {
   readonly #programs: StagePrograms;
   readonly #workspace: Workspace;
   readonly #layers: readonly LayerRunner[];
-  #tables: { readonly positions: number; readonly cos: TensorView; readonly sin: TensorView } | null = null;
+  readonly #tables: InputTables;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     this.#programs = new StagePrograms(parts.runtime, parts.plan, parts.session.routing);
     this.#workspace = new Workspace(parts.arena);
+    this.#tables = new InputTables(this.#workspace);
     const layerParts = { ...parts, programs: this.#programs, workspace: this.#workspace };
     const moe = moeLayerIndices(parts.plan);
     this.#layers = parts.plan.layers.map(
@@ -86,21 +91,22 @@ export class Executor {
     const { plan, session } = this.#parts;
     return this.#workspace.scratch(async () => {
       const withLosses = session.losses.length > 0;
-      const { h, traces, inputs, mask_N } = await this.#forward(batch, withLosses);
+      const { h, traces, moe, inputs, mask_N } = await this.#forward(batch, withLosses);
       const dA = this.#workspace.tensor(h.shape[0] ?? 0, plan.hiddenSize);
       const dB = this.#workspace.tensor(h.shape[0] ?? 0, plan.hiddenSize);
       const head = await this.#lossBackward(batch, h, dA, lossTokens);
-      const { auxiliary, gradients } = this.#auxiliaryLosses(traces, mask_N, microBatches);
+      const { auxiliary, gradients } = this.#auxiliaryLosses(moe, mask_N, microBatches);
       let [dOut, dIn] = [dA, dB];
       for (let l = traces.length - 1; l >= 0; l--) {
         const trace = traces[l];
         const layer = this.#layers[l];
         invariant(trace !== undefined && layer !== undefined, `layer ${l} has a trace`);
-        await layer.backward(trace, inputs, dOut, gradients[l] ?? null, dIn);
+        const lossGradient = gradients[moe.indexOf(trace.feedForward as MoeTrace)] ?? null;
+        await layer.backward(trace, inputsOf(inputs, l), dOut, lossGradient, dIn);
         [dOut, dIn] = [dIn, dOut];
       }
       this.#embeddingBackward(batch, dOut);
-      const usage = traces.map((trace) =>
+      const usage = moe.map((trace) =>
         layerUsage(trace.choice, trace.scores.data, trace.weights.data, mask_N, trace.dispatch.experts),
       );
       return { ...head, auxiliary, usage };
@@ -131,7 +137,7 @@ export class Executor {
   ): Promise<{ readonly logits: Float32Array; readonly routing: readonly LayerRoutingView[] }> {
     const { plan } = this.#parts;
     return this.#workspace.scratch(async () => {
-      const { h, traces } = await this.#forward(batch, false);
+      const { h, moe } = await this.#forward(batch, false);
       const program = await this.#programs.logits(this.#headDtypes);
       const logits = new Float32Array(at.length * plan.vocabularySize);
       await this.#headChunks(at, (rows, from) => {
@@ -139,7 +145,7 @@ export class Executor {
         program.run({ h: this.#gather(h, rows), ...this.#headWeights() }, { logits: chunk });
         logits.set(chunk.data, from * plan.vocabularySize);
       });
-      const routing = traces.map((trace) => ({
+      const routing = moe.map((trace) => ({
         logits_NE: trace.logits.data.slice(),
         weights_NE: trace.weights.data.slice(),
         choice: trace.choice,
@@ -153,42 +159,15 @@ export class Executor {
     checkTokenIds(batch, plan.vocabularySize);
     const mask_N = realTokenMask(batch);
     const include = session.readsPadding ? new Uint8Array(mask_N.length).fill(1) : mask_N;
-    const inputs = this.#attentionInputs(batch);
+    const inputs = this.#tables.ofLayers(plan, batch);
     let h = this.#embed(batch);
     const traces: LayerTrace[] = [];
-    for (const layer of this.#layers) {
-      const trace = await layer.forward(h, inputs, include, withLosses);
+    for (const [index, layer] of this.#layers.entries()) {
+      const trace = await layer.forward(h, inputsOf(inputs, index), include, withLosses);
       traces.push(trace);
-      h = trace.out;
+      h = trace.feedForward.out;
     }
-    return { h, traces, inputs, mask_N };
-  }
-
-  #attentionInputs(batch: MicroBatch): AttentionInputs {
-    const { batch: rows, sequence: length } = batch;
-    // The kernel wants tables as long as the row, whatever the positions in it.
-    const positions = batch.positions.reduce((highest, position) => Math.max(highest, position + 1), length);
-    const { cos, sin } = this.#ropeTables(positions);
-    const mask = this.#workspace.tensor(rows, 1, length, length);
-    attentionMask(batch, mask.data);
-    return { positions: this.#workspace.integers(batch.positions, rows, length), cos, sin, mask };
-  }
-
-  /** Tables grow in powers of two, so that they are rarely made again. */
-  #ropeTables(positions: number): { readonly cos: TensorView; readonly sin: TensorView } {
-    if (this.#tables === null || this.#tables.positions < positions) {
-      const size = 2 ** Math.ceil(Math.log2(positions));
-      const rope = this.#parts.plan.layers[0]?.attention.rope;
-      invariant(rope !== undefined, 'a decoder has layers');
-      const { cos_PD, sin_PD } = ropeTables(rope, size);
-      const shape = [size, rope.inverseFrequencies.length];
-      this.#tables = {
-        positions: size,
-        cos: { dtype: 'float32', shape, data: cos_PD },
-        sin: { dtype: 'float32', shape, data: sin_PD },
-      };
-    }
-    return this.#tables;
+    return { h, traces, moe: moeTraces(traces), inputs, mask_N };
   }
 
   #embed(batch: MicroBatch): ArenaTensor {
@@ -199,14 +178,15 @@ export class Executor {
     const { dtype, data } = store.weight('embedding');
     if (dtype === 'float32') {
       kernels.gatherRows(h.offset, data.byteOffset, batch.inputIds, width, plan.vocabularySize);
-      return h;
+    } else {
+      batch.inputIds.forEach((id, token) => {
+        const target = h.offset + token * width * 4;
+        const row = data.byteOffset + id * width * 2;
+        if (dtype === 'bfloat16') kernels.bf16ToF32(target, row, width);
+        else kernels.f16ToF32(target, row, width);
+      });
     }
-    batch.inputIds.forEach((id, token) => {
-      const target = h.offset + token * width * 4;
-      const row = data.byteOffset + id * width * 2;
-      if (dtype === 'bfloat16') kernels.bf16ToF32(target, row, width);
-      else kernels.f16ToF32(target, row, width);
-    });
+    if (plan.embeddingScale !== undefined) kernels.scale(h.offset, h.data.length, plan.embeddingScale);
     return h;
   }
 
@@ -218,7 +198,7 @@ export class Executor {
     const width = plan.hiddenSize;
     batch.inputIds.forEach((id, token) => {
       if (id === plan.paddingId) return;
-      kernels.axpy(offset + id * width * 4, dH.offset + token * width * 4, 1, width);
+      kernels.axpy(offset + id * width * 4, dH.offset + token * width * 4, plan.embeddingScale ?? 1, width);
     });
   }
 
@@ -280,15 +260,16 @@ export class Executor {
     return { lossSum, trainedTokens: at.length };
   }
 
-  /** Values of the auxiliary losses, and their gradients for each decoder layer, scaled by coefficient and accumulation. */
-  #auxiliaryLosses(traces: readonly LayerTrace[], mask_N: Uint8Array, microBatches: number) {
-    const { session, plan } = this.#parts;
+  /** Values of the auxiliary losses, and their gradients for each MoE layer, scaled by coefficient and accumulation. */
+  #auxiliaryLosses(traces: readonly MoeTrace[], mask_N: Uint8Array, microBatches: number) {
+    const { session } = this.#parts;
+    const shapes = routerShapes(this.#parts.plan);
     const gradients: (LayerRoutingGradient | null)[] = traces.map(() => null);
     if (session.losses.length === 0) return { auxiliary: [], gradients };
     const layers = traces.map((trace, index) => {
       const { probabilities, logSumExp, dispatch } = trace;
       invariant(probabilities !== null && logSumExp !== null, 'auxiliary losses keep their inputs');
-      const k = plan.layers[index]?.feedForward.expertsPerToken ?? 0;
+      const k = shapeOf(shapes, index).expertsPerToken;
       return layerRouting(probabilities.data, logSumExp.data, mask_N, dispatch.experts, k);
     });
     const auxiliary = session.losses.map((loss) => {
@@ -304,6 +285,16 @@ export class Executor {
     });
     return { auxiliary, gradients };
   }
+}
+
+function moeTraces(traces: readonly LayerTrace[]): MoeTrace[] {
+  return traces.flatMap(({ feedForward }) => (feedForward.kind === 'moe' ? [feedForward] : []));
+}
+
+function inputsOf(inputs: readonly AttentionInputs[], layer: number): AttentionInputs {
+  const own = inputs[layer];
+  invariant(own !== undefined, `layer ${layer} has inputs`);
+  return own;
 }
 
 function sum(values: Float32Array): number {

@@ -1,5 +1,6 @@
 /** Runs the stages of a decoder in order: weights in memory, dispatch to experts, forward, backward, optimizer. */
 export { lossTargets, type MicroBatch } from './batch.ts';
-export { Executor } from './executor.ts';
+export { Executor, type LayerRoutingView } from './executor.ts';
 export { adamwStep, gradientNorm } from './optimizer.ts';
-export { locateParameter, ParameterStore } from './parameter-store.ts';
+export { locateParameter, readLocated } from './locate-parameter.ts';
+export { ParameterStore } from './parameter-store.ts';

@@ -3,18 +3,19 @@
  * with the same layout, so that the optimizer walks them in one pass; frozen ones keep the checkpoint's bytes.
  */
 import { UserError, invariant } from '#core/contract/errors.ts';
-import type { ModelFolder, TensorEntry } from '#worker/checkpoint/index.ts';
+import type { ModelFolder } from '#worker/checkpoint/index.ts';
 import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
 import {
   elementCount,
+  hasGradient,
   parametersOf,
   type DecoderPlan,
   type Family,
   type Parameter,
-  type StoredTensor,
   type WeightDtype,
 } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
+import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { WeightUse } from './stage-programs.ts';
 
 const ALIGN = 16;
@@ -128,14 +129,19 @@ export class ParameterStore {
     kernels: Kernels,
   ): ParameterStore {
     const parameters = parametersOf(plan);
-    const store = new ParameterStore(arena, kernels, parameters, parameters.filter(trainable));
+    const store = new ParameterStore(
+      arena,
+      kernels,
+      parameters,
+      parameters.filter((parameter) => hasGradient(parameter) && trainable(parameter)),
+    );
     for (const parameter of parameters)
       store.#read(folder, locateParameter(folder, family, plan, parameter), parameter);
     return store;
   }
 
   #read(folder: ModelFolder, place: Located, parameter: Parameter): void {
-    const { entry, firstByte, bytes } = place;
+    const { entry } = place;
     const dtype = safetensorsDtype[entry.dtype];
     if (dtype === undefined) {
       throw new UserError(
@@ -146,21 +152,22 @@ export class ParameterStore {
     }
     const count = elementCount(parameter.shape);
     const trained = this.#trained.get(parameter.id);
+    const bytes = place.bytes;
     if (trained === undefined) {
       const block = this.#arena.allocate(bytes);
-      folder.readInto(entry.name, this.#arena.u8(block, bytes), firstByte);
+      readLocated(folder, place, this.#arena.u8(block, bytes));
       const data = dtype === 'float32' ? this.#arena.f32(block, count) : this.#arena.u16(block, count);
       this.#views.set(parameter.id, { dtype, shape: parameter.shape, data });
       return;
     }
     const target = this.blocks.weights + trained.start * 4;
     if (dtype === 'float32') {
-      folder.readInto(entry.name, this.#arena.u8(target, bytes), firstByte);
+      readLocated(folder, place, this.#arena.u8(target, bytes));
       return;
     }
     const mark = this.#arena.mark();
     const scratch = this.#arena.allocate(bytes);
-    folder.readInto(entry.name, this.#arena.u8(scratch, bytes), firstByte);
+    readLocated(folder, place, this.#arena.u8(scratch, bytes));
     if (dtype === 'bfloat16') this.#kernels.bf16ToF32(target, scratch.offset, count);
     else this.#kernels.f16ToF32(target, scratch.offset, count);
     this.#arena.release(mark);
@@ -261,77 +268,4 @@ export class ParameterStore {
       };
     }
   }
-}
-
-/** A parameter's bytes in a checkpoint. */
-export interface Located {
-  readonly entry: TensorEntry;
-  readonly firstByte: number;
-  readonly bytes: number;
-}
-
-/**
- * Finds a parameter on disk, in whichever layout the folder has, and checks its shape.
- * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape`.
- */
-export function locateParameter(
-  folder: ModelFolder,
-  family: Family,
-  plan: DecoderPlan,
-  parameter: Parameter,
-): Located {
-  const places = family.stored(parameter, plan);
-  const place = places.find(({ name }) => folder.tensors.has(name));
-  const entry = place && folder.tensors.get(place.name);
-  if (place === undefined || entry === undefined) {
-    throw new UserError(
-      'checkpoint/missing-tensor',
-      `${folder.dir}: tensor ${places.map(({ name }) => name).join(' or ')} is missing`,
-      'The checkpoint is incomplete, or config.json does not belong to it.',
-    );
-  }
-  return { entry, ...checkShape(folder, place, entry, parameter) };
-}
-
-function checkShape(
-  folder: ModelFolder,
-  place: StoredTensor,
-  entry: TensorEntry,
-  parameter: Parameter,
-): { firstByte: number; bytes: number } {
-  const count = elementCount(parameter.shape);
-  const elementBytes = (entry.end - entry.begin) / elementCount(entry.shape);
-  const { block } = place;
-  if (block === undefined) {
-    if (entry.shape.join() !== parameter.shape.join())
-      throw wrongShape(folder, entry, parameter.shape.join(' × '));
-    return { firstByte: 0, bytes: count * elementBytes };
-  }
-  const [first, rows, ...rest] = entry.shape;
-  const fits =
-    first !== undefined &&
-    rows !== undefined &&
-    block.index < first &&
-    block.toRow <= rows &&
-    rest.join() === parameter.shape.slice(1).join();
-  if (!fits) {
-    throw wrongShape(
-      folder,
-      entry,
-      `at least ${block.index + 1} × ${block.toRow} × ${parameter.shape.slice(1).join(' × ')}`,
-    );
-  }
-  const rowElements = elementCount(rest);
-  return {
-    firstByte: (block.index * rows + block.fromRow) * rowElements * elementBytes,
-    bytes: count * elementBytes,
-  };
-}
-
-function wrongShape(folder: ModelFolder, entry: TensorEntry, expected: string): UserError {
-  return new UserError(
-    'checkpoint/wrong-shape',
-    `${folder.dir}: tensor ${entry.name} is ${entry.shape.join(' × ')}; config.json implies ${expected}`,
-    'Check that config.json and the weights belong together.',
-  );
 }

@@ -4,14 +4,19 @@ import { accumulate, gradient, type Graph } from '#worker/graph/index.ts';
 import {
   attentionSaved,
   attentionStage,
-  expertSaved,
+  denseStage,
   expertStage,
+  gatedMlpSaved,
   gateStage,
   logitsStage,
   lossStage,
+  outputNormStage,
   routerStage,
+  sharedStage,
   type DecoderPlan,
   type LayerPlan,
+  type MoePlan,
+  type ParameterRole,
   type Routing,
   type WeightDtypes,
 } from '#worker/model/index.ts';
@@ -50,14 +55,39 @@ export interface WeightUse {
 }
 
 const roles = {
-  attention: ['inputNorm', 'query', 'key', 'value', 'output', 'queryNorm', 'keyNorm'],
-  router: ['postAttentionNorm', 'router'],
-  expert: ['expertGate', 'expertUp', 'expertDown'],
+  attention: [
+    'inputNorm',
+    'query',
+    'key',
+    'value',
+    'output',
+    'queryBias',
+    'keyBias',
+    'valueBias',
+    'outputBias',
+    'queryNorm',
+    'keyNorm',
+    'sinks',
+    'queryDown',
+    'queryDownNorm',
+    'keyValueDown',
+    'keyValueDownNorm',
+    'keyValueUp',
+    'attentionOutputNorm',
+  ],
+  router: ['postAttentionNorm', 'router', 'routerBias', 'selectionBias'],
+  expert: ['expertGate', 'expertUp', 'expertDown', 'expertGateBias', 'expertUpBias', 'expertDownBias'],
+  shared: ['sharedGate', 'sharedUp', 'sharedDown', 'sharedMix'],
+  dense: ['postAttentionNorm', 'denseGate', 'denseUp', 'denseDown', 'feedForwardOutputNorm'],
+  outputNorm: ['feedForwardOutputNorm'],
   head: ['finalNorm', 'head'],
-} as const;
+} as const satisfies Readonly<Record<string, readonly ParameterRole[]>>;
 
-/** The weights each stage reads, by role. */
-export const stageRoles: Readonly<Record<keyof typeof roles, readonly string[]>> = roles;
+/** A stage that reads weights. */
+export type StageName = keyof typeof roles;
+
+/** The weights each stage may read, by role; a plan has some of them. */
+export const stageRoles: Readonly<Record<StageName, readonly ParameterRole[]>> = roles;
 
 /** The programs of one decoder under one method. */
 export class StagePrograms {
@@ -87,38 +117,51 @@ export class StagePrograms {
     return layer;
   }
 
+  #moe(index: number): MoePlan {
+    const { feedForward } = this.#layer(index);
+    invariant(feedForward.kind === 'moe', `layer ${index} has no experts`);
+    return feedForward;
+  }
+
+  /** Layers with equal keys share programs. */
+  #key(stage: string, half: 'attention' | 'feedForward', index: number, weights: string): string {
+    const { attention, inputNorm, attentionOutputNorm, ...rest } = this.#layer(index);
+    const own =
+      half === 'attention'
+        ? [attention, inputNorm, attentionOutputNorm, rest.residualScale]
+        : Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1));
+    return `${stage} ${JSON.stringify(own)} ${weights}`;
+  }
+
   attention(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    const layer = this.#layer(index);
-    const key = `attention ${JSON.stringify([layer.attention, layer.inputNorm])} ${typesOf(roles.attention, dtypes)}`;
-    return this.#program(key, () => attentionStage(layer, this.#plan.hiddenSize, dtypes));
+    return this.#program(this.#key('attention', 'attention', index, typesOf(roles.attention, dtypes)), () =>
+      attentionStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+    );
   }
 
   attentionBackward(index: number, use: WeightUse): Promise<StageProgram> {
     const layer = this.#layer(index);
-    const key = `attention' ${JSON.stringify([layer.attention, layer.inputNorm])} ${useKey(roles.attention, use)}`;
-    return this.#program(key, () =>
+    return this.#program(this.#key("attention'", 'attention', index, useKey(roles.attention, use)), () =>
       backward(attentionStage(layer, this.#plan.hiddenSize, use.dtypes), {
         outputs: ['out'],
         through: ['h'],
-        saved: attentionSaved,
+        saved: Object.keys(attentionSaved(layer.attention)),
         use,
       }),
     );
   }
 
   router(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    const layer = this.#layer(index);
-    const key = `router ${JSON.stringify([layer.feedForward, layer.postAttentionNorm])} ${typesOf(roles.router, dtypes)}`;
-    return this.#program(key, () => routerStage(layer, this.#plan.hiddenSize, this.#routing, dtypes));
+    return this.#program(this.#key('router', 'feedForward', index, typesOf(roles.router, dtypes)), () =>
+      routerStage(this.#layer(index), this.#plan.hiddenSize, this.#routing, dtypes),
+    );
   }
 
   /** Adds the gradient of `h` to what its accumulator holds. */
   routerBackward(index: number, use: WeightUse): Promise<StageProgram> {
-    const layer = this.#layer(index);
-    const key = `router' ${JSON.stringify([layer.feedForward, layer.postAttentionNorm])} ${useKey(roles.router, use)}`;
-    return this.#program(key, () =>
+    return this.#program(this.#key("router'", 'feedForward', index, useKey(roles.router, use)), () =>
       accumulate(
-        backward(routerStage(layer, this.#plan.hiddenSize, this.#routing, use.dtypes), {
+        backward(routerStage(this.#layer(index), this.#plan.hiddenSize, this.#routing, use.dtypes), {
           outputs: ['x', 'logits'],
           through: ['h'],
           saved: ['x'],
@@ -130,34 +173,83 @@ export class StagePrograms {
   }
 
   gate(index: number, withLosses: boolean): Promise<StageProgram> {
-    const layer = this.#layer(index);
-    const key = `gate ${JSON.stringify(layer.feedForward)} ${withLosses}`;
-    return this.#program(key, () => gateStage(layer, this.#routing, withLosses));
+    return this.#program(this.#key('gate', 'feedForward', index, String(withLosses)), () =>
+      gateStage(this.#layer(index), this.#routing, withLosses),
+    );
   }
 
   gateBackward(index: number, withLosses: boolean): Promise<StageProgram> {
-    const layer = this.#layer(index);
-    const key = `gate' ${JSON.stringify(layer.feedForward)} ${withLosses}`;
     const outputs = withLosses ? ['weights', 'probabilities', 'logSumExp'] : ['weights'];
-    return this.#program(key, () =>
-      gradient(gateStage(layer, this.#routing, withLosses), { outputs, wrt: ['logits'] }),
+    return this.#program(this.#key("gate'", 'feedForward', index, String(withLosses)), () =>
+      gradient(gateStage(this.#layer(index), this.#routing, withLosses), { outputs, wrt: ['logits'] }),
     );
   }
 
   expert(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    const { intermediate } = this.#layer(index).feedForward;
-    const key = `expert ${intermediate} ${typesOf(roles.expert, dtypes)}`;
-    return this.#program(key, () => expertStage(this.#plan.hiddenSize, intermediate, dtypes));
+    return this.#program(this.#key('expert', 'feedForward', index, typesOf(roles.expert, dtypes)), () =>
+      expertStage(this.#moe(index), this.#plan.hiddenSize, dtypes, this.#layer(index).residualScale),
+    );
   }
 
   expertBackward(index: number, use: WeightUse): Promise<StageProgram> {
-    const { intermediate } = this.#layer(index).feedForward;
-    const key = `expert' ${intermediate} ${useKey(roles.expert, use)}`;
-    return this.#program(key, () =>
-      backward(expertStage(this.#plan.hiddenSize, intermediate, use.dtypes), {
+    const { residualScale } = this.#layer(index);
+    return this.#program(this.#key("expert'", 'feedForward', index, useKey(roles.expert, use)), () =>
+      backward(expertStage(this.#moe(index), this.#plan.hiddenSize, use.dtypes, residualScale), {
         outputs: ['y'],
         through: ['x', 'weight'],
-        saved: expertSaved,
+        saved: gatedMlpSaved,
+        use,
+      }),
+    );
+  }
+
+  dense(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
+    return this.#program(this.#key('dense', 'feedForward', index, typesOf(roles.dense, dtypes)), () =>
+      denseStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+    );
+  }
+
+  denseBackward(index: number, use: WeightUse): Promise<StageProgram> {
+    return this.#program(this.#key("dense'", 'feedForward', index, useKey(roles.dense, use)), () =>
+      backward(denseStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes), {
+        outputs: ['out'],
+        through: ['h'],
+        saved: gatedMlpSaved,
+        use,
+      }),
+    );
+  }
+
+  shared(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
+    return this.#program(this.#key('shared', 'feedForward', index, typesOf(roles.shared, dtypes)), () =>
+      sharedStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+    );
+  }
+
+  sharedBackward(index: number, use: WeightUse): Promise<StageProgram> {
+    return this.#program(this.#key("shared'", 'feedForward', index, useKey(roles.shared, use)), () =>
+      backward(sharedStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes), {
+        outputs: ['out'],
+        through: ['x'],
+        saved: gatedMlpSaved,
+        use,
+      }),
+    );
+  }
+
+  outputNorm(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
+    return this.#program(
+      this.#key('output norm', 'feedForward', index, typesOf(roles.outputNorm, dtypes)),
+      () => outputNormStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+    );
+  }
+
+  outputNormBackward(index: number, use: WeightUse): Promise<StageProgram> {
+    return this.#program(this.#key("output norm'", 'feedForward', index, useKey(roles.outputNorm, use)), () =>
+      backward(outputNormStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes), {
+        outputs: ['out'],
+        through: ['mix'],
+        saved: [],
         use,
       }),
     );

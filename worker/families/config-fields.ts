@@ -2,32 +2,68 @@
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
+import { ropeFields } from './rope-config.ts';
+
+export const positive = z.int().positive();
+
+/** A field whose other values change the computation in a way that is not supported. */
+export const only = <V extends string | number | boolean | null>(value: V) =>
+  z.literal(value, { error: `only ${JSON.stringify(value)} is supported` }).nullish();
 
 /** One id, a list of ids, or none. */
-export const tokenIds = z
+const tokenIds = z
   .union([z.int(), z.array(z.int())])
   .nullish()
   .transform((ids): number[] =>
     ids === null || ids === undefined ? [] : typeof ids === 'number' ? [ids] : ids,
   );
 
-/** A rotary scaling record that asks for no scaling (`rope_scaling`, or `rope_parameters` of re-saved configs). */
-export const unscaledRope = z
-  .looseObject({
-    rope_theta: z.number().positive().optional(),
-    rope_type: z
-      .literal('default', { error: 'only rope_type "default" is supported by this family' })
-      .optional(),
-    type: z.literal('default', { error: 'only type "default" is supported by this family' }).optional(),
-  })
-  .nullish();
+/** Fields of every family. */
+export const decoderFields = {
+  vocab_size: positive,
+  hidden_size: positive,
+  num_hidden_layers: positive,
+  num_attention_heads: positive,
+  num_key_value_heads: positive.nullish(),
+  head_dim: positive.nullish(),
+  hidden_act: only('silu'),
+  attention_bias: only(false),
+  max_position_embeddings: positive.default(4096),
+  rms_norm_eps: z.number().positive().default(1e-6),
+  tie_word_embeddings: z.boolean().default(false),
+  pad_token_id: z.int().nullish(),
+  eos_token_id: tokenIds,
+  router_aux_loss_coef: z.number().nullish(),
+  quantization_config: z.null({ error: 'quantised weights are not supported' }).optional(),
+  ...ropeFields,
+};
 
-/** The rotary base, from either layout; 10,000 where neither states it. */
-export function ropeTheta(config: {
-  readonly rope_theta?: number | null | undefined;
-  readonly rope_parameters?: { readonly rope_theta?: number | undefined } | null | undefined;
-}): number {
-  return config.rope_theta ?? config.rope_parameters?.rope_theta ?? 10_000;
+/** Number of experts under either of its names: libraries rename it when they save a config again. */
+export const expertFields = {
+  num_experts: positive.nullish(),
+  num_local_experts: positive.nullish(),
+  n_routed_experts: positive.nullish(),
+  num_experts_per_tok: positive,
+};
+
+/** Kinds of layers as lists, which newer libraries write beside or instead of the rules of a family. */
+export const layerListFields = {
+  layer_types: z.array(z.enum(['full_attention', 'sliding_attention'])).nullish(),
+  mlp_layer_types: z.array(z.enum(['dense', 'sparse'])).nullish(),
+  sliding_window: positive.nullish(),
+};
+
+/** The parsed fields of every family; which biases there are is the family's own matter. */
+export type DecoderConfig = Omit<z.output<ReturnType<typeof decoderObject>>, 'attention_bias'>;
+const decoderObject = () => z.object(decoderFields);
+
+/** An inconsistent `config.json`. */
+export function invalidConfig(family: string, message: string): UserError {
+  return new UserError(
+    'config/invalid',
+    `config.json (${family}): ${message}`,
+    'Check that config.json belongs to this checkpoint and is complete.',
+  );
 }
 
 /**
@@ -36,12 +72,6 @@ export function ropeTheta(config: {
  */
 export function readConfig<S extends z.ZodType>(family: string, schema: S, config: unknown): z.output<S> {
   const parsed = schema.safeParse(config);
-  if (!parsed.success) {
-    throw new UserError(
-      'config/invalid',
-      `config.json (${family}): ${explainIssues(parsed.error, schema)}`,
-      'Check that config.json belongs to this checkpoint and is complete.',
-    );
-  }
+  if (!parsed.success) throw invalidConfig(family, explainIssues(parsed.error, schema));
   return parsed.data;
 }

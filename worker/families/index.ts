@@ -2,8 +2,13 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
 import { olmoe } from './olmoe.ts';
+import { qwen2Moe, qwen3Moe } from './qwen-moe.ts';
 
-const families: readonly Family[] = [olmoe];
+const families: readonly Family[] = [
+  olmoe,
+  qwen2Moe,
+  qwen3Moe,
+];
 
 /** Names of all families, for messages and documentation. */
 const familyNames: readonly string[] = families.map((family) => family.name);

@@ -11,37 +11,89 @@ export interface NormPlan {
   readonly epsilon: number;
 }
 
-/** Rotary position embedding; `inverseFrequencies` has half as many entries as dimensions rotated. */
+/** Rotary position embedding of the first `2 · inverseFrequencies.length` elements of a head. */
 export interface RopePlan {
   /** Angle i turns dimensions (i, i + d/2) for `half`, (2i, 2i + 1) for `interleaved`. */
   readonly layout: 'half' | 'interleaved';
   readonly inverseFrequencies: readonly number[];
+  /** Multiplies cos and sin; absent: 1. */
+  readonly tableScale?: number;
 }
 
+/** Normalisation of q and k: before the split into heads, of each head, or of each head after the rotation. */
+export type QueryKeyNormPlan =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'projection' | 'head' | 'rotated-head'; readonly epsilon: number };
+
 /** Scaled dot-product attention with key and value heads shared by groups of query heads. */
-export interface AttentionPlan {
+export interface GroupedQueryPlan {
   readonly kind: 'grouped-query';
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headDim: number;
   /** Multiplies the scores before the softmax. */
   readonly scale: number;
-  /** `projection`: q and k are normalised over their whole width before the split into heads. */
-  readonly queryKeyNorm:
-    { readonly kind: 'none' } | { readonly kind: 'projection'; readonly epsilon: number };
+  readonly queryKeyNorm: QueryKeyNormPlan;
   /** q, k and v are clamped to ±clip after their normalisation, before the rotation; null: not at all. */
   readonly clip: number | null;
-  readonly rope: RopePlan;
+  /** Null: positions do not enter. */
+  readonly rope: RopePlan | null;
+  /** A query sees this many keys, its own included; absent: all before it. */
+  readonly window?: number;
+  /** Which projections have a bias; absent: none. */
+  readonly biases?: 'query-key-value' | 'all';
+  /** A learned logit of each query head joins its softmax and takes probability, but has no value. */
+  readonly sinks?: true;
 }
 
-/** How a router turns logits into gate weights; which experts are chosen is decided on the same scores. */
+/**
+ * Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values are expanded from one small vector of a
+ * token, and one rotated key part is shared by all heads.
+ */
+export interface LatentPlan {
+  readonly kind: 'latent';
+  readonly heads: number;
+  /** Width of the compressed query; null: queries are projected directly. */
+  readonly queryRank: number | null;
+  readonly keyValueRank: number;
+  /** Elements of a query and key head that are not rotated. */
+  readonly contentDim: number;
+  readonly valueDim: number;
+  /** Of the norms of the compressed vectors. */
+  readonly epsilon: number;
+  readonly scale: number;
+  readonly rope: RopePlan;
+  readonly window?: number;
+}
+
+export type AttentionPlan = GroupedQueryPlan | LatentPlan;
+
+/** How a router turns logits into gate weights. */
 export interface RouterPlan {
-  readonly scoring: 'softmax';
+  readonly scoring: 'softmax' | 'sigmoid';
   /** Divide the chosen experts' weights by their sum. */
   readonly normalise: boolean;
+  /** Multiplies the gate weights; absent: 1. */
+  readonly scale?: number;
+  /** The logits have a learned bias. */
+  readonly bias?: true;
+  /** The checkpoint has a bias that takes part in the choice only. */
+  readonly selectionBias?: true;
+  /**
+   * Only the `kept` best of `count` equal groups of experts can be chosen; a group is as good as the sum of its `best`
+   * best scores.
+   */
+  readonly groups?: { readonly count: number; readonly kept: number; readonly best: 1 | 2 };
 }
 
-/** A layer of experts `down(silu(gate x) ⊙ up x)`, each token sent to `expertsPerToken` of them. */
+/** `down(glu(gate x, up x))` of one expert or dense layer. */
+export type ActivationPlan =
+  /** `silu(g) ⊙ u` */
+  | { readonly kind: 'silu' }
+  /** `(ũ + 1) ⊙ g̃ ⊙ sigmoid(α g̃)` with g̃ = min(g, limit) and ũ = clamp(u, ±limit), as in gpt-oss. */
+  | { readonly kind: 'clamped'; readonly alpha: number; readonly limit: number };
+
+/** A layer of experts, each token sent to `expertsPerToken` of them. */
 export interface MoePlan {
   readonly kind: 'moe';
   readonly experts: number;
@@ -49,14 +101,35 @@ export interface MoePlan {
   /** Width of one expert. */
   readonly intermediate: number;
   readonly router: RouterPlan;
+  /** An expert that every token visits; `gated`: times the sigmoid of one learned number per token. */
+  readonly shared?: { readonly intermediate: number; readonly gated: boolean };
+  /** Absent: `silu(gate x) ⊙ up x`. */
+  readonly activation?: ActivationPlan;
+  /** The projections of an expert have biases. */
+  readonly expertBiases?: true;
 }
 
-/** `h += attention(inputNorm(h)); h += feedForward(postAttentionNorm(h))`. */
+/** One gated MLP for all tokens: `down(silu(gate x) ⊙ up x)`. */
+export interface DensePlan {
+  readonly kind: 'dense';
+  readonly intermediate: number;
+}
+
+export type FeedForwardPlan = MoePlan | DensePlan;
+
+/**
+ * `h += attention(inputNorm(h)); h += feedForward(postAttentionNorm(h))`. A norm that is null is not there; output norms
+ * stand between a half and its addition to `h`.
+ */
 export interface LayerPlan {
-  readonly inputNorm: NormPlan;
+  readonly inputNorm: NormPlan | null;
   readonly attention: AttentionPlan;
-  readonly postAttentionNorm: NormPlan;
-  readonly feedForward: MoePlan;
+  readonly attentionOutputNorm?: NormPlan;
+  readonly postAttentionNorm: NormPlan | null;
+  readonly feedForward: FeedForwardPlan;
+  readonly feedForwardOutputNorm?: NormPlan;
+  /** Multiplies what each half adds to `h`; absent: 1. */
+  readonly residualScale?: number;
 }
 
 /** The whole decoder: embedding, layers, final norm, head. */
@@ -71,6 +144,10 @@ export interface DecoderPlan {
   readonly endIds: readonly number[];
   readonly layers: readonly LayerPlan[];
   readonly finalNorm: NormPlan;
+  /** Multiplies the embeddings; absent: 1. */
+  readonly embeddingScale?: number;
+  /** Multiplies the logits; absent: 1. */
+  readonly logitScale?: number;
   /** The head shares the embedding's weights. */
   readonly tiedHead: boolean;
   /** Coefficient the checkpoint's authors used for the load-balancing loss, where its config states one. */
@@ -80,11 +157,4 @@ export interface DecoderPlan {
 /** Decoder indices of the layers with experts, in order: the rows of every routing statistic. */
 export function moeLayerIndices(plan: DecoderPlan): number[] {
   return plan.layers.flatMap((layer, index) => (layer.feedForward.kind === 'moe' ? [index] : []));
-}
-
-/** Inverse frequencies `θ^(−2i/d)` for i < d/2, rounded to float32 as the reference implementations do. */
-export function inverseFrequencies(theta: number, dimensions: number): number[] {
-  return Array.from({ length: dimensions / 2 }, (_, i) =>
-    Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / dimensions))),
-  );
 }

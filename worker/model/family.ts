@@ -2,11 +2,19 @@
 import type { DecoderPlan } from './decoder-plan.ts';
 import type { Parameter } from './parameters.ts';
 
-/** A place on disk: a whole tensor, or a block of one that holds several experts. */
+/** A place on disk: a whole tensor, or a block of one that holds several parameters. */
 export interface StoredTensor {
   readonly name: string;
-  /** Index along the tensor's first axis and a range of rows along its second. */
-  readonly block?: { readonly index: number; readonly fromRow: number; readonly toRow: number };
+  readonly block?: {
+    /** Index along the tensor's first axis; null: it has no such axis. */
+    readonly index: number | null;
+    /** First row along the next axis. */
+    readonly fromRow: number;
+    /** Rows are this far apart; absent: 1. */
+    readonly step?: number;
+    /** The rows of the parameter are the columns of the tensor. */
+    readonly transposed?: true;
+  };
 }
 
 /** A model family. */

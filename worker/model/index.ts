@@ -1,9 +1,12 @@
 /** The decoder as data (plan, parameters), the slots of a method, and the stage graphs. */
+export * from './attention-parameters.ts';
 export * from './decoder-plan.ts';
 export * from './family.ts';
+export type { ParameterRole } from './parameter-roles.ts';
 export * from './parameters.ts';
 export * from './routing.ts';
 export * from './slots.ts';
+export * from './stored-block.ts';
 export * from './top-k.ts';
 export * from './rope.ts';
 export * from './stages/index.ts';

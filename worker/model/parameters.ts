@@ -1,25 +1,9 @@
 /** The parameters a plan implies, under names that are the same for every family. */
-import type { DecoderPlan } from './decoder-plan.ts';
+import { attentionParameters } from './attention-parameters.ts';
+import type { DecoderPlan, FeedForwardPlan } from './decoder-plan.ts';
+import type { ParameterRole, RoleShape } from './parameter-roles.ts';
 
-/** What a parameter does. Roles of a layer repeat in each layer, roles of an expert in each expert. */
-export type ParameterRole =
-  | 'embedding'
-  | 'finalNorm'
-  | 'head'
-  | 'inputNorm'
-  | 'query'
-  | 'key'
-  | 'value'
-  | 'output'
-  | 'queryNorm'
-  | 'keyNorm'
-  | 'postAttentionNorm'
-  | 'router'
-  | 'expertGate'
-  | 'expertUp'
-  | 'expertDown';
-
-/** One weight tensor; matrices are `[out, in]` as checkpoints store them. */
+/** One weight tensor; matrices are `[out, in]`. */
 export interface Parameter {
   /** Unique, e.g. `layers.3.experts.7.expertUp`. */
   readonly id: string;
@@ -27,6 +11,11 @@ export interface Parameter {
   readonly layer: number | null;
   readonly expert: number | null;
   readonly shape: readonly number[];
+}
+
+/** False for what a checkpoint stores beside its weights and no gradient reaches: it never trains. */
+export function hasGradient(parameter: Parameter): boolean {
+  return parameter.role !== 'selectionBias';
 }
 
 /** Number of elements of a shape. */
@@ -41,52 +30,78 @@ export function parameterId(role: ParameterRole, layer: number | null, expert: n
   return [...parts, role].join('.');
 }
 
+/** Parameters of the feed-forward half of a layer that every token reads. */
+function commonFeedForward(plan: FeedForwardPlan, hidden: number): RoleShape[] {
+  switch (plan.kind) {
+    case 'dense':
+      return [
+        ['denseGate', [plan.intermediate, hidden]],
+        ['denseUp', [plan.intermediate, hidden]],
+        ['denseDown', [hidden, plan.intermediate]],
+      ];
+    case 'moe': {
+      const roles: RoleShape[] = [['router', [plan.experts, hidden]]];
+      if (plan.router.bias) roles.push(['routerBias', [plan.experts]]);
+      if (plan.router.selectionBias) roles.push(['selectionBias', [plan.experts]]);
+      if (plan.shared !== undefined) {
+        const { intermediate, gated } = plan.shared;
+        roles.push(['sharedGate', [intermediate, hidden]], ['sharedUp', [intermediate, hidden]]);
+        roles.push(['sharedDown', [hidden, intermediate]]);
+        if (gated) roles.push(['sharedMix', [1, hidden]]);
+      }
+      return roles;
+    }
+  }
+}
+
+/** Parameters of each expert of a layer. */
+function expertParameters(plan: FeedForwardPlan, hidden: number): RoleShape[] {
+  if (plan.kind === 'dense') return [];
+  const { intermediate } = plan;
+  const roles: RoleShape[] = [
+    ['expertGate', [intermediate, hidden]],
+    ['expertUp', [intermediate, hidden]],
+    ['expertDown', [hidden, intermediate]],
+  ];
+  if (plan.expertBiases) {
+    roles.push(['expertGateBias', [intermediate]], ['expertUpBias', [intermediate]]);
+    roles.push(['expertDownBias', [hidden]]);
+  }
+  return roles;
+}
+
 /** All parameters of a plan in forward order. A tied head has none of its own. */
 export function parametersOf(plan: DecoderPlan): Parameter[] {
   const parameters: Parameter[] = [];
-  const add = (
-    role: ParameterRole,
-    shape: readonly number[],
-    layer: number | null = null,
-    expert: number | null = null,
-  ) => parameters.push({ id: parameterId(role, layer, expert), role, layer, expert, shape });
+  const add = ([role, shape]: RoleShape, layer: number | null = null, expert: number | null = null) =>
+    parameters.push({ id: parameterId(role, layer, expert), role, layer, expert, shape });
   const hidden = plan.hiddenSize;
 
-  add('embedding', [plan.vocabularySize, hidden]);
+  add(['embedding', [plan.vocabularySize, hidden]]);
   plan.layers.forEach((layer, l) => {
-    const { attention, feedForward } = layer;
-    const queryWidth = attention.heads * attention.headDim;
-    const keyWidth = attention.keyValueHeads * attention.headDim;
-    add('inputNorm', [hidden], l);
-    add('query', [queryWidth, hidden], l);
-    add('key', [keyWidth, hidden], l);
-    add('value', [keyWidth, hidden], l);
-    add('output', [hidden, queryWidth], l);
-    if (attention.queryKeyNorm.kind === 'projection') {
-      add('queryNorm', [queryWidth], l);
-      add('keyNorm', [keyWidth], l);
-    }
-    add('postAttentionNorm', [hidden], l);
-    add('router', [feedForward.experts, hidden], l);
-    for (let e = 0; e < feedForward.experts; e++) {
-      add('expertGate', [feedForward.intermediate, hidden], l, e);
-      add('expertUp', [feedForward.intermediate, hidden], l, e);
-      add('expertDown', [hidden, feedForward.intermediate], l, e);
-    }
+    if (layer.inputNorm) add(['inputNorm', [hidden]], l);
+    for (const role of attentionParameters(layer.attention, hidden)) add(role, l);
+    if (layer.attentionOutputNorm) add(['attentionOutputNorm', [hidden]], l);
+    if (layer.postAttentionNorm) add(['postAttentionNorm', [hidden]], l);
+    for (const role of commonFeedForward(layer.feedForward, hidden)) add(role, l);
+    const experts = layer.feedForward.kind === 'moe' ? layer.feedForward.experts : 0;
+    const ofExpert = expertParameters(layer.feedForward, hidden);
+    for (let e = 0; e < experts; e++) for (const role of ofExpert) add(role, l, e);
+    if (layer.feedForwardOutputNorm) add(['feedForwardOutputNorm', [hidden]], l);
   });
-  add('finalNorm', [hidden]);
-  if (!plan.tiedHead) add('head', [plan.vocabularySize, hidden]);
+  add(['finalNorm', [hidden]]);
+  if (!plan.tiedHead) add(['head', [plan.vocabularySize, hidden]]);
   return parameters;
 }
 
 /** Parameters one token passes through: all but the experts it is not sent to. */
 export function activeParameterCount(plan: DecoderPlan): number {
   return parametersOf(plan).reduce((sum, parameter) => {
-    const layer = parameter.layer === null ? undefined : plan.layers[parameter.layer];
+    const feedForward = parameter.layer === null ? undefined : plan.layers[parameter.layer]?.feedForward;
     const share =
-      parameter.expert === null || layer === undefined
+      parameter.expert === null || feedForward?.kind !== 'moe'
         ? 1
-        : layer.feedForward.expertsPerToken / layer.feedForward.experts;
+        : feedForward.expertsPerToken / feedForward.experts;
     return sum + elementCount(parameter.shape) * share;
   }, 0);
 }

@@ -1,19 +1,30 @@
-/** Cosine and sine tables of a rotary embedding. */
+/** Frequencies of a rotary embedding, and its cosine and sine tables. */
 import type { RopePlan } from './decoder-plan.ts';
 
-/** `[positions × d/2]` tables of cos and sin of `position · inverseFrequency`, in float32 steps as the references compute them. */
+/** Inverse frequencies `θ^(−2i/d)` for i < d/2, rounded to float32 as the reference implementations do. */
+export function inverseFrequencies(theta: number, dimensions: number): number[] {
+  return Array.from({ length: dimensions / 2 }, (_, i) =>
+    Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / dimensions))),
+  );
+}
+
+/**
+ * `[positions × d/2]` tables of cos and sin of `position · inverseFrequency`, times the table scale, in float32 steps as
+ * the references compute them.
+ */
 export function ropeTables(
   rope: RopePlan,
   positions: number,
 ): { readonly cos_PD: Float32Array; readonly sin_PD: Float32Array } {
   const half = rope.inverseFrequencies.length;
+  const scale = rope.tableScale ?? 1;
   const cos_PD = new Float32Array(positions * half);
   const sin_PD = new Float32Array(positions * half);
   for (let position = 0; position < positions; position++) {
     rope.inverseFrequencies.forEach((frequency, i) => {
       const angle = Math.fround(position * frequency);
-      cos_PD[position * half + i] = Math.cos(angle);
-      sin_PD[position * half + i] = Math.sin(angle);
+      cos_PD[position * half + i] = Math.fround(Math.cos(angle)) * scale;
+      sin_PD[position * half + i] = Math.fround(Math.sin(angle)) * scale;
     });
   }
   return { cos_PD, sin_PD };

@@ -1,33 +1,85 @@
-/** The router of the checkpoint as it is: softmax over all experts, the k largest chosen. */
+/** The router of the checkpoint as it is: scores, the k largest chosen, gate weights. */
 import { op, type Value } from '#worker/graph/index.ts';
 import type { RouterPlan } from './decoder-plan.ts';
 import type { RouterShape, Routing } from './slots.ts';
 import { topK } from './top-k.ts';
 
+/** What gate weights are made of: softmax or sigmoid of the logits, `[tokens, experts]`. */
+export function routerScores(router: RouterPlan, logits_NE: Value): Value {
+  switch (router.scoring) {
+    case 'softmax':
+      return op.softmax(logits_NE);
+    case 'sigmoid':
+      return op.sigmoid(logits_NE);
+  }
+}
+
 /**
- * Gate weights `w = M ⊙ p`, divided by their sum where the router says so.
+ * Gate weights `w = M ⊙ p`, divided by their sum and scaled where the router says so. Families that take the softmax of
+ * the chosen logits only are the case of a softmax divided by the chosen sum.
  * @param probabilities_NE what the weights are made of.
  * @param multiplicity_NE how often each expert counts for each token (0, 1, 2).
  */
 export function gateWeights(router: RouterPlan, probabilities_NE: Value, multiplicity_NE: Value): Value {
-  const weights_NE = op.mul(multiplicity_NE, probabilities_NE);
-  if (!router.normalise) return weights_NE;
+  const chosen_NE = op.mul(multiplicity_NE, probabilities_NE);
+  const scaled = (weights_NE: Value) =>
+    router.scale === undefined || router.scale === 1 ? weights_NE : op.mul(weights_NE, router.scale);
+  if (!router.normalise) return scaled(chosen_NE);
   // A token that visits no expert (padding) has the sum zero.
-  return op.div(weights_NE, op.maximum(op.reduceSum(weights_NE, { axes: [-1], keepDims: true }), 1e-20));
+  const sum_N1 = op.maximum(op.reduceSum(chosen_NE, { axes: [-1], keepDims: true }), 1e-20);
+  return scaled(op.div(chosen_NE, sum_N1));
+}
+
+/**
+ * The `k` best experts of each token by the router's rule; outside the best groups, where it has groups, none is chosen.
+ * @param excluded experts that cannot be chosen.
+ */
+export function chooseExperts(
+  { router, experts }: RouterShape,
+  scores_NE: Float32Array,
+  tokens: number,
+  k: number,
+  excluded: readonly number[] = [],
+): Int32Array {
+  const open_NE =
+    router.groups === undefined ? scores_NE : bestGroups(router.groups, scores_NE, tokens, experts);
+  return topK(open_NE, tokens, experts, k, excluded);
+}
+
+/** The scores with −∞ outside the kept groups. */
+function bestGroups(
+  { count, kept, best }: NonNullable<RouterPlan['groups']>,
+  scores_NE: Float32Array,
+  tokens: number,
+  experts: number,
+): Float32Array {
+  const size = experts / count;
+  const inGroup = topK(scores_NE, tokens * count, size, best);
+  const groupScores = new Float32Array(tokens * count);
+  inGroup.forEach((expert, slot) => {
+    const group = Math.floor(slot / best);
+    groupScores[group] = (groupScores[group] as number) + (scores_NE[group * size + expert] as number);
+  });
+  const open_NE = new Float32Array(scores_NE.length).fill(-Infinity);
+  topK(groupScores, tokens, count, kept).forEach((group, slot) => {
+    const from = (Math.floor(slot / kept) * count + group) * size;
+    open_NE.set(scores_NE.subarray(from, from + size), from);
+  });
+  return open_NE;
 }
 
 /** The published routing of a decoder whose MoE layers are `shapes`. */
 export function plainRouting(shapes: readonly RouterShape[]): Routing {
   return {
     buffers: [],
-    scores: (logits_NE) => op.softmax(logits_NE),
+    scores: (logits_NE) => routerScores(routerOf(shapes), logits_NE),
     weights: (logits_NE, multiplicity_NE) =>
-      gateWeights(routerOf(shapes), op.softmax(logits_NE), multiplicity_NE),
+      gateWeights(routerOf(shapes), routerScores(routerOf(shapes), logits_NE), multiplicity_NE),
     choose(scores_NE, tokens, layer) {
-      const { experts, expertsPerToken } = shapeOf(shapes, layer);
+      const shape = shapeOf(shapes, layer);
       return {
-        chosen_NK: topK(scores_NE, tokens, experts, expertsPerToken),
-        k: expertsPerToken,
+        chosen_NK: chooseExperts(shape, scores_NE, tokens, shape.expertsPerToken),
+        k: shape.expertsPerToken,
         always: [],
         overlap: 'union',
       };

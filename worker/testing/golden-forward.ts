@@ -1,13 +1,20 @@
 /** Golden cases of kind `forward-backward`: logits, routing, loss and every gradient of one batch. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { moeLayerIndices } from '#worker/model/index.ts';
-import { gradientNorm, lossTargets } from '#worker/engine/index.ts';
-import { loadModel } from '#worker/train/index.ts';
+import {
+  elementCount,
+  hasGradient,
+  moeLayerIndices,
+  routerShapes,
+  shapeOf,
+  type Parameter,
+} from '#worker/model/index.ts';
+import { gradientNorm, lossTargets, type LayerRoutingView } from '#worker/engine/index.ts';
+import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import { GoldenTensors, absoluteCheck, relativeCheck, type CaseDocument, type Check } from './golden-case.ts';
 import { goldenMethod, restoreGoldenRouter } from './golden-method.ts';
-import { idsByPublishedName } from './golden-names.ts';
+import { parametersByPublishedName, publishedTensor } from './golden-names.ts';
 
 const Limits = z.object({ atol: z.number().optional(), rtol: z.number().optional() });
 
@@ -55,6 +62,7 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
   const model = await loadModel({ modelDir: join(dir, 'model'), method: goldenMethod(document) });
   try {
     const moe = moeLayerIndices(model.plan);
+    const shapes = routerShapes(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);
     const everywhere = Int32Array.from(batch.inputIds, (_, i) => i);
     const { logits, routing } = await model.executor.logits(batch, everywhere);
@@ -84,11 +92,14 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
       }
       const want = tensors.get(`topk_ids.${layer}`);
       const width = want.shape[1] ?? 0;
+      const chosen_NK = shapeOf(shapes, index).router.selectionBias
+        ? byWeight(view, experts)
+        : view.choice.chosen_NK;
       const ids = Int32Array.from({ length: want.values.length }, (_, i) => {
         const token = Math.floor(i / width);
         const slot = i % width;
         return slot < view.choice.k
-          ? (view.choice.chosen_NK[token * view.choice.k + slot] ?? -1)
+          ? (chosen_NK[token * view.choice.k + slot] ?? -1)
           : (view.choice.always[slot - view.choice.k] ?? -1);
       });
       checks.push(absoluteCheck(`topk_ids.${layer}`, ids, want.values, 0, real(width)));
@@ -129,15 +140,16 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
         ),
       );
     }
-    const ids = idsByPublishedName(model.family, model.plan);
+    const parameters = parametersByPublishedName(model.family, model.plan);
     const relative = limits.grad?.atol_over_tensor_max ?? limits.grad_rel_to_max ?? 0;
     for (const name of tensors.names) {
       if (!name.startsWith('grad.')) continue;
-      const id = ids.get(name.slice('grad.'.length)) ?? '';
+      const held = parameters.get(name.slice('grad.'.length)) ?? [];
+      const { shape } = tensors.get(name);
       checks.push(
         gradientCheck(
           name,
-          model.store.gradient(id).data as Float32Array,
+          publishedTensor(model.family, model.plan, held, shape, (parameter) => gradientOf(model, parameter)),
           tensors.floats(name),
           relative,
           limits.grad?.atol ?? 1e-6,
@@ -151,6 +163,24 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
   } finally {
     model.close();
   }
+}
+
+/** The gradient of a parameter; zeros where none reaches it. */
+function gradientOf(model: LoadedModel, parameter: Parameter): Float32Array {
+  return hasGradient(parameter)
+    ? (model.store.gradient(parameter.id).data as Float32Array)
+    : new Float32Array(elementCount(parameter.shape));
+}
+
+/** The experts of a token by falling weight: the order of a case where a bias takes part in the choice. */
+function byWeight(view: LayerRoutingView, experts: number): Int32Array {
+  const { chosen_NK, k } = view.choice;
+  const tokens = chosen_NK.length / k;
+  const sorted = Array.from({ length: tokens }, (_, token) => {
+    const weightOf = (expert: number) => view.weights_NE[token * experts + expert] ?? NaN;
+    return [...chosen_NK.subarray(token * k, (token + 1) * k)].sort((a, b) => weightOf(b) - weightOf(a));
+  });
+  return Int32Array.from(sorted.flat());
 }
 
 function isDouble(ids: Int32Array, width: number, token: number, expert: number): boolean {
@@ -183,17 +213,19 @@ async function checkAuxiliary(
     const total = result.lossSum / trainedTokens + coefficient * value;
     checks.push(relativeCheck('total_loss', [total], [expected.total_loss], limits.loss?.rtol ?? 0));
   }
-  const ids = idsByPublishedName(model.family, model.plan);
+  const parameters = parametersByPublishedName(model.family, model.plan);
   const names = tensors.names.filter((name) => name.startsWith('grad_aux.'));
   model.close();
   if (names.length === 0) return checks;
   // The difference of two runs is the auxiliary gradient; a large coefficient keeps rounding small beside it.
   const large = 1000;
   const [plain, loud] = [await run(0), await run(large)];
-  for (const [name, id] of ids) {
-    const own = (loud.model.store.gradient(id).data as Float32Array).map(
-      (value_, i) => (value_ - ((plain.model.store.gradient(id).data[i] as number) ?? 0)) / large,
-    );
+  for (const [name, held] of parameters) {
+    const shape = tensors.has(`grad.${name}`) ? tensors.get(`grad.${name}`).shape : [];
+    const own = publishedTensor(model.family, model.plan, held, shape, (parameter) => {
+      const quiet = gradientOf(plain.model, parameter);
+      return gradientOf(loud.model, parameter).map((value_, i) => (value_ - (quiet[i] ?? 0)) / large);
+    });
     const key = `grad_aux.${name}`;
     const want = tensors.has(key) ? tensors.floats(key) : new Float32Array(own.length);
     checks.push(

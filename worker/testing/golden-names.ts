@@ -1,12 +1,43 @@
 /** Names of parameters as golden cases (and published checkpoints) have them. */
-import { parametersOf, type DecoderPlan, type Family } from '#worker/model/index.ts';
+import { invariant } from '#core/contract/errors.ts';
+import {
+  blockLayout,
+  elementCount,
+  parametersOf,
+  placeValues,
+  type DecoderPlan,
+  type Family,
+  type Parameter,
+} from '#worker/model/index.ts';
 
-/** Published tensor name → parameter id. */
-export function idsByPublishedName(family: Family, plan: DecoderPlan): Map<string, string> {
-  return new Map(
-    parametersOf(plan).map((parameter): [string, string] => [
-      family.stored(parameter, plan)[0]?.name ?? '',
-      parameter.id,
-    ]),
-  );
+/** Published tensor name → the parameters in it. */
+export function parametersByPublishedName(family: Family, plan: DecoderPlan): Map<string, Parameter[]> {
+  const map = new Map<string, Parameter[]>();
+  for (const parameter of parametersOf(plan)) {
+    const name = family.stored(parameter, plan)[0]?.name ?? '';
+    map.set(name, [...(map.get(name) ?? []), parameter]);
+  }
+  return map;
+}
+
+/** A published tensor of `shape`, put together from the values of its parameters. */
+export function publishedTensor(
+  family: Family,
+  plan: DecoderPlan,
+  parameters: readonly Parameter[],
+  shape: readonly number[],
+  valuesOf: (parameter: Parameter) => Float32Array,
+): Float32Array {
+  const [first] = parameters;
+  invariant(first !== undefined, 'a published tensor holds parameters');
+  const blockOf = (parameter: Parameter) => family.stored(parameter, plan)[0]?.block;
+  if (blockOf(first) === undefined) return valuesOf(first);
+  const tensor = new Float32Array(elementCount(shape)).fill(NaN);
+  for (const parameter of parameters) {
+    const block = blockOf(parameter);
+    const layout = block === undefined ? null : blockLayout(block, parameter.shape, shape);
+    invariant(layout !== null, `${parameter.id} fits into its tensor`);
+    placeValues(valuesOf(parameter), layout, tensor);
+  }
+  return tensor;
 }

@@ -14,7 +14,7 @@ import {
   type Check,
 } from './golden-case.ts';
 import { goldenMethod, restoreGoldenRouter } from './golden-method.ts';
-import { idsByPublishedName } from './golden-names.ts';
+import { parametersByPublishedName, publishedTensor } from './golden-names.ts';
 
 const TrainingCase = z.object({
   steps: z.int(),
@@ -92,12 +92,20 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
 
 /** Final weights, `final.<name>`: largest and mean absolute difference of each tensor. */
 function finalChecks(model: LoadedModel, tensors: GoldenTensors, document: TrainingCase): Check[] {
-  const ids = idsByPublishedName(model.family, model.plan);
+  const parameters = parametersByPublishedName(model.family, model.plan);
   return tensors.names
     .filter((name) => name.startsWith('final.'))
     .flatMap((name) => {
+      const { shape } = tensors.get(name);
       const want = tensors.floats(name);
-      const got = model.store.weight(ids.get(name.slice('final.'.length)) ?? '').data as Float32Array;
+      const held = parameters.get(name.slice('final.'.length)) ?? [];
+      const got = publishedTensor(
+        model.family,
+        model.plan,
+        held,
+        shape,
+        ({ id }) => model.store.weight(id).data as Float32Array,
+      );
       const mean = want.reduce((sum, value, i) => sum + Math.abs((got[i] ?? NaN) - value), 0) / want.length;
       return [
         absoluteCheck(name, got, want, document.tolerances.final_max_abs),

@@ -4,20 +4,24 @@ import type { Graph } from '#worker/graph/index.ts';
 import {
   attentionSaved,
   attentionStage,
+  denseStage,
   expertStage,
   gateStage,
   inverseFrequencies,
   lossStage,
+  outputNormStage,
   routerStage,
+  sharedStage,
   plainRouting,
 } from '#worker/model/index.ts';
-import type { AttentionPlan, DecoderPlan, LayerPlan } from '#worker/model/index.ts';
+import type { GroupedQueryPlan, DecoderPlan, LayerPlan, LatentPlan, MoePlan } from '#worker/model/index.ts';
 import { checkDialects, checkGradient } from './gradcheck.ts';
 import type { CheckOptions } from './gradcheck.ts';
 
 /** The real stages of a decoder, small: gradients of whole graphs, not of single ops. */
 
-const attention: AttentionPlan = {
+const rope = { layout: 'half', inverseFrequencies: inverseFrequencies(10000, 4) } as const;
+const attention: GroupedQueryPlan = {
   kind: 'grouped-query',
   heads: 4,
   keyValueHeads: 2,
@@ -25,20 +29,43 @@ const attention: AttentionPlan = {
   scale: 0.5,
   queryKeyNorm: { kind: 'projection', epsilon: 1e-5 },
   clip: null,
-  rope: { layout: 'half', inverseFrequencies: inverseFrequencies(10000, 4) },
+  rope,
 };
-const layer: LayerPlan = {
-  inputNorm: { kind: 'rms', epsilon: 1e-5 },
-  attention,
-  postAttentionNorm: { kind: 'rms', epsilon: 1e-5 },
-  feedForward: {
-    kind: 'moe',
-    experts: 4,
-    expertsPerToken: 2,
-    intermediate: 6,
-    router: { scoring: 'softmax', normalise: true },
-  },
+const moe: MoePlan = {
+  kind: 'moe',
+  experts: 4,
+  expertsPerToken: 2,
+  intermediate: 6,
+  router: { scoring: 'softmax', normalise: true },
 };
+const norm = { kind: 'rms', epsilon: 1e-5 } as const;
+const layer: LayerPlan = { inputNorm: norm, attention, postAttentionNorm: norm, feedForward: moe };
+/** Both halves with a norm on their output and a scaled residual. */
+const dressed: LayerPlan = {
+  ...layer,
+  attentionOutputNorm: norm,
+  feedForwardOutputNorm: norm,
+  residualScale: 0.3,
+};
+const latent: LatentPlan = {
+  kind: 'latent',
+  heads: 2,
+  queryRank: 5,
+  keyValueRank: 3,
+  contentDim: 2,
+  valueDim: 3,
+  epsilon: 1e-6,
+  scale: 0.4,
+  rope: { ...rope, layout: 'interleaved' },
+};
+const sigmoidRouter: MoePlan['router'] = {
+  scoring: 'sigmoid',
+  normalise: true,
+  scale: 2.5,
+  bias: true,
+  selectionBias: true,
+};
+const sigmoidMoe: MoePlan = { ...moe, router: sigmoidRouter };
 const plan: DecoderPlan = {
   family: 'test',
   vocabularySize: 7,
@@ -64,6 +91,11 @@ const attentionInputs: CheckOptions = {
 };
 
 const attentionWeights = ['h', 'inputNorm', 'query', 'key', 'value', 'output'];
+const biases = ['queryBias', 'keyBias', 'valueBias'];
+const latentWeights = ['keyValueDown', 'keyValueDownNorm', 'keyValueUp', 'output'];
+const denseWeights = ['denseGate', 'denseUp', 'denseDown'];
+const sharedWeights = ['sharedGate', 'sharedUp', 'sharedDown'];
+const expertWeights = ['expertGate', 'expertUp', 'expertDown'];
 const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
   [
     'attention with shared key heads and normalised projections',
@@ -79,7 +111,7 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
           ...attention,
           clip: 1,
           queryKeyNorm: { kind: 'none' },
-          rope: { ...attention.rope, layout: 'interleaved' },
+          rope: { ...rope, layout: 'interleaved' },
         },
       },
       8,
@@ -88,18 +120,154 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     { ...attentionInputs, outputs: ['out'], wrt: attentionWeights, seed: 3 },
   ],
   [
+    'attention with biases, sinks, and norms per head before the rotation',
+    attentionStage(
+      {
+        ...dressed,
+        attention: {
+          ...attention,
+          queryKeyNorm: { kind: 'head', epsilon: 1e-5 },
+          biases: 'all',
+          sinks: true,
+        },
+      },
+      8,
+      float32,
+    ),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: [
+        ...attentionWeights,
+        ...biases,
+        'outputBias',
+        'queryNorm',
+        'keyNorm',
+        'sinks',
+        'attentionOutputNorm',
+      ],
+    },
+  ],
+  [
+    'attention with a scaled residual',
+    attentionStage({ ...layer, residualScale: 0.3 }, 8, float32),
+    { ...attentionInputs, outputs: ['out'], wrt: [...attentionWeights, 'queryNorm', 'keyNorm'] },
+  ],
+  [
+    'attention without positions, and norms per head',
+    attentionStage(
+      {
+        ...layer,
+        inputNorm: null,
+        attention: { ...attention, rope: null, queryKeyNorm: { kind: 'rotated-head', epsilon: 1e-5 } },
+      },
+      8,
+      float32,
+    ),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: ['h', 'query', 'key', 'value', 'output', 'queryNorm', 'keyNorm'],
+    },
+  ],
+  [
+    'attention that rotates half of each head',
+    attentionStage({ ...layer, attention: { ...attention, headDim: 8 } }, 8, float32),
+    { ...attentionInputs, outputs: ['out'], wrt: [...attentionWeights, 'queryNorm', 'keyNorm'] },
+  ],
+  [
+    'latent attention with compressed queries',
+    attentionStage({ ...layer, attention: latent }, 8, float32),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: ['h', 'inputNorm', 'queryDown', 'queryDownNorm', 'query', ...latentWeights],
+    },
+  ],
+  [
+    'latent attention with direct queries',
+    attentionStage({ ...layer, attention: { ...latent, queryRank: null } }, 8, float32),
+    { ...attentionInputs, outputs: ['out'], wrt: ['h', 'inputNorm', 'query', ...latentWeights] },
+  ],
+  [
+    'dense layer',
+    denseStage({ ...layer, feedForward: { kind: 'dense', intermediate: 6 } }, 8, float32),
+    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'postAttentionNorm', ...denseWeights] },
+  ],
+  [
+    'dense layer with a norm on its output',
+    denseStage({ ...dressed, feedForward: { kind: 'dense', intermediate: 6 } }, 8, float32),
+    {
+      shapes: { N: 5 },
+      outputs: ['out'],
+      wrt: ['h', 'postAttentionNorm', ...denseWeights, 'feedForwardOutputNorm'],
+    },
+  ],
+  [
+    'shared expert',
+    sharedStage({ ...layer, feedForward: { ...moe, shared: { intermediate: 6, gated: false } } }, 8, float32),
+    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'x', ...sharedWeights] },
+  ],
+  [
+    'shared expert behind a gate',
+    sharedStage(
+      { ...dressed, feedForward: { ...moe, shared: { intermediate: 6, gated: true } } },
+      8,
+      float32,
+    ),
+    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'x', ...sharedWeights, 'sharedMix'] },
+  ],
+  [
+    'norm on the output of the experts',
+    outputNormStage(dressed, 8, float32),
+    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'mix', 'feedForwardOutputNorm'] },
+  ],
+  [
+    'expert with a clamped activation, biases and a scaled residual',
+    expertStage(
+      { ...moe, activation: { kind: 'clamped', alpha: 1.702, limit: 0.7 }, expertBiases: true },
+      8,
+      float32,
+      0.3,
+    ),
+    {
+      shapes: { n: 5 },
+      outputs: ['y'],
+      wrt: ['x', 'weight', ...expertWeights, 'expertGateBias', 'expertUpBias', 'expertDownBias'],
+    },
+  ],
+  [
+    'router with biases',
+    routerStage({ ...layer, feedForward: sigmoidMoe }, 8, plainRouting([sigmoidMoe]), float32),
+    { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'postAttentionNorm', 'router', 'routerBias'] },
+  ],
+  [
+    'router on a hidden state without a norm',
+    routerStage({ ...layer, postAttentionNorm: null }, 8, plainRouting([moe]), float32),
+    { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'router'] },
+  ],
+  [
+    'gate of sigmoid scores',
+    gateStage({ ...layer, feedForward: sigmoidMoe }, plainRouting([sigmoidMoe]), false),
+    {
+      shapes: { N: 3 },
+      wrt: ['logits'],
+      values: { multiplicity: [1, 0, 1, 0, 0, 1, 0, 1, 1, 1, 0, 0] },
+    },
+  ],
+  [
     'expert',
-    expertStage(8, 6, float32),
+    expertStage(moe, 8, float32),
     { shapes: { n: 5 }, outputs: ['y'], wrt: ['x', 'weight', 'expertGate', 'expertUp', 'expertDown'] },
   ],
   [
     'router',
-    routerStage(layer, 8, plainRouting([layer.feedForward]), float32),
+    routerStage(layer, 8, plainRouting([moe]), float32),
     { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'postAttentionNorm', 'router'] },
   ],
   [
     'gate',
-    gateStage(layer, plainRouting([layer.feedForward]), true),
+    gateStage(layer, plainRouting([moe]), true),
     {
       shapes: { N: 3 },
       wrt: ['logits'],
@@ -131,6 +299,7 @@ test('kept projections leave only the products of the backward pass and of the s
     gradient(graph, { outputs: ['out'], wrt: ['h'], saved }).nodes.filter((node) => node.op.name === 'matmul')
       .length;
   // Backward: four projections, and two products for each of scores and mixing; forward again: the scores.
-  expect(products(attentionSaved)).toBe(4 + 4 + 1);
-  expect(products([])).toBe(products(attentionSaved) + 3);
+  const saved = Object.keys(attentionSaved(attention));
+  expect(products(saved)).toBe(4 + 4 + 1);
+  expect(products([])).toBe(products(saved) + 3);
 });

@@ -14,12 +14,24 @@ import {
   routerShapes,
   type DecoderPlan,
   type Family,
+  type ParameterRole,
 } from '#worker/model/index.ts';
 
 /** A message and its hint in one sentence for lists of problems; anything but a user's error is thrown on. */
 function problemOf(error: unknown): string {
   if (!(error instanceof UserError)) throw error;
   return error.hint === undefined ? error.message : `${error.message} (${error.hint})`;
+}
+
+/** The group of parameters a role is counted in. */
+function kindOf(role: ParameterRole): string {
+  if (role === 'embedding' || role === 'head') return 'embedding and head';
+  if (role.endsWith('Norm')) return 'norms';
+  if (role.startsWith('expert')) return 'experts';
+  if (role.startsWith('shared')) return 'shared experts';
+  if (role.startsWith('dense')) return 'dense layers';
+  if (role === 'router' || role === 'routerBias' || role === 'selectionBias') return 'routers';
+  return 'attention';
 }
 
 /**
@@ -36,16 +48,7 @@ export async function inspectModel(dir: string): Promise<ModelSummary> {
     const parameters = parametersOf(plan);
     const byKind: Record<string, number> = {};
     for (const parameter of parameters) {
-      const kind =
-        parameter.expert !== null
-          ? 'experts'
-          : parameter.role === 'router'
-            ? 'routers'
-            : parameter.role === 'embedding' || parameter.role === 'head'
-              ? 'embedding and head'
-              : parameter.role.endsWith('Norm')
-                ? 'norms'
-                : 'attention';
+      const kind = kindOf(parameter.role);
       byKind[kind] = (byKind[kind] ?? 0) + elementCount(parameter.shape);
     }
     const dtypes = new Set([...folder.tensors.values()].map((tensor) => tensor.dtype));

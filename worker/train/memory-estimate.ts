@@ -1,6 +1,6 @@
 /** How much memory a run will need, from sizes alone. */
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { elementCount, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
+import { attentionSaved, elementCount, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
 
 /** Megabytes of 10⁶ bytes. */
 export interface MemoryEstimate {
@@ -34,12 +34,20 @@ export function estimateMemory(
   let kept = 0;
   let scratch = 0;
   for (const { attention, feedForward } of plan.layers) {
-    const width = attention.heads * attention.headDim;
-    const keyWidth = attention.keyValueHeads * attention.headDim;
-    const { expertsPerToken: k, intermediate, experts } = feedForward;
-    kept += tokens * (3 * hidden + 2 * width + 2 * keyWidth + 2 * k * intermediate + 5 * experts + k);
+    const saved = Object.values(attentionSaved(attention)).reduce((sum, width) => sum + width, 0);
+    const widest = Math.max(...Object.values(attentionSaved(attention)));
+    kept += tokens * (2 * hidden + saved);
     const scores = 4 * spec.train.microBatch * attention.heads * spec.data.maxLength ** 2;
-    scratch = Math.max(scratch, scores + 6 * tokens * width, tokens * k * hidden * 3);
+    scratch = Math.max(scratch, scores + 6 * tokens * widest);
+    if (feedForward.kind === 'dense') {
+      kept += tokens * 2 * feedForward.intermediate;
+      scratch = Math.max(scratch, tokens * 2 * (hidden + feedForward.intermediate));
+    } else {
+      const { expertsPerToken: k, intermediate, experts, shared } = feedForward;
+      const width = k * intermediate + (shared?.intermediate ?? 0);
+      kept += tokens * (hidden + 2 * width + 5 * experts + k);
+      scratch = Math.max(scratch, tokens * k * hidden * 3);
+    }
   }
   const logits = 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
   const parts = {

@@ -1,7 +1,7 @@
 /** `export RUN`: the trained model for use elsewhere. */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { UserError } from '#core/contract/errors.ts';
+import { UserError, invariant } from '#core/contract/errors.ts';
 import {
   encodeFloats,
   exportHfFolder,
@@ -10,9 +10,16 @@ import {
   writeSafetensors,
   type FloatDtype,
   type NamedTensor,
+  type TensorEntry,
   type TrainedTensor,
 } from '#worker/checkpoint/index.ts';
-import type { Parameter, StoredTensor } from '#worker/model/index.ts';
+import {
+  blockLayout,
+  elementCount,
+  placeValues,
+  type Parameter,
+  type StoredTensor,
+} from '#worker/model/index.ts';
 import { programVersion } from '../host-ports.ts';
 import type { Command } from './command.ts';
 import { findRun } from './find-run.ts';
@@ -75,18 +82,30 @@ function placeOf({ source, family, plan }: TrainedRun, parameter: Parameter): St
   return family.stored(parameter, plan).find(({ name }) => source.tensors.has(name));
 }
 
-/** A whole checkpoint folder in the published layout; tensors that hold several experts are taken apart. */
+/**
+ * A whole checkpoint folder in the published layout: tensors that hold several experts are taken apart unless the family
+ * publishes them so.
+ */
 async function writeHf(run: TrainedRun, out: string, dtype: Dtype, extraFiles: ReadonlyMap<string, string>) {
   const { source, family, plan, parameters } = run;
   const fused = new Set(
     parameters.flatMap((parameter) => {
       const place = placeOf(run, parameter);
-      return place?.block === undefined || !run.isTrained(parameter) ? [] : [place.name];
+      const published = family.stored(parameter, plan)[0];
+      return place?.block === undefined || place.name === published?.name || !run.isTrained(parameter)
+        ? []
+        : [place.name];
     }),
   );
   const tensors = new Map<string, TrainedTensor>();
   for (const parameter of parameters) {
     const place = placeOf(run, parameter);
+    const whole = source.tensors.get(place?.name ?? '');
+    if (place?.block !== undefined && whole !== undefined && !fused.has(place.name)) {
+      if (run.isTrained(parameter))
+        tensors.set(place.name, { shape: whole.shape, data: () => wholeTensor(run, whole) });
+      continue;
+    }
     const name = fused.has(place?.name ?? '') ? family.stored(parameter, plan)[0]?.name : place?.name;
     if (name === undefined || !(run.isTrained(parameter) || fused.has(place?.name ?? ''))) continue;
     tensors.set(name, { shape: parameter.shape, data: () => run.values(parameter) });
@@ -104,6 +123,25 @@ async function writeHf(run: TrainedRun, out: string, dtype: Dtype, extraFiles: R
   return { files, tensors: tensors.size };
 }
 
+/** A tensor that holds several parameters, put together from the values of each. */
+function wholeTensor(run: TrainedRun, { name, shape }: TensorEntry): Float32Array {
+  const values = new Float32Array(elementCount(shape));
+  for (const parameter of run.parameters) {
+    const place = placeOf(run, parameter);
+    if (place?.name !== name || place.block === undefined) continue;
+    const layout = blockLayout(place.block, parameter.shape, shape);
+    invariant(layout !== null, `${parameter.id} fits into ${name}`);
+    placeValues(run.values(parameter), layout, values);
+  }
+  return values;
+}
+
+/** The published name of a parameter; its own id where the published tensor holds others too. */
+function deltaName({ family, plan }: TrainedRun, parameter: Parameter): string {
+  const published = family.stored(parameter, plan)[0];
+  return published === undefined || published.block !== undefined ? parameter.id : published.name;
+}
+
 /** Only what changed: `delta.safetensors` under the published names, and `delta.json` with the hash of the base. */
 function writeDelta(run: TrainedRun, out: string, dtype: Dtype) {
   if (existsSync(out) && readdirSync(out).length > 0) {
@@ -117,7 +155,7 @@ function writeDelta(run: TrainedRun, out: string, dtype: Dtype) {
   const tensors = changed.map((parameter): NamedTensor => {
     const type = typeOf(parameter);
     return {
-      name: run.family.stored(parameter, run.plan)[0]?.name ?? parameter.id,
+      name: deltaName(run, parameter),
       dtype: type,
       shape: parameter.shape,
       data: () => encodeFloats(run.values(parameter), type),
@@ -168,7 +206,7 @@ function verifyDelta(
   const reread = readSafetensors(file);
   try {
     for (const parameter of changed) {
-      const name = run.family.stored(parameter, run.plan)[0]?.name ?? parameter.id;
+      const name = deltaName(run, parameter);
       const want = encodeFloats(run.values(parameter), typeOf(parameter));
       const got = new Uint8Array(want.byteLength);
       reread.readInto(name, got);

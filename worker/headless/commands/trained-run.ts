@@ -3,7 +3,7 @@ import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { readRunSpec } from '#core/store/index.ts';
 import { decodeFloats, isFloatDtype, openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
-import { locateParameter } from '#worker/engine/index.ts';
+import { locateParameter, readLocated } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { parametersOf, type DecoderPlan, type Family, type Parameter } from '#worker/model/index.ts';
 import { openTrainedWeights } from '#worker/train/index.ts';
@@ -34,10 +34,11 @@ export async function openTrainedRun(runDir: string): Promise<TrainedRun> {
     const weights = openTrainedWeights(runDir);
     const trained = new Set(weights.ids);
     const sourceValues = (parameter: Parameter): Float32Array => {
-      const { entry, firstByte, bytes } = locateParameter(source, family, plan, parameter);
+      const located = locateParameter(source, family, plan, parameter);
+      const { entry } = located;
       invariant(isFloatDtype(entry.dtype), `${entry.name} is ${entry.dtype} and was trained`);
-      const target = new Uint8Array(bytes);
-      source.readInto(entry.name, target, firstByte);
+      const target = new Uint8Array(located.bytes);
+      readLocated(source, located, target);
       return decodeFloats(target, entry.dtype);
     };
     return {

@@ -1,29 +1,44 @@
 /** One expert on its own tokens. */
 import { GraphBuilder, op, type Graph } from '#worker/graph/index.ts';
+import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
+import { activate, linear } from './gated-mlp.ts';
 import { weightInput, type WeightDtypes } from './weight.ts';
 
-/** Forward values worth keeping: without them the backward pass computes two of its eight products again. */
-export const expertSaved = ['gateProjection', 'upProjection'] as const;
-
 /**
- * Graph of an expert: `y = (w ⊙ silu(x gateᵀ) ⊙ x upᵀ) downᵀ`.
+ * Graph of an expert: `y = (w ⊙ silu(x gateᵀ) ⊙ x upᵀ) downᵀ`, times the residual scale of the layer.
  *
  * The gate weight multiplies the hidden activation instead of the output, which is the same number (the last product is
- * linear) and lets its gradient be taken without keeping the output.
+ * linear) and lets its gradient be taken without keeping the output. A bias of the last product is multiplied by itself.
  *
- * Inputs: `x` [n, hidden], `weight` [n, 1], `expertGate` and `expertUp` [I, hidden], `expertDown` [hidden, I].
- * Outputs: `y` [n, hidden] and the values of `expertSaved`.
+ * Inputs: `x` [n, hidden], `weight` [n, 1], `expertGate` and `expertUp` [I, hidden], `expertDown` [hidden, I], and their
+ * biases where the plan has them. Outputs: `y` [n, hidden] and the values of `gatedMlpSaved`.
  */
-export function expertStage(hidden: number, intermediate: number, dtypes: WeightDtypes): Graph {
+export function expertStage(
+  { intermediate, activation = { kind: 'silu' }, expertBiases }: MoePlan,
+  hidden: number,
+  dtypes: WeightDtypes,
+  residualScale: LayerPlan['residualScale'] = 1,
+): Graph {
   const builder = new GraphBuilder('expert');
   const weight = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
+  const bias = (role: string, width: number) => (expertBiases ? weight(role, [width]) : undefined);
   const x_nH = builder.input('x', 'float32', ['n', hidden]);
   const weight_n1 = builder.input('weight', 'float32', ['n', 1]);
-  const gate_nI = op.matmul(x_nH, weight('expertGate', [intermediate, hidden]), { transB: true });
-  const up_nI = op.matmul(x_nH, weight('expertUp', [intermediate, hidden]), { transB: true });
-  const hidden_nI = op.mul(op.mul(op.silu(gate_nI), up_nI), weight_n1);
+  const gate_nI = linear(
+    x_nH,
+    weight('expertGate', [intermediate, hidden]),
+    bias('expertGateBias', intermediate),
+  );
+  const up_nI = linear(x_nH, weight('expertUp', [intermediate, hidden]), bias('expertUpBias', intermediate));
+  const hidden_nI = op.mul(activate(activation, gate_nI, up_nI), weight_n1);
   builder.output('gateProjection', gate_nI);
   builder.output('upProjection', up_nI);
-  builder.output('y', op.matmul(hidden_nI, weight('expertDown', [hidden, intermediate]), { transB: true }));
+  const y_nH = op.matmul(hidden_nI, weight('expertDown', [hidden, intermediate]), {
+    transB: true,
+    alpha: residualScale,
+  });
+  const downBias_H = bias('expertDownBias', hidden);
+  const weighted_n1 = residualScale === 1 ? weight_n1 : op.mul(weight_n1, residualScale);
+  builder.output('y', downBias_H === undefined ? y_nH : op.add(y_nH, op.mul(downBias_H, weighted_n1)));
   return builder.build();
 }

@@ -8,7 +8,10 @@ function logits(builder: GraphBuilder, plan: DecoderPlan, dtypes: WeightDtypes):
   const h_nH = builder.input('h', 'float32', ['n', hidden]);
   const norm = weightInput(builder, 'finalNorm', dtypes('finalNorm'), [hidden]);
   const head_VH = weightInput(builder, 'head', dtypes('head'), [plan.vocabularySize, hidden]);
-  return op.matmul(op.rmsNorm(h_nH, norm, { eps: plan.finalNorm.epsilon }), head_VH, { transB: true });
+  return op.matmul(op.rmsNorm(h_nH, norm, { eps: plan.finalNorm.epsilon }), head_VH, {
+    transB: true,
+    alpha: plan.logitScale ?? 1,
+  });
 }
 
 /** Graph of `h` [n, hidden] → `logits` [n, vocabulary]. */

@@ -1,6 +1,8 @@
 /** The graphs a decoder is run with, one for each kind of stage. */
-export * from './attention.ts';
+export { attentionStage } from './attention.ts';
+export * from './dense.ts';
 export * from './expert.ts';
+export { gatedMlpSaved } from './gated-mlp.ts';
 export * from './head.ts';
 export * from './router.ts';
 export * from './weight.ts';

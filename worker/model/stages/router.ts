@@ -1,7 +1,10 @@
 /** The router of a layer: norm and logits before the choice of experts, gate weights after it. */
+import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
-import type { LayerPlan } from '../decoder-plan.ts';
+import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
 import type { RouteBuffers, Routing } from '../slots.ts';
+import { linear } from './gated-mlp.ts';
+import { normalised } from './norm.ts';
 import { weightInput, type WeightDtypes } from './weight.ts';
 
 /** Declares the method's per-expert buffers as inputs `buffer.<name>`. */
@@ -14,21 +17,36 @@ function bufferInputs(builder: GraphBuilder, routing: Routing, experts: number):
   );
 }
 
+/** The experts of a layer that has a router. */
+function moeOf(layer: LayerPlan): MoePlan {
+  invariant(layer.feedForward.kind === 'moe', 'a router stage is for a layer of experts');
+  return layer.feedForward;
+}
+
 /**
- * Graph of the router stage. Inputs: `h` [N, hidden], `postAttentionNorm`, `router` [E, hidden] and the method's
- * buffers. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E].
+ * Graph of the router stage. Inputs: `h` [N, hidden], `postAttentionNorm`, `router` [E, hidden], the method's buffers, and
+ * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E]. The selection
+ * bias of a checkpoint is part of the scores.
  */
 export function routerStage(layer: LayerPlan, hidden: number, routing: Routing, dtypes: WeightDtypes): Graph {
-  const { experts } = layer.feedForward;
+  const { experts, router } = moeOf(layer);
   const builder = new GraphBuilder('router');
+  const weight = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
   const h_NH = builder.input('h', 'float32', ['N', hidden]);
-  const norm = weightInput(builder, 'postAttentionNorm', dtypes('postAttentionNorm'), [hidden]);
-  const router_EH = weightInput(builder, 'router', dtypes('router'), [experts, hidden]);
-  const x_NH = op.rmsNorm(h_NH, norm, { eps: layer.postAttentionNorm.epsilon });
-  const logits_NE = op.matmul(x_NH, router_EH, { transB: true });
-  builder.output('x', x_NH);
+  const x_NH = normalised(h_NH, layer.postAttentionNorm, 'postAttentionNorm', weight);
+  const logits_NE = linear(
+    x_NH,
+    weight('router', [experts, hidden]),
+    router.bias ? weight('routerBias', [experts]) : undefined,
+  );
+  const scores_NE = routing.scores(logits_NE, bufferInputs(builder, routing, experts));
+  // Without a norm the experts read the hidden state itself, and a graph cannot hand out its own input.
+  builder.output('x', x_NH === h_NH ? op.mul(h_NH, 1) : x_NH);
   builder.output('logits', logits_NE);
-  builder.output('scores', routing.scores(logits_NE, bufferInputs(builder, routing, experts)));
+  builder.output(
+    'scores',
+    router.selectionBias ? op.add(scores_NE, weight('selectionBias', [experts])) : scores_NE,
+  );
   return builder.build();
 }
 
@@ -37,7 +55,7 @@ export function routerStage(layer: LayerPlan, hidden: number, routing: Routing, 
  * with `withLosses` also `probabilities` [N, E] and `logSumExp` [N] of the raw logits, which auxiliary losses read.
  */
 export function gateStage(layer: LayerPlan, routing: Routing, withLosses: boolean): Graph {
-  const { experts } = layer.feedForward;
+  const { experts } = moeOf(layer);
   const builder = new GraphBuilder('gate');
   const logits_NE = builder.input('logits', 'float32', ['N', experts]);
   const multiplicity_NE = builder.input('multiplicity', 'float32', ['N', experts]);

@@ -1,0 +1,16 @@
+/** What the runners of a layer work with. */
+import type { Kernels } from '#worker/kernels/index.ts';
+import type { DecoderPlan, MethodSession } from '#worker/model/index.ts';
+import type { ParameterStore } from './parameter-store.ts';
+import type { StagePrograms } from './stage-programs.ts';
+import type { Workspace } from './workspace.ts';
+
+/** Everything a layer runs on. */
+export interface LayerParts {
+  readonly plan: DecoderPlan;
+  readonly store: ParameterStore;
+  readonly session: MethodSession;
+  readonly programs: StagePrograms;
+  readonly workspace: Workspace;
+  readonly kernels: Kernels;
+}

@@ -1,0 +1,219 @@
+/** The feed-forward half of a MoE layer: router, dispatch, experts, shared expert, forward and backward. */
+import type { Choice, LayerRoutingGradient, MoePlan } from '#worker/model/index.ts';
+import type { TensorView, Tensors } from '#worker/runtime/index.ts';
+import { dispatchTokens, type Dispatch } from './dispatch.ts';
+import { ExpertsRunner, type ExpertsTrace } from './experts-runner.ts';
+import type { LayerParts } from './layer-parts.ts';
+import type { LayerWeights } from './layer-weights.ts';
+import type { ArenaTensor } from './workspace.ts';
+
+/** What a MoE layer keeps for its backward pass. */
+export interface MoeTrace extends ExpertsTrace {
+  readonly kind: 'moe';
+  readonly h: ArenaTensor;
+  readonly x: ArenaTensor;
+  readonly logits: ArenaTensor;
+  readonly scores: ArenaTensor;
+  readonly weights: ArenaTensor;
+  readonly probabilities: ArenaTensor | null;
+  readonly logSumExp: ArenaTensor | null;
+  readonly choice: Choice;
+  readonly dispatch: Dispatch;
+  /** Projections of the shared expert; null: there is none. */
+  readonly shared: Tensors | null;
+  /** What all experts add up to, before its norm; null: it has none. */
+  readonly mix: ArenaTensor | null;
+  readonly out: ArenaTensor;
+}
+
+/** Runs the experts of decoder layer `index`, which is MoE layer `moeIndex`. */
+export class MoeRunner {
+  readonly kind = 'moe';
+  readonly #parts: LayerParts;
+  readonly #weights: LayerWeights;
+  readonly #plan: MoePlan;
+  readonly #index: number;
+  readonly #moeIndex: number;
+  readonly #experts: ExpertsRunner;
+  readonly #hasOutputNorm: boolean;
+
+  constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number, moeIndex: number) {
+    this.#parts = parts;
+    this.#weights = weights;
+    this.#plan = plan;
+    this.#index = index;
+    this.#moeIndex = moeIndex;
+    this.#experts = new ExpertsRunner(parts, weights, plan, index);
+    this.#hasOutputNorm = parts.plan.layers[index]?.feedForwardOutputNorm !== undefined;
+  }
+
+  /** The method's routing buffers of this layer as graph inputs. */
+  #buffers(): Record<string, TensorView> {
+    const { session } = this.#parts;
+    return Object.fromEntries(
+      session.routing.buffers.map((name): [string, TensorView] => {
+        const data = session.buffer(name, this.#moeIndex);
+        return [`buffer.${name}`, { dtype: 'float32', shape: [data.length], data }];
+      }),
+    );
+  }
+
+  /** Hidden state `h` [N, hidden] through the experts. @param include tokens with 0 here visit no expert. */
+  async forward(h: ArenaTensor, include: Uint8Array, withLosses: boolean): Promise<MoeTrace> {
+    const { programs, session, workspace } = this.#parts;
+    const [tokens = 0, hidden = 0] = h.shape;
+    const { experts } = this.#plan;
+    const x = workspace.tensor(tokens, hidden);
+    const logits = workspace.tensor(tokens, experts);
+    const scores = workspace.tensor(tokens, experts);
+    const router = await programs.router(this.#index, this.#weights.dtypes());
+    router.run({ h, ...this.#weights.views('router'), ...this.#buffers() }, { x, logits, scores });
+
+    const choice = session.routing.choose(scores.data, tokens, this.#moeIndex);
+    const multiplicity = workspace.tensor(tokens, experts);
+    const dispatch = dispatchTokens(choice, tokens, experts, include, multiplicity.data);
+    const weights = workspace.tensor(tokens, experts);
+    const probabilities = withLosses ? workspace.tensor(tokens, experts) : null;
+    const logSumExp = withLosses ? workspace.tensor(tokens) : null;
+    const gate = await programs.gate(this.#index, withLosses);
+    gate.run(
+      { logits, multiplicity, ...this.#buffers() },
+      { weights, ...(probabilities && { probabilities }), ...(logSumExp && { logSumExp }) },
+    );
+
+    const mix = this.#hasOutputNorm ? workspace.zeros(tokens, hidden) : null;
+    const sum = mix ?? workspace.tensor(tokens, hidden);
+    const shared = await this.#sharedForward(mix ?? h, x, sum);
+    if (shared === null && mix === null) sum.data.set(h.data);
+    const trace = await this.#experts.forward(x, weights, dispatch, sum);
+    const out = mix === null ? sum : workspace.tensor(tokens, hidden);
+    if (mix !== null) {
+      const norm = await programs.outputNorm(this.#index, this.#weights.dtypes());
+      norm.run({ h, mix, ...this.#weights.views('outputNorm') }, { out });
+    }
+    return {
+      kind: 'moe',
+      ...trace,
+      h,
+      x,
+      logits,
+      scores,
+      weights,
+      probabilities,
+      logSumExp,
+      choice,
+      dispatch,
+      shared,
+      mix,
+      out,
+    };
+  }
+
+  /** Writes `base` and what the shared expert makes of `x` into `sum`. */
+  async #sharedForward(base: ArenaTensor, x: ArenaTensor, sum: ArenaTensor): Promise<Tensors | null> {
+    const { shared } = this.#plan;
+    if (shared === undefined) return null;
+    const { programs, workspace } = this.#parts;
+    const [tokens = 0] = x.shape;
+    const saved = {
+      gateProjection: workspace.tensor(tokens, shared.intermediate),
+      upProjection: workspace.tensor(tokens, shared.intermediate),
+    };
+    const program = await programs.shared(this.#index, this.#weights.dtypes());
+    program.run({ h: base, x, ...this.#weights.views('shared') }, { out: sum, ...saved });
+    return saved;
+  }
+
+  /**
+   * Turns the gradient of the output in `dOut` into that of the input, in place.
+   * @param lossGradient of auxiliary losses on this layer's routing; null: there are none.
+   */
+  async backward(
+    trace: MoeTrace,
+    dOut: ArenaTensor,
+    lossGradient: LayerRoutingGradient | null,
+  ): Promise<void> {
+    const { programs, workspace } = this.#parts;
+    const { x, logits, weights, dispatch } = trace;
+    const [tokens = 0] = x.shape;
+    const { experts } = dispatch;
+    await workspace.scratch(async () => {
+      const dMix = await this.#outputNormBackward(trace, dOut);
+      const dX = await this.#sharedBackward(trace, dMix);
+      const dWeights = workspace.tensor(tokens, experts);
+      await this.#experts.backward(trace, dMix, dX, dWeights);
+
+      const dLogits = workspace.tensor(tokens, experts);
+      const withLosses = trace.probabilities !== null;
+      const lossGradients = withLosses
+        ? {
+            'd.probabilities': this.#lossGradient(lossGradient?.probabilities_NE, tokens, experts),
+            'd.logSumExp': this.#lossGradient(lossGradient?.logSumExp_N, tokens),
+          }
+        : {};
+      const gate = await programs.gateBackward(this.#index, withLosses);
+      const multiplicity: TensorView = {
+        dtype: 'float32',
+        shape: [tokens, experts],
+        data: dispatch.multiplicity_NE,
+      };
+      gate.run(
+        { logits, multiplicity, weights, ...this.#buffers(), 'd.weights': dWeights, ...lossGradients },
+        { 'grad.logits': dLogits },
+      );
+
+      const use = this.#weights.use('router');
+      const router = await programs.routerBackward(this.#index, use);
+      const gradients = this.#weights.gradients(use);
+      router.run(
+        {
+          h: trace.h,
+          x,
+          logits,
+          ...this.#weights.views('router'),
+          ...this.#buffers(),
+          'd.x': dX,
+          'd.logits': dLogits,
+          'acc.grad.h': dOut,
+          ...gradients.feeds,
+        },
+        { 'grad.h': dOut, ...gradients.fetches },
+      );
+    });
+  }
+
+  /** The gradient of what the experts add up to. */
+  async #outputNormBackward(trace: MoeTrace, dOut: ArenaTensor): Promise<ArenaTensor> {
+    if (trace.mix === null) return dOut;
+    const use = this.#weights.use('outputNorm');
+    const program = await this.#parts.programs.outputNormBackward(this.#index, use);
+    const gradients = this.#weights.gradients(use);
+    const dMix = this.#parts.workspace.tensor(...trace.mix.shape);
+    program.run(
+      { mix: trace.mix, h: trace.h, ...this.#weights.views('outputNorm'), 'd.out': dOut, ...gradients.feeds },
+      { 'grad.mix': dMix, ...gradients.fetches },
+    );
+    return dMix;
+  }
+
+  /** The gradient of `x` by way of the shared expert; zeros without one. */
+  async #sharedBackward(trace: MoeTrace, dMix: ArenaTensor): Promise<ArenaTensor> {
+    const { programs, workspace } = this.#parts;
+    if (trace.shared === null) return workspace.zeros(...trace.x.shape);
+    const use = this.#weights.use('shared');
+    const program = await programs.sharedBackward(this.#index, use);
+    const gradients = this.#weights.gradients(use);
+    const dX = workspace.tensor(...trace.x.shape);
+    program.run(
+      { x: trace.x, ...trace.shared, ...this.#weights.views('shared'), 'd.out': dMix, ...gradients.feeds },
+      { 'grad.x': dX, ...gradients.fetches },
+    );
+    return dX;
+  }
+
+  #lossGradient(given: Float32Array | null | undefined, ...shape: readonly number[]): ArenaTensor {
+    const tensor = this.#parts.workspace.zeros(...shape);
+    if (given) tensor.data.set(given);
+    return tensor;
+  }
+}

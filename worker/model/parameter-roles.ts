@@ -1,0 +1,46 @@
+/** Names of what parameters do, the same for every family. */
+
+/** What a parameter does. Roles of a layer repeat in each layer, roles of an expert in each expert. */
+export type ParameterRole =
+  | 'embedding'
+  | 'finalNorm'
+  | 'head'
+  | 'inputNorm'
+  | 'query'
+  | 'key'
+  | 'value'
+  | 'output'
+  | 'queryBias'
+  | 'keyBias'
+  | 'valueBias'
+  | 'outputBias'
+  | 'queryNorm'
+  | 'keyNorm'
+  | 'sinks'
+  | 'queryDown'
+  | 'queryDownNorm'
+  | 'keyValueDown'
+  | 'keyValueDownNorm'
+  | 'keyValueUp'
+  | 'attentionOutputNorm'
+  | 'postAttentionNorm'
+  | 'router'
+  | 'routerBias'
+  | 'selectionBias'
+  | 'expertGate'
+  | 'expertUp'
+  | 'expertDown'
+  | 'expertGateBias'
+  | 'expertUpBias'
+  | 'expertDownBias'
+  | 'sharedGate'
+  | 'sharedUp'
+  | 'sharedDown'
+  | 'sharedMix'
+  | 'denseGate'
+  | 'denseUp'
+  | 'denseDown'
+  | 'feedForwardOutputNorm';
+
+/** A role with its shape, before it has a place. */
+export type RoleShape = readonly [role: ParameterRole, shape: readonly number[]];

@@ -1,0 +1,42 @@
+/** Attention with key and value heads shared by groups of query heads. */
+import { op, type Value } from '#worker/graph/index.ts';
+import type { GroupedQueryPlan } from '../decoder-plan.ts';
+import { mixValues, shareHeads, splitHeads, type AttentionSite } from './attention-site.ts';
+import { linear } from './gated-mlp.ts';
+import { normalised } from './norm.ts';
+
+/** The context of each token, [N, heads · headDim]. */
+export function groupedQueryContext(attention: GroupedQueryPlan, site: AttentionSite): Value {
+  const { heads, keyValueHeads, headDim, queryKeyNorm, rope, biases } = attention;
+  const { weight } = site;
+  const project = (role: 'query' | 'key' | 'value', count: number) => {
+    const width = count * headDim;
+    const bias = biases === undefined ? undefined : weight(`${role}Bias`, [width]);
+    return site.save(`${role}Projection`, linear(site.x_NH, weight(role, [width, site.hidden]), bias));
+  };
+  const clip = (value: Value) =>
+    attention.clip === null ? value : op.clip(value, { min: -attention.clip, max: attention.clip });
+  const normalise = (value: Value, role: 'queryNorm' | 'keyNorm', kind: typeof queryKeyNorm.kind) =>
+    queryKeyNorm.kind === 'none' || queryKeyNorm.kind !== kind
+      ? value
+      : normalised(value, { kind: 'rms', epsilon: queryKeyNorm.epsilon }, role, weight);
+  const rotate = (value: Value) => (rope === null ? value : site.rotate(value, rope));
+  const turned = (role: 'query' | 'key', count: number) => {
+    const norm = `${role}Norm` as const;
+    const whole = clip(normalise(project(role, count), norm, 'projection'));
+    const split = normalise(splitHeads(whole, count, headDim), norm, 'head');
+    return normalise(rotate(split), norm, 'rotated-head');
+  };
+  const query = turned('query', heads);
+  const key = shareHeads(turned('key', keyValueHeads), keyValueHeads, heads, headDim);
+  const value = shareHeads(
+    splitHeads(clip(project('value', keyValueHeads)), keyValueHeads, headDim),
+    keyValueHeads,
+    heads,
+    headDim,
+  );
+  const sinks = attention.sinks
+    ? { sinks_Q11: op.unsqueeze(weight('sinks', [heads]), { axes: [1, 2] }) }
+    : {};
+  return mixValues(site, { query, key, value }, { scale: attention.scale, width: heads * headDim, ...sinks });
+}
