@@ -1,6 +1,7 @@
 /** The families that can be trained. Adding one means adding its file here. */
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
+import { mixtral } from './mixtral.ts';
 import { olmoe } from './olmoe.ts';
 import { qwen2Moe, qwen3Moe } from './qwen-moe.ts';
 
@@ -8,6 +9,7 @@ const families: readonly Family[] = [
   olmoe,
   qwen2Moe,
   qwen3Moe,
+  mixtral,
 ];
 
 /** Names of all families, for messages and documentation. */

@@ -50,7 +50,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'family mellum': ['families/mellum'],
   'family mimo_v2_flash': ['families/mimo_v2_flash'],
   'family minimax_m2': ['families/minimax_m2'],
-  'family mixtral': ['families/mixtral', 'families/mixtral-window-left'],
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],
   'family qwen2': ['families/qwen2-dense'],
   'family qwen3': ['families/qwen3-dense'],
