@@ -1,6 +1,7 @@
 /** The families that can be trained. Adding one means adding its file here. */
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
+import { llama, qwen2, qwen3 } from './dense-decoders.ts';
 import { mixtral } from './mixtral.ts';
 import { olmoe } from './olmoe.ts';
 import { qwen2Moe, qwen3Moe } from './qwen-moe.ts';
@@ -10,6 +11,9 @@ const families: readonly Family[] = [
   qwen2Moe,
   qwen3Moe,
   mixtral,
+  llama,
+  qwen2,
+  qwen3,
 ];
 
 /** Names of all families, for messages and documentation. */

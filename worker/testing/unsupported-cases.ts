@@ -46,13 +46,10 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'family hy_v3': ['families/hy_v3'],
   'family laguna': ['families/laguna'],
   'family lfm2_moe': ['families/lfm2_moe'],
-  'family llama': ['families/llama-dense'],
   'family mellum': ['families/mellum'],
   'family mimo_v2_flash': ['families/mimo_v2_flash'],
   'family minimax_m2': ['families/minimax_m2'],
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],
-  'family qwen2': ['families/qwen2-dense'],
-  'family qwen3': ['families/qwen3-dense'],
   'family solar_open': ['families/solar_open'],
   'method default-moe': ['methods/default-moe-d1-olmoe', 'methods/default-moe-d2-olmoe'],
   'method densemixer': [
