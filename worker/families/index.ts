@@ -2,6 +2,7 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
 import { llama, qwen2, qwen3 } from './dense-decoders.ts';
+import { graniteMoe, graniteMoeShared } from './granite-moe.ts';
 import { mixtral } from './mixtral.ts';
 import { olmoe } from './olmoe.ts';
 import { qwen2Moe, qwen3Moe } from './qwen-moe.ts';
@@ -14,6 +15,8 @@ const families: readonly Family[] = [
   llama,
   qwen2,
   qwen3,
+  graniteMoe,
+  graniteMoeShared,
 ];
 
 /** Names of all families, for messages and documentation. */

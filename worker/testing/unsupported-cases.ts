@@ -40,8 +40,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'family glm4_moe': ['families/glm4_moe', 'families/glm4_moe-noqknorm-left'],
   'family glm4_moe_lite': ['families/glm4_moe_lite'],
   'family gpt_oss': ['families/gpt_oss', 'families/gpt_oss-left'],
-  'family granitemoe': ['families/granitemoe'],
-  'family granitemoeshared': ['families/granitemoeshared'],
   'family hunyuan_v1_moe': ['families/hunyuan_v1_moe'],
   'family hy_v3': ['families/hy_v3'],
   'family laguna': ['families/laguna'],
