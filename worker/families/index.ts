@@ -2,7 +2,9 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
 import { llama, qwen2, qwen3 } from './dense-decoders.ts';
+import { dots1, exaoneMoe, glm4Moe, solarOpen } from './glm-moe.ts';
 import { graniteMoe, graniteMoeShared } from './granite-moe.ts';
+import { mellum } from './mellum.ts';
 import { mixtral } from './mixtral.ts';
 import { olmoe } from './olmoe.ts';
 import { qwen2Moe, qwen3Moe } from './qwen-moe.ts';
@@ -17,6 +19,11 @@ const families: readonly Family[] = [
   qwen3,
   graniteMoe,
   graniteMoeShared,
+  mellum,
+  dots1,
+  glm4Moe,
+  solarOpen,
+  exaoneMoe,
 ];
 
 /** Names of all families, for messages and documentation. */
