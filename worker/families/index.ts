@@ -2,9 +2,13 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
 import { llama, qwen2, qwen3 } from './dense-decoders.ts';
+import { ernie45Moe } from './ernie-moe.ts';
+import { flexOlmo } from './flex-olmo.ts';
 import { dots1, exaoneMoe, glm4Moe, solarOpen } from './glm-moe.ts';
 import { graniteMoe, graniteMoeShared } from './granite-moe.ts';
+import { hunyuanV1Moe, hyV3 } from './hunyuan-moe.ts';
 import { mellum } from './mellum.ts';
+import { minimaxM2 } from './minimax-m2.ts';
 import { mixtral } from './mixtral.ts';
 import { olmoe } from './olmoe.ts';
 import { qwen2Moe, qwen3Moe } from './qwen-moe.ts';
@@ -22,6 +26,11 @@ const families: readonly Family[] = [
   mellum,
   dots1,
   glm4Moe,
+  hunyuanV1Moe,
+  minimaxM2,
+  flexOlmo,
+  ernie45Moe,
+  hyV3,
   solarOpen,
   exaoneMoe,
 ];
