@@ -1,6 +1,7 @@
 /** The families that can be trained. Adding one means adding its file here. */
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
+import { deepseekV2, deepseekV3, glm4MoeLite } from './deepseek.ts';
 import { llama, qwen2, qwen3 } from './dense-decoders.ts';
 import { ernie45Moe } from './ernie-moe.ts';
 import { flexOlmo } from './flex-olmo.ts';
@@ -33,6 +34,9 @@ const families: readonly Family[] = [
   hyV3,
   solarOpen,
   exaoneMoe,
+  deepseekV2,
+  deepseekV3,
+  glm4MoeLite,
 ];
 
 /** Names of all families, for messages and documentation. */
