@@ -6,6 +6,7 @@ import { llama, qwen2, qwen3 } from './dense-decoders.ts';
 import { ernie45Moe } from './ernie-moe.ts';
 import { flexOlmo } from './flex-olmo.ts';
 import { dots1, exaoneMoe, glm4Moe, solarOpen } from './glm-moe.ts';
+import { gptOss } from './gpt-oss.ts';
 import { graniteMoe, graniteMoeShared } from './granite-moe.ts';
 import { hunyuanV1Moe, hyV3 } from './hunyuan-moe.ts';
 import { mellum } from './mellum.ts';
@@ -37,6 +38,7 @@ const families: readonly Family[] = [
   deepseekV2,
   deepseekV3,
   glm4MoeLite,
+  gptOss,
 ];
 
 /** Names of all families, for messages and documentation. */

@@ -16,7 +16,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   ],
   'family afmoe': ['families/afmoe'],
   'family cohere2_moe': ['families/cohere2_moe'],
-  'family gpt_oss': ['families/gpt_oss', 'families/gpt_oss-left'],
   'family laguna': ['families/laguna'],
   'family lfm2_moe': ['families/lfm2_moe'],
   'family mimo_v2_flash': ['families/mimo_v2_flash'],

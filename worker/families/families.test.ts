@@ -1,0 +1,149 @@
+import { expect, test } from 'vitest';
+import { activeParameterCount, elementCount, moeLayerIndices, parametersOf } from '#worker/model/index.ts';
+import { familyOf } from './index.ts';
+
+const base = {
+  vocab_size: 64,
+  hidden_size: 32,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  intermediate_size: 48,
+  moe_intermediate_size: 16,
+  num_experts_per_tok: 2,
+  rope_theta: 10000,
+};
+const latent = {
+  q_lora_rank: null,
+  kv_lora_rank: 8,
+  qk_nope_head_dim: 8,
+  qk_rope_head_dim: 4,
+  v_head_dim: 6,
+};
+const windows = {
+  sliding_window: 8,
+  layer_types: ['sliding_attention', 'sliding_attention', 'full_attention'],
+};
+
+/** The smallest config of each family. */
+const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  olmoe: { num_experts: 8 },
+  qwen2_moe: { num_experts: 8, shared_expert_intermediate_size: 20 },
+  qwen3_moe: { num_experts: 8, head_dim: 12 },
+  mixtral: { num_local_experts: 8 },
+  llama: {},
+  qwen2: {},
+  qwen3: {},
+  granitemoe: { num_local_experts: 8 },
+  granitemoeshared: { num_local_experts: 8, shared_intermediate_size: 20 },
+  mellum: { num_experts: 8, ...windows },
+  dots1: { n_routed_experts: 8, n_shared_experts: 2, first_k_dense_replace: 1 },
+  glm4_moe: { n_routed_experts: 8, n_shared_experts: 1, first_k_dense_replace: 1 },
+  hunyuan_v1_moe: { num_experts: 8, moe_topk: [1, 2, 2] },
+  minimax_m2: { num_local_experts: 8, rotary_dim: 4 },
+  flex_olmo: { num_experts: 8 },
+  ernie4_5_moe: { moe_num_experts: 8, moe_k: 2, moe_num_shared_experts: 2, moe_layer_start_index: 1 },
+  hy_v3: { num_experts: 8, num_shared_experts: 1, first_k_dense_replace: 1 },
+  solar_open: { n_routed_experts: 8, n_shared_experts: 1 },
+  exaone_moe: { num_experts: 8, num_shared_experts: 1, first_k_dense_replace: 1, ...windows },
+  deepseek_v2: { n_routed_experts: 8, n_shared_experts: 2, first_k_dense_replace: 1, ...latent },
+  deepseek_v3: { n_routed_experts: 8, n_shared_experts: 1, ...latent, q_lora_rank: 12 },
+  glm4_moe_lite: { n_routed_experts: 8, n_shared_experts: 1, ...latent, q_lora_rank: 12 },
+  gpt_oss: { num_local_experts: 8, ...windows },
+};
+const planOf = (name: string, change: Readonly<Record<string, unknown>> = {}) => {
+  const config = { ...base, ...configs[name], model_type: name, ...change };
+  return familyOf(config).plan(config);
+};
+const names = Object.keys(configs);
+
+test.each(names)('%s: every parameter has a place of its own', (name) => {
+  const plan = planOf(name);
+  const family = familyOf({ model_type: name });
+  const places = parametersOf(plan).map((parameter) => JSON.stringify(family.stored(parameter, plan)[0]));
+  expect(places).not.toContain(undefined);
+  expect(new Set(places).size).toBe(places.length);
+});
+
+test.each(names)('%s: a token reads its experts and everything else', (name) => {
+  const plan = planOf(name);
+  const layers = moeLayerIndices(plan);
+  const parameters = parametersOf(plan);
+  const total = parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const idle = parameters
+    .filter(({ expert }) => expert !== null)
+    .reduce((sum, { shape, layer }) => {
+      const feedForward = plan.layers[layer ?? 0]?.feedForward;
+      const k = feedForward?.kind === 'moe' ? feedForward.expertsPerToken : 0;
+      return sum + elementCount(shape) * (1 - k / 8);
+    }, 0);
+  expect(activeParameterCount(plan)).toBeCloseTo(total - idle, 6);
+  expect(idle > 0).toBe(layers.length > 0);
+});
+
+test.each([
+  ['qwen3_moe', { mlp_only_layers: [1] }, [0, 2]],
+  ['qwen2_moe', { decoder_sparse_step: 2 }, [1]],
+  ['deepseek_v2', {}, [1, 2]],
+  ['ernie4_5_moe', {}, [1, 2]],
+  ['mellum', { mlp_layer_types: ['dense', 'sparse', 'sparse'] }, [1, 2]],
+  ['llama', {}, []],
+] as const)('%s %j: layers with experts', (name, change, layers) => {
+  expect(moeLayerIndices(planOf(name, change))).toEqual(layers);
+});
+
+test('windows and positions by type of layer', () => {
+  expect(
+    planOf('exaone_moe').layers.map(({ attention }) => [attention.window, attention.rope === null]),
+  ).toEqual([
+    [8, false],
+    [8, false],
+    [undefined, true],
+  ]);
+});
+
+test('a rotary base for each type of layer', () => {
+  const full = { rope_type: 'default', rope_theta: 100 };
+  const sliding = { rope_type: 'default', rope_theta: 10000 };
+  const plan = planOf('mellum', {
+    rope_theta: undefined,
+    rope_parameters: { full_attention: full, sliding_attention: sliding },
+  });
+  const second = plan.layers.map(({ attention }) => attention.rope?.inverseFrequencies[1]);
+  expect(second[0]).toBeCloseTo(10000 ** -0.25, 6);
+  expect(second[2]).toBeCloseTo(100 ** -0.25, 6);
+});
+
+test('layers of one kind share their attention, so that tables and programs are made once', () => {
+  const { layers } = planOf('gpt_oss');
+  expect(layers[0]?.attention).toBe(layers[1]?.attention);
+  expect(layers[0]?.attention.rope).toBe(layers[2]?.attention.rope);
+});
+
+test('deepseek_v2: gate weights are renormalised or scaled', () => {
+  const routerOf = (norm_topk_prob: boolean) => {
+    const plan = planOf('deepseek_v2', { norm_topk_prob, routed_scaling_factor: 16 });
+    const [, layer] = plan.layers;
+    return layer?.feedForward.kind === 'moe' ? layer.feedForward.router : null;
+  };
+  expect(routerOf(false)).toMatchObject({ normalise: false, scale: 16 });
+  expect(routerOf(true)).toEqual({ scoring: 'softmax', normalise: true });
+});
+
+test.each([
+  ['llama', { mlp_bias: true }, 'mlp_bias: only false is supported'],
+  ['llama', { quantization_config: { quant_method: 'mxfp4' } }, 'quantization_config'],
+  ['qwen2_moe', { use_sliding_window: true }, 'use_sliding_window: only false is supported'],
+  ['qwen2_moe', { shared_expert_intermediate_size: undefined }, 'shared_expert_intermediate_size'],
+  ['qwen3_moe', { num_experts: undefined }, 'num_experts is missing'],
+  ['dots1', { sliding_window: 8 }, 'sliding_window: only null is supported'],
+  ['deepseek_v2', { topk_method: 'noaux_tc' }, 'topk_method'],
+  ['deepseek_v3', { scoring_func: 'softmax' }, 'scoring_func: only "sigmoid" is supported'],
+  ['deepseek_v3', { n_group: 3, topk_group: 2 }, 'n_group must divide the number of experts'],
+  ['hunyuan_v1_moe', { moe_topk: [1] }, 'moe_topk has no entry for layer 1'],
+  ['exaone_moe', { layer_types: undefined }, 'layer_types is missing'],
+  ['llama', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'needs low_freq_factor'],
+  ['llama', { rope_scaling: { type: 'dynamic', factor: 2 } }, 'rope_type "dynamic" is not supported'],
+] as const)('%s %j is refused', (name, change, message) => {
+  expect(() => planOf(name, change)).toThrow(message);
+});
