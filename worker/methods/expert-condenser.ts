@@ -8,11 +8,12 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import {
+  chooseExperts,
   gateWeights,
   routerOf,
+  routerScores,
   routerShapes,
   shapeOf,
-  topK,
   type LayerUsage,
   type Method,
   type MethodContext,
@@ -204,23 +205,24 @@ class CondenserSession implements MethodSession {
     if (options.condensersFile !== null)
       this.#condensers = context.readCondensers(options.condensersFile).map((layer) => [...layer]);
 
+    const router = routerOf(shapes);
     const biased = (logits_NE: Value, bias_E: Value | undefined) =>
       bias_E === undefined ? logits_NE : op.add(logits_NE, bias_E);
     this.routing = {
       buffers: ['bias'],
-      scores: (logits_NE, buffers) => op.softmax(biased(logits_NE, buffers['bias'])),
+      scores: (logits_NE, buffers) => routerScores(router, biased(logits_NE, buffers['bias'])),
       weights: (logits_NE, multiplicity_NE, buffers) =>
         gateWeights(
-          routerOf(shapes),
-          op.softmax(options.biasInWeights ? biased(logits_NE, buffers['bias']) : logits_NE),
+          router,
+          routerScores(router, options.biasInWeights ? biased(logits_NE, buffers['bias']) : logits_NE),
           multiplicity_NE,
         ),
       choose: (scores_NE, tokens, layer) => {
-        const { experts, expertsPerToken } = shapeOf(shapes, layer);
+        const shape = shapeOf(shapes, layer);
         const always = this.#condensersOf(layer);
         const replace = options.budget === 'replace';
-        const k = replace ? expertsPerToken - always.length : expertsPerToken;
-        const chosen_NK = topK(scores_NE, tokens, experts, k, replace ? always : []);
+        const k = shape.expertsPerToken - (replace ? always.length : 0);
+        const chosen_NK = chooseExperts(shape, scores_NE, tokens, k, replace ? always : []);
         return { chosen_NK, k, always, overlap: options.overlap };
       },
     };

@@ -15,7 +15,7 @@ export const frozenRouter: Method<typeof Options> = {
   options: Options,
   start: (_options, context) =>
     statelessSession({
-      trainable: ({ role }) => role !== 'router',
+      trainable: ({ role }) => role !== 'router' && role !== 'routerBias',
       routing: plainRouting(routerShapes(context.plan)),
       losses: [],
     }),

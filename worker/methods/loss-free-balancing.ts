@@ -5,11 +5,12 @@
 import { z } from 'zod';
 import { op, type Value } from '#worker/graph/index.ts';
 import {
+  chooseExperts,
   gateWeights,
   routerOf,
+  routerScores,
   routerShapes,
   shapeOf,
-  topK,
   type LayerUsage,
   type Method,
   type MethodContext,
@@ -73,20 +74,21 @@ class BalancingSession implements MethodSession {
     this.#counts = this.#zeros();
 
     const published = routerOf(shapes);
-    const kind = options.score === 'model' ? published.scoring : options.score;
-    const score = (logits_NE: Value) => (kind === 'sigmoid' ? op.sigmoid(logits_NE) : op.softmax(logits_NE));
     const router = {
       ...published,
+      scoring: options.score === 'model' ? published.scoring : options.score,
       normalise: options.normalise === 'model' ? published.normalise : options.normalise === 'yes',
     };
+    const score = (logits_NE: Value) => routerScores(router, logits_NE);
     this.routing = {
       buffers: ['bias'],
       scores: (logits_NE, { bias }) =>
         bias === undefined ? score(logits_NE) : op.add(score(logits_NE), bias),
       weights: (logits_NE, multiplicity_NE) => gateWeights(router, score(logits_NE), multiplicity_NE),
       choose(scores_NE, tokens, layer) {
-        const { experts, expertsPerToken: k } = shapeOf(shapes, layer);
-        return { chosen_NK: topK(scores_NE, tokens, experts, k), k, always: [], overlap: 'union' };
+        const shape = shapeOf(shapes, layer);
+        const k = shape.expertsPerToken;
+        return { chosen_NK: chooseExperts(shape, scores_NE, tokens, k), k, always: [], overlap: 'union' };
       },
     };
   }
