@@ -68,6 +68,7 @@ const roles = {
     'queryNorm',
     'keyNorm',
     'sinks',
+    'outputGate',
     'queryDown',
     'queryDownNorm',
     'keyValueDown',

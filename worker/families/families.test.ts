@@ -50,6 +50,9 @@ const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   deepseek_v3: { n_routed_experts: 8, n_shared_experts: 1, ...latent, q_lora_rank: 12 },
   glm4_moe_lite: { n_routed_experts: 8, n_shared_experts: 1, ...latent, q_lora_rank: 12 },
   gpt_oss: { num_local_experts: 8, ...windows },
+  afmoe: { num_experts: 8, num_shared_experts: 1, ...windows },
+  laguna: { num_experts: 8, shared_expert_intermediate_size: 12, ...windows },
+  mimo_v2_flash: { n_routed_experts: 8, v_head_dim: 6, attention_value_scale: 0.7, ...windows },
 };
 const planOf = (name: string, change: Readonly<Record<string, unknown>> = {}) => {
   const config = { ...base, ...configs[name], model_type: name, ...change };
@@ -141,6 +144,7 @@ test.each([
   ['deepseek_v3', { scoring_func: 'softmax' }, 'scoring_func: only "sigmoid" is supported'],
   ['deepseek_v3', { n_group: 3, topk_group: 2 }, 'n_group must divide the number of experts'],
   ['hunyuan_v1_moe', { moe_topk: [1] }, 'moe_topk has no entry for layer 1'],
+  ['laguna', { num_attention_heads_per_layer: [4, 8, 4] }, 'num_attention_heads_per_layer'],
   ['exaone_moe', { layer_types: undefined }, 'layer_types is missing'],
   ['llama', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'needs low_freq_factor'],
   ['llama', { rope_scaling: { type: 'dynamic', factor: 2 } }, 'rope_type "dynamic" is not supported'],

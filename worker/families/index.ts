@@ -1,6 +1,7 @@
 /** The families that can be trained. Adding one means adding its file here. */
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
+import { afmoe } from './afmoe.ts';
 import { deepseekV2, deepseekV3, glm4MoeLite } from './deepseek.ts';
 import { llama, qwen2, qwen3 } from './dense-decoders.ts';
 import { ernie45Moe } from './ernie-moe.ts';
@@ -9,7 +10,9 @@ import { dots1, exaoneMoe, glm4Moe, solarOpen } from './glm-moe.ts';
 import { gptOss } from './gpt-oss.ts';
 import { graniteMoe, graniteMoeShared } from './granite-moe.ts';
 import { hunyuanV1Moe, hyV3 } from './hunyuan-moe.ts';
+import { laguna } from './laguna.ts';
 import { mellum } from './mellum.ts';
+import { mimoV2Flash } from './mimo-v2-flash.ts';
 import { minimaxM2 } from './minimax-m2.ts';
 import { mixtral } from './mixtral.ts';
 import { olmoe } from './olmoe.ts';
@@ -39,6 +42,9 @@ const families: readonly Family[] = [
   deepseekV3,
   glm4MoeLite,
   gptOss,
+  afmoe,
+  laguna,
+  mimoV2Flash,
 ];
 
 /** Names of all families, for messages and documentation. */

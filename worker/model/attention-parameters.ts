@@ -7,6 +7,11 @@ export function rotatedDim(attention: LatentPlan): number {
   return 2 * attention.rope.inverseFrequencies.length;
 }
 
+/** Width of a value head of grouped-query attention. */
+export function valueDimOf(attention: GroupedQueryPlan): number {
+  return attention.valueDim ?? attention.headDim;
+}
+
 /** Parameters of the attention of one layer, without its norms around it. */
 export function attentionParameters(attention: AttentionPlan, hidden: number): readonly RoleShape[] {
   switch (attention.kind) {
@@ -21,14 +26,16 @@ function groupedQueryParameters(attention: GroupedQueryPlan, hidden: number): Ro
   const { queryKeyNorm, biases } = attention;
   const queryWidth = attention.heads * attention.headDim;
   const keyWidth = attention.keyValueHeads * attention.headDim;
+  const valueWidth = attention.keyValueHeads * valueDimOf(attention);
+  const contextWidth = attention.heads * valueDimOf(attention);
   const roles: RoleShape[] = [
     ['query', [queryWidth, hidden]],
     ['key', [keyWidth, hidden]],
-    ['value', [keyWidth, hidden]],
-    ['output', [hidden, queryWidth]],
+    ['value', [valueWidth, hidden]],
+    ['output', [hidden, contextWidth]],
   ];
   if (biases !== undefined)
-    roles.push(['queryBias', [queryWidth]], ['keyBias', [keyWidth]], ['valueBias', [keyWidth]]);
+    roles.push(['queryBias', [queryWidth]], ['keyBias', [keyWidth]], ['valueBias', [valueWidth]]);
   if (biases === 'all') roles.push(['outputBias', [hidden]]);
   if (queryKeyNorm.kind !== 'none') {
     const whole = queryKeyNorm.kind === 'projection';
@@ -36,7 +43,22 @@ function groupedQueryParameters(attention: GroupedQueryPlan, hidden: number): Ro
     roles.push(['keyNorm', [whole ? keyWidth : attention.headDim]]);
   }
   if (attention.sinks) roles.push(['sinks', [attention.heads]]);
+  if (attention.outputGate !== undefined)
+    roles.push(['outputGate', [gateWidth(attention, attention.outputGate), hidden]]);
   return roles;
+}
+
+/** Width of the projection that gates the context. */
+export function gateWidth(
+  attention: GroupedQueryPlan,
+  gate: NonNullable<GroupedQueryPlan['outputGate']>,
+): number {
+  switch (gate) {
+    case 'sigmoid':
+      return attention.heads * valueDimOf(attention);
+    case 'softplus-heads':
+      return attention.heads;
+  }
 }
 
 function latentParameters(attention: LatentPlan, hidden: number): RoleShape[] {
@@ -71,8 +93,12 @@ export function attentionSaved(attention: AttentionPlan): Readonly<Record<string
       return {
         queryProjection: queryWidth,
         keyProjection: keyWidth,
-        valueProjection: keyWidth,
-        context: queryWidth,
+        valueProjection: attention.keyValueHeads * valueDimOf(attention),
+        ...(attention.outputGate !== undefined && {
+          gateProjection: gateWidth(attention, attention.outputGate),
+          mixed: attention.heads * valueDimOf(attention),
+        }),
+        context: attention.heads * valueDimOf(attention),
       };
     }
     case 'latent': {

@@ -42,6 +42,12 @@ export interface GroupedQueryPlan {
   readonly window?: number;
   /** Which projections have a bias; absent: none. */
   readonly biases?: 'query-key-value' | 'all';
+  /** Width of a value head; absent: that of a key head. */
+  readonly valueDim?: number;
+  /** Multiplies what is read from the values; absent: 1. */
+  readonly valueScale?: number;
+  /** What multiplies the context: the sigmoid of a projection of its width, or the softplus of one number a head. */
+  readonly outputGate?: 'sigmoid' | 'softplus-heads';
   /** A learned logit of each query head joins its softmax and takes probability, but has no value. */
   readonly sinks?: true;
 }
@@ -103,6 +109,8 @@ export interface MoePlan {
   readonly router: RouterPlan;
   /** An expert that every token visits; `gated`: times the sigmoid of one learned number per token. */
   readonly shared?: { readonly intermediate: number; readonly gated: boolean };
+  /** Multiplies what the chosen experts add up to; absent: 1. */
+  readonly routedScale?: number;
   /** Absent: `silu(gate x) ⊙ up x`. */
   readonly activation?: ActivationPlan;
   /** The projections of an expert have biases. */

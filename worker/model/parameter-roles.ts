@@ -17,6 +17,7 @@ export type ParameterRole =
   | 'queryNorm'
   | 'keyNorm'
   | 'sinks'
+  | 'outputGate'
   | 'queryDown'
   | 'queryDownNorm'
   | 'keyValueDown'

@@ -176,6 +176,28 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     { ...attentionInputs, outputs: ['out'], wrt: [...attentionWeights, 'queryNorm', 'keyNorm'] },
   ],
   [
+    'attention with narrow, scaled values and a gate on the context',
+    attentionStage(
+      { ...layer, attention: { ...attention, valueDim: 3, valueScale: 0.7, outputGate: 'sigmoid' } },
+      8,
+      float32,
+    ),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: [...attentionWeights, 'queryNorm', 'keyNorm', 'outputGate'],
+    },
+  ],
+  [
+    'attention with a gate on each head',
+    attentionStage({ ...layer, attention: { ...attention, outputGate: 'softplus-heads' } }, 8, float32),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: [...attentionWeights, 'queryNorm', 'keyNorm', 'outputGate'],
+    },
+  ],
+  [
     'latent attention with compressed queries',
     attentionStage({ ...layer, attention: latent }, 8, float32),
     {

@@ -14,11 +14,8 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
     'methods/sparse-upcycling-mixtral',
     'methods/sparse-upcycling-noise-mixtral',
   ],
-  'family afmoe': ['families/afmoe'],
   'family cohere2_moe': ['families/cohere2_moe'],
-  'family laguna': ['families/laguna'],
   'family lfm2_moe': ['families/lfm2_moe'],
-  'family mimo_v2_flash': ['families/mimo_v2_flash'],
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],
   'method default-moe': ['methods/default-moe-d1-olmoe', 'methods/default-moe-d2-olmoe'],
   'method densemixer': [

@@ -5,7 +5,8 @@ import { activate, linear } from './gated-mlp.ts';
 import { weightInput, type WeightDtypes } from './weight.ts';
 
 /**
- * Graph of an expert: `y = (w ⊙ silu(x gateᵀ) ⊙ x upᵀ) downᵀ`, times the residual scale of the layer.
+ * Graph of an expert: `y = (w ⊙ silu(x gateᵀ) ⊙ x upᵀ) downᵀ`, times the scale of routed experts and of the layer's
+ * residual.
  *
  * The gate weight multiplies the hidden activation instead of the output, which is the same number (the last product is
  * linear) and lets its gradient be taken without keeping the output. A bias of the last product is multiplied by itself.
@@ -14,11 +15,12 @@ import { weightInput, type WeightDtypes } from './weight.ts';
  * biases where the plan has them. Outputs: `y` [n, hidden] and the values of `gatedMlpSaved`.
  */
 export function expertStage(
-  { intermediate, activation = { kind: 'silu' }, expertBiases }: MoePlan,
+  { intermediate, activation = { kind: 'silu' }, expertBiases, routedScale = 1 }: MoePlan,
   hidden: number,
   dtypes: WeightDtypes,
   residualScale: LayerPlan['residualScale'] = 1,
 ): Graph {
+  const scale = routedScale * residualScale;
   const builder = new GraphBuilder('expert');
   const weight = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
   const bias = (role: string, width: number) => (expertBiases ? weight(role, [width]) : undefined);
@@ -35,10 +37,10 @@ export function expertStage(
   builder.output('upProjection', up_nI);
   const y_nH = op.matmul(hidden_nI, weight('expertDown', [hidden, intermediate]), {
     transB: true,
-    alpha: residualScale,
+    alpha: scale,
   });
   const downBias_H = bias('expertDownBias', hidden);
-  const weighted_n1 = residualScale === 1 ? weight_n1 : op.mul(weight_n1, residualScale);
+  const weighted_n1 = scale === 1 ? weight_n1 : op.mul(weight_n1, scale);
   builder.output('y', downBias_H === undefined ? y_nH : op.add(y_nH, op.mul(downBias_H, weighted_n1)));
   return builder.build();
 }
