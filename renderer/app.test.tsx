@@ -96,6 +96,14 @@ const live: Partial<HostHandlers> = {
       packRouting({ step: 3, counts_LE: Uint32Array.from({ length: 32 }, (_, i) => (i === 9 ? 0 : i + 1)) }),
     ],
   }),
+  'runs.findings': () => [
+    {
+      rule: 'dead-experts',
+      severity: 'warning',
+      text: 'Layer 1: 1 expert got no token',
+      action: 'Look at its bias.',
+    },
+  ],
 };
 
 test('a live run shows its numbers, its layers, sentences and events; what is absent is not measured', async () => {
@@ -103,7 +111,7 @@ test('a live run shows its numbers, its layers, sentences and events; what is ab
   expect(await screen.findByRole('heading', { name: 'gsm8k, full' })).toBeTruthy();
   expect((await screen.findByRole('button', { name: /^Loss/ })).textContent).toContain('2.700');
   expect(await screen.findByRole('region', { name: 'Expert use of each layer' })).toBeTruthy();
-  expect(screen.getByText('1 expert got no token in this step')).toBeTruthy();
+  expect(await screen.findByText('Layer 1: 1 expert got no token')).toBeTruthy();
   expect(screen.getByText('Checkpoint at step 2.')).toBeTruthy();
   const quantity = within(screen.getByRole('group', { name: 'Quantity' }));
   expect(quantity.getByRole('button', { name: 'bias' }).hasAttribute('disabled')).toBe(true);
