@@ -5,15 +5,7 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { findAssistantSpans, openTokenizer, spanTokens } from '#worker/data/index.ts';
 import type { ChatMessage, Tokenizer } from '#worker/data/index.ts';
-
-/** One comparison: equal everywhere is 0, anything else 1. */
-export interface Check {
-  readonly name: string;
-  readonly maxAbs: number;
-  readonly maxRel: number;
-  readonly limit: number;
-  readonly ok: boolean;
-}
+import type { Check } from './golden-case.ts';
 
 const TextCase = z.object({
   text: z.string(),
@@ -57,6 +49,7 @@ class Comparison {
     }
   }
 
+  /** Equal everywhere is 0, anything else 1. */
   checks(): Check[] {
     return [...this.#failed].map(([name, failed]) => {
       const difference = failed > 0 ? 1 : 0;
