@@ -26,6 +26,7 @@ const engineParts = [
   'worker/kernels',
   'worker/methods',
   'worker/model',
+  'worker/random',
   'worker/runtime',
 ];
 
@@ -55,13 +56,17 @@ const areas: Readonly<Record<string, AreaRule>> = {
   'worker/graph': { areas: [], packages: ['zod'] },
   'worker/model': { areas: ['worker/graph'], packages: ['zod'] },
   'worker/families': { areas: ['core/contract', 'worker/graph', 'worker/model'], packages: ['zod'] },
-  'worker/methods': { areas: ['core/contract', 'worker/graph', 'worker/model'], packages: ['zod'] },
+  'worker/methods': {
+    areas: ['core/contract', 'worker/graph', 'worker/model', 'worker/random'],
+    packages: ['zod'],
+  },
+  'worker/random': { areas: [], packages: [] },
   'worker/kernels': { areas: ['core/contract'] },
   'worker/runtime': { areas: ['core/contract', 'worker/graph'] },
   'worker/checkpoint': {
     areas: ['core/contract', 'worker/graph', 'worker/model', 'worker/families', 'worker/kernels'],
   },
-  'worker/data': { areas: ['core/contract'] },
+  'worker/data': { areas: ['core/contract', 'worker/random'] },
   'worker/engine': {
     areas: [
       'core/contract',

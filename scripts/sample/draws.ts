@@ -1,5 +1,5 @@
 /** Seeded random draws for generated text and weights: the same on every machine. */
-import { philox } from '#worker/data/index.ts';
+import { philox } from '#worker/random/index.ts';
 
 /** A stream of draws keyed by (seed, stream). */
 export class Draws {

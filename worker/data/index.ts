@@ -10,7 +10,7 @@ export { createLoader } from './loader.ts';
 export type { Loader, LoaderOptions, LoaderState, MicroBatch } from './loader.ts';
 export { checkMapping, detectFormat, toConversation } from './mapping.ts';
 export type { ChatMessage, Conversation, DetectedFormat, Mapping, PlainText, Role } from './mapping.ts';
-export { epochOrder, philox } from './order.ts';
+export { epochOrder } from './order.ts';
 export { prepareData } from './prepare.ts';
 export type { DataStats, PrepareOptions, PreparedData, PreparedFile } from './prepare.ts';
 export { IGNORED, renderPlain, spanTokens, toExample, tokenizeExample } from './processor.ts';

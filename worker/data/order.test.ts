@@ -1,14 +1,5 @@
 import { expect, test } from 'vitest';
-import { epochOrder, philox, splitPoint } from './order.ts';
-
-// Known answers published with the generator (Random123, kat_vectors, philox2x32 with 10 rounds).
-test.each([
-  [0, 0, 0, 0xff1dae59, 0x6cd10df2],
-  [0xffffffff, 0xffffffff, 0xffffffff, 0x2c3f628b, 0xab4fd7ad],
-  [0x13198a2e, 0x243f6a88, 0x85a308d3, 0xdd7ce038, 0xf62a4c12],
-])('philox with key %i', (key, counter, stream, first, second) => {
-  expect(philox(key, counter, stream)).toEqual([first, second]);
-});
+import { epochOrder, splitPoint } from './order.ts';
 
 test('an order is a permutation, the same for the same seed and epoch only', () => {
   const order = epochOrder(1000, 7, 3);

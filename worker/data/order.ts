@@ -1,35 +1,5 @@
-/** Random numbers by counter, and the shuffles and splits made from them: nothing to store, the same on every machine. */
-
-const MULTIPLIER = 0xd256d193;
-const KEY_STEP = 0x9e3779b9;
-
-/** High and low half of the 64-bit product of two unsigned 32-bit numbers. */
-function multiply(a: number, b: number): [high: number, low: number] {
-  const aLow = a & 0xffff;
-  const aHigh = a >>> 16;
-  const bLow = b & 0xffff;
-  const bHigh = b >>> 16;
-  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
-  const cross = aLow * bHigh + (middle % 0x10000);
-  const high = aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(cross / 0x10000);
-  return [high >>> 0, Math.imul(a, b) >>> 0];
-}
-
-/**
- * Philox2x32-10: two random unsigned 32-bit numbers for a key and a two-word counter.
- * Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
- */
-export function philox(key: number, counter: number, stream: number): [number, number] {
-  let k = key >>> 0;
-  let [left, right] = [counter >>> 0, stream >>> 0];
-  for (let round = 0; round < 10; round++) {
-    const [high, low] = multiply(MULTIPLIER, left);
-    left = (high ^ k ^ right) >>> 0;
-    right = low;
-    k = (k + KEY_STEP) >>> 0;
-  }
-  return [left, right];
-}
+/** Shuffles and splits made from random numbers by counter: nothing to store, the same on every machine. */
+import { philox } from '#worker/random/index.ts';
 
 /** Streams of random numbers drawn from one seed; each use has its own half of the stream space, indexed by epoch. */
 const STREAM = { order: 0, batches: 0x80000000 } as const;

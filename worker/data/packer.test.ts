@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { epochOrder, philox } from './order.ts';
+import { philox } from '#worker/random/index.ts';
+import { epochOrder } from './order.ts';
 import { bucketByLength, packRows } from './packer.ts';
 import type { RowPlan } from './packer.ts';
 

@@ -7,8 +7,8 @@ import type { ModelFolder } from '#worker/checkpoint/index.ts';
 import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
 import {
   elementCount,
-  hasGradient,
-  parametersOf,
+  isAdded,
+  type AddedParameter,
   type DecoderPlan,
   type Family,
   type Parameter,
@@ -117,27 +117,37 @@ export class ParameterStore {
   }
 
   /**
-   * Reads a checkpoint folder into memory.
+   * Reads a checkpoint folder into memory, and starts the parameters that it does not have.
+   * @param parameters all of the model under its method, those of the checkpoint first.
    * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
    */
   static load(
     folder: ModelFolder,
     family: Family,
     plan: DecoderPlan,
-    trainable: (parameter: Parameter) => boolean,
+    parameters: readonly Parameter[],
+    isTrained: (parameter: Parameter) => boolean,
     arena: Arena,
     kernels: Kernels,
   ): ParameterStore {
-    const parameters = parametersOf(plan);
-    const store = new ParameterStore(
-      arena,
-      kernels,
-      parameters,
-      parameters.filter((parameter) => hasGradient(parameter) && trainable(parameter)),
-    );
-    for (const parameter of parameters)
-      store.#read(folder, locateParameter(folder, family, plan, parameter), parameter);
+    const store = new ParameterStore(arena, kernels, parameters, parameters.filter(isTrained));
+    for (const parameter of parameters) {
+      if (isAdded(parameter)) store.#start(parameter);
+      else store.#read(folder, locateParameter(folder, family, plan, parameter), parameter);
+    }
     return store;
+  }
+
+  #start(parameter: AddedParameter): void {
+    const { id, shape } = parameter;
+    const count = elementCount(shape);
+    if (!this.#trained.has(id)) {
+      const data = this.#arena.f32(this.#arena.allocate(count * 4), count);
+      this.#views.set(id, { dtype: 'float32', shape, data });
+    }
+    const values = parameter.initial((weight) => this.values(weight));
+    invariant(values.length === count, `${id} starts with ${values.length} values of ${count}`);
+    (this.weight(id).data as Float32Array).set(values);
   }
 
   #read(folder: ModelFolder, place: Located, parameter: Parameter): void {
@@ -178,6 +188,20 @@ export class ParameterStore {
     const view = this.#views.get(id);
     invariant(view !== undefined, `no parameter ${id}`);
     return view;
+  }
+
+  /** A copy of a weight in float32. */
+  values(id: string): Float32Array {
+    const { dtype, data } = this.weight(id);
+    if (dtype === 'float32') return Float32Array.from(data as Float32Array);
+    const mark = this.#arena.mark();
+    const wide = this.#arena.allocate(data.length * 4);
+    // All weights lie in the arena, so that a view says where.
+    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(wide.offset, data.byteOffset, data.length);
+    else this.#kernels.f16ToF32(wide.offset, data.byteOffset, data.length);
+    const copy = this.#arena.f32(wide, data.length).slice();
+    this.#arena.release(mark);
+    return copy;
   }
 
   /** False for parameters the plan does not have (norms of a family without them). */

@@ -41,6 +41,7 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
   return {
     plan,
     moeLayers: 1,
+    seed: 0,
     readBias: () => [],
     readCondensers: () => [],
     readExpertConfig: () => ({ experts: [[]], sharedExperts: false, nonExpertModules: false }),

@@ -18,6 +18,17 @@ export function hasGradient(parameter: Parameter): boolean {
   return parameter.role !== 'selectionBias';
 }
 
+/** A parameter that a method adds to a model: no checkpoint holds it. */
+export interface AddedParameter extends Parameter {
+  /** Values before the first step. @param weight gives a weight of the checkpoint in float32. */
+  initial(weight: (id: string) => Float32Array): Float32Array;
+}
+
+/** Whether a parameter comes from the method and not from the checkpoint. */
+export function isAdded(parameter: Parameter): parameter is AddedParameter {
+  return 'initial' in parameter;
+}
+
 /** Number of elements of a shape. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);

@@ -7,7 +7,7 @@
 import type { z } from 'zod';
 import type { Value } from '#worker/graph/index.ts';
 import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
-import type { Parameter } from './parameters.ts';
+import { hasGradient, isAdded, parametersOf, type AddedParameter, type Parameter } from './parameters.ts';
 
 /** Per-expert constants of a layer that the routing graphs read, by name; each is a float32 `[experts]` vector. */
 export type RouteBuffers = Readonly<Record<string, Value>>;
@@ -117,7 +117,10 @@ export interface RouterState {
 
 /** A method at work on one model: its options are fixed, its buffers live here. */
 export interface MethodSession {
+  /** Whether a parameter of the checkpoint trains. */
   trainable(parameter: Parameter): boolean;
+  /** What the method adds to the model; all of it trains. Absent: nothing. */
+  readonly added?: readonly AddedParameter[];
   readonly routing: Routing;
   /** The present value of a routing buffer. `layer` counts MoE layers from 0. */
   buffer(name: string, layer: number): Float32Array;
@@ -140,6 +143,8 @@ export interface MethodContext {
   readonly plan: DecoderPlan;
   /** Number of MoE layers. */
   readonly moeLayers: number;
+  /** Seed of the run, for what a method draws at random. */
+  readonly seed: number;
   /** Reads a file of router biases (`moe_bias_states.json`): one vector for each MoE layer. */
   readBias(path: string): readonly (readonly number[])[];
   /** Reads a file of condensers (`forced_experts_records.json`): one list for each MoE layer. */
@@ -167,6 +172,16 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   /** Tokens of the training data to route through the untouched model before the start; absent or 0: none. */
   sampleTokens?(options: z.output<Options>): number;
   start(options: z.output<Options>, context: MethodContext): MethodSession;
+}
+
+/** Everything a model has under a method: the parameters of the checkpoint, then those the method adds. */
+export function parametersUnder(plan: DecoderPlan, { added = [] }: MethodSession): readonly Parameter[] {
+  return [...parametersOf(plan), ...added];
+}
+
+/** Whether a parameter trains under a method. */
+export function trains(session: MethodSession, parameter: Parameter): boolean {
+  return isAdded(parameter) || (hasGradient(parameter) && session.trainable(parameter));
 }
 
 /** The router of a plan, for methods that adapt it. */

@@ -4,7 +4,14 @@ import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
-import type { DecoderPlan, ExpertScores, Family, MethodSession } from '#worker/model/index.ts';
+import {
+  parametersUnder,
+  trains,
+  type DecoderPlan,
+  type ExpertScores,
+  type Family,
+  type MethodSession,
+} from '#worker/model/index.ts';
 import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
 import { methodContext } from './method-context.ts';
 
@@ -27,6 +34,8 @@ export interface LoadRequest {
   readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
   /** Scores for a method that chooses experts by them. */
   readonly expertScores?: ExpertScores | null;
+  /** Seed of the run; 0 when absent. */
+  readonly seed?: number;
   /** False: nothing trains, as for generation. */
   readonly trains?: boolean;
   readonly threads?: number | 'auto';
@@ -43,12 +52,19 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   try {
     const family = familyOf(folder.config);
     const plan = family.plan(folder.config);
-    const context = methodContext(plan, request.expertScores ?? null);
+    const context = methodContext(plan, request.expertScores ?? null, request.seed ?? 0);
     const session = startMethod(request.method.name, request.method.options, context);
     const arena = new Arena();
     const kernels = createKernels(arena);
-    const trainable = request.trains === false ? () => false : session.trainable.bind(session);
-    const store = ParameterStore.load(folder, family, plan, trainable, arena, kernels);
+    const store = ParameterStore.load(
+      folder,
+      family,
+      plan,
+      parametersUnder(plan, session),
+      (parameter) => request.trains !== false && trains(session, parameter),
+      arena,
+      kernels,
+    );
     const runtime =
       request.runtime ??
       createRuntime(typeof request.threads === 'number' ? { threads: request.threads } : {});

@@ -1,6 +1,12 @@
 /** How much memory a run will need, from sizes alone. */
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { attentionSaved, elementCount, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
+import {
+  attentionSaved,
+  elementCount,
+  isAdded,
+  type DecoderPlan,
+  type Parameter,
+} from '#worker/model/index.ts';
 
 /** Megabytes of 10⁶ bytes. */
 export interface MemoryEstimate {
@@ -27,8 +33,11 @@ export function estimateMemory(
   spec: RunSpec,
   fileBytes: number,
 ): MemoryEstimate {
-  const total = parameters.reduce((sum, p) => sum + elementCount(p.shape), 0);
-  const trained = parameters.filter(isTrained).reduce((sum, p) => sum + elementCount(p.shape), 0);
+  const size = (counts: (parameter: Parameter) => boolean) =>
+    parameters.filter(counts).reduce((sum, p) => sum + elementCount(p.shape), 0);
+  const stored = size((parameter) => !isAdded(parameter));
+  const frozen = size((parameter) => !isTrained(parameter));
+  const trained = size(isTrained);
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const hidden = plan.hiddenSize;
   let kept = 0;
@@ -51,7 +60,7 @@ export function estimateMemory(
   }
   const logits = 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
   const parts = {
-    'frozen weights': ((total - trained) * (fileBytes / Math.max(1, total))) / 1e6,
+    'frozen weights': (frozen * (fileBytes / Math.max(1, stored))) / 1e6,
     'trained weights': (trained * 4) / 1e6,
     gradients: (trained * 4) / 1e6,
     'optimizer moments': (trained * 8) / 1e6,

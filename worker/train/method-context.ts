@@ -11,12 +11,21 @@ import {
 } from '#worker/model/index.ts';
 import { biasOfLayers, condensersOfLayers } from './router-files.ts';
 
-/** The context of a method on `plan`. @param expertScores where a sample was routed for the method. */
-export function methodContext(plan: DecoderPlan, expertScores: ExpertScores | null): MethodContext {
+/**
+ * The context of a method on `plan`.
+ * @param expertScores where a sample was routed for the method.
+ * @param seed of the run.
+ */
+export function methodContext(
+  plan: DecoderPlan,
+  expertScores: ExpertScores | null,
+  seed: number,
+): MethodContext {
   const layers = moeLayerIndices(plan);
   return {
     plan,
     moeLayers: layers.length,
+    seed,
     readBias: (path) => biasOfLayers(path, layers),
     readCondensers: (path) => condensersOfLayers(path, layers),
     readExpertConfig: (path, firstLayer) => expertConfigOf(path, layers, firstLayer),

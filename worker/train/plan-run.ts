@@ -7,7 +7,15 @@ import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { describeMethods, startMethod } from '#worker/methods/index.ts';
-import { activeParameterCount, elementCount, hasGradient, parametersOf } from '#worker/model/index.ts';
+import {
+  activeParameterCount,
+  elementCount,
+  hasGradient,
+  parametersOf,
+  parametersUnder,
+  trains,
+  type Parameter,
+} from '#worker/model/index.ts';
 import { estimateMemory } from './memory-estimate.ts';
 import { evenScores, methodContext } from './method-context.ts';
 import { trainingSteps } from './training-steps.ts';
@@ -56,12 +64,16 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
     if (plan === undefined)
       return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
     const session = await attempt(() =>
-      startMethod(spec.method.name, spec.method.options, methodContext(plan, evenScores(plan))),
+      startMethod(
+        spec.method.name,
+        spec.method.options,
+        methodContext(plan, evenScores(plan), spec.train.seed),
+      ),
     );
-    const parameters = parametersOf(plan);
-    const isTrained = (parameter: (typeof parameters)[number]) =>
-      hasGradient(parameter) && (session?.trainable(parameter) ?? true);
-    const size = (list: typeof parameters) =>
+    const parameters = session === undefined ? parametersOf(plan) : parametersUnder(plan, session);
+    const isTrained = (parameter: Parameter) =>
+      session === undefined ? hasGradient(parameter) : trains(session, parameter);
+    const size = (list: readonly Parameter[]) =>
       list.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
     const trained = size(parameters.filter(isTrained));
     const memory = estimateMemory(plan, parameters, isTrained, spec, folder.totalBytes);

@@ -50,6 +50,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
       method: spec.method,
       threads: spec.engine.threads,
       expertScores,
+      seed: spec.train.seed,
     });
     try {
       return await new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256).run();

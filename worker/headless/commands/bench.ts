@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
-import { philox } from '#worker/data/index.ts';
+import { philox } from '#worker/random/index.ts';
 import { adamwStep, gradientNorm, lossTargets, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, moeLayerIndices } from '#worker/model/index.ts';

@@ -107,6 +107,7 @@ const condensers: Routing = startMethod(
   {
     plan,
     moeLayers: 1,
+    seed: 0,
     readBias: () => [],
     readCondensers: () => [],
     readExpertConfig: () => ({ experts: [], sharedExperts: false, nonExpertModules: false }),
