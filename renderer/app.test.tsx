@@ -200,7 +200,7 @@ test('New run names what is missing, then starts with the defaults of the schema
       steps: 7,
       trainableParameters: 10,
       totalParameters: 10,
-      memoryMB: { low: 100, high: 200, parts: { weights: 100 }, availableMB: 1000 },
+      memoryMB: { low: 100, high: 200, parts: { weights: 100 }, availableMB: 1000, recomputedLayers: 0 },
       diskMB: { perCheckpoint: 1, total: 3, freeMB: 1000 },
     }),
     'runs.start': () => ({ id: 'run_a' }),

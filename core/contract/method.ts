@@ -29,6 +29,8 @@ export const RunPlan = z.object({
     /** Weights, gradients, moments, activations, runtime. */
     parts: z.record(z.string(), z.number()),
     availableMB: z.number(),
+    /** So many layers are computed twice to stay within the budget; 0: none. */
+    recomputedLayers: z.int(),
   }),
   diskMB: z.object({ perCheckpoint: z.number(), total: z.number(), freeMB: z.number() }),
   timeSeconds: z.object({ low: z.number(), high: z.number(), basis: z.string() }).optional(),

@@ -246,7 +246,7 @@ export function openTestHost(root: string, ports: Partial<HostPorts> = {}): Test
           steps: spec.train.steps,
           trainableParameters: 10,
           totalParameters: 20,
-          memoryMB: { low: 1, high: 2, parts: { weights: 1 }, availableMB: 100 },
+          memoryMB: { low: 1, high: 2, parts: { weights: 1 }, availableMB: 100, recomputedLayers: 0 },
           diskMB: { perCheckpoint: 1, total: 3, freeMB: 100 },
         }),
     },

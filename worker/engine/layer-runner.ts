@@ -18,12 +18,15 @@ export interface LayerTrace {
 export class LayerRunner {
   readonly #attention: AttentionRunner;
   readonly #feedForward: MoeRunner | DenseRunner;
+  /** Nothing in or before the attention trains, so that no gradient needs to go through it. */
+  readonly #isLowest: boolean;
 
   constructor(parts: LayerParts, index: number, moeIndex: number) {
     const layer = parts.plan.layers[index];
     invariant(layer !== undefined, `layer ${index} of ${parts.plan.layers.length}`);
     const weights = new LayerWeights(parts.store, index);
     this.#attention = new AttentionRunner(parts, weights, index);
+    this.#isLowest = !parts.store.trainsBefore(index) && weights.use('attention').trained.length === 0;
     const { feedForward } = layer;
     this.#feedForward =
       feedForward.kind === 'moe'
@@ -46,7 +49,7 @@ export class LayerRunner {
   /**
    * Gradients of the layer. `dOut` holds the gradient of the layer's output; it is overwritten on the way.
    * @param lossGradient of auxiliary losses on this layer's routing; null: there are none.
-   * @param dIn receives the gradient of the layer's input.
+   * @param dIn receives the gradient of the layer's input, unless nothing that trains needs it.
    */
   async backward(
     trace: LayerTrace,
@@ -61,6 +64,6 @@ export class LayerRunner {
     else if (feedForward.kind === 'dense' && this.#feedForward.kind === 'dense')
       await this.#feedForward.backward(feedForward, dOut);
     else invariant(false, 'a trace goes back through the layer it came from');
-    await this.#attention.backward(trace.attention, inputs, dOut, dIn);
+    if (!this.#isLowest) await this.#attention.backward(trace.attention, inputs, dOut, dIn);
   }
 }

@@ -218,6 +218,14 @@ export class ParameterStore {
     return this.#trained.has(id);
   }
 
+  /** Whether anything trains that the hidden state meets before decoder layer `layer`. */
+  trainsBefore(layer: number): boolean {
+    return this.parameters.some(
+      ({ id, role, layer: own }) =>
+        this.#trained.has(id) && (own === null ? role === 'embedding' : own < layer),
+    );
+  }
+
   /** The gradient of a trained parameter. */
   gradient(id: string): TensorView {
     const view = this.#gradients.get(id);

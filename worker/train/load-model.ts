@@ -13,6 +13,7 @@ import {
   type MethodSession,
 } from '#worker/model/index.ts';
 import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
+import type { MemoryPlan, ModelLayout } from './memory-plan.ts';
 import { methodContext } from './method-context.ts';
 
 /** A model in memory under one method. */
@@ -23,7 +24,11 @@ export interface LoadedModel {
   readonly store: ParameterStore;
   readonly executor: Executor;
   readonly kernels: Kernels;
+  /** Where weights and activations lie. */
+  readonly arena: Arena;
   readonly runtime: Runtime;
+  /** What `LoadRequest.planMemory` said; null: it was not asked. */
+  readonly memory: MemoryPlan | null;
   /** Gives compiled programs back; weights go with the last reference. */
   close(): void;
 }
@@ -39,6 +44,8 @@ export interface LoadRequest {
   /** False: nothing trains, as for generation. */
   readonly trains?: boolean;
   readonly threads?: number | 'auto';
+  /** Says which layers keep their activations for the backward pass; absent: all do. */
+  readonly planMemory?: (layout: ModelLayout) => MemoryPlan;
   /** What to run on, for instance a timed one; a new runtime when absent. */
   readonly runtime?: Runtime;
 }
@@ -65,11 +72,20 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       arena,
       kernels,
     );
+    const memory =
+      request.planMemory?.({
+        plan,
+        parameters: store.parameters,
+        isTrained: ({ id }) => store.isTrained(id),
+        storedBytes: folder.totalBytes,
+      }) ?? null;
     const runtime =
       request.runtime ??
       createRuntime(typeof request.threads === 'number' ? { threads: request.threads } : {});
-    const executor = new Executor({ plan, store, session, runtime, arena, kernels });
-    return { family, plan, session, store, executor, kernels, runtime, close: () => runtime.release() };
+    const recomputedLayers = memory?.recomputedLayers ?? 0;
+    const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });
+    const close = () => runtime.release();
+    return { family, plan, session, store, executor, kernels, arena, runtime, memory, close };
   } finally {
     folder.close();
   }

@@ -1,6 +1,6 @@
 /** What a run will need and whether it can start, without starting it. */
-import { availableParallelism, freemem, totalmem } from 'node:os';
-import { readFileSync, statfsSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
+import { statfsSync } from 'node:fs';
 import { UserError } from '#core/contract/errors.ts';
 import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
@@ -16,7 +16,7 @@ import {
   trains,
   type Parameter,
 } from '#worker/model/index.ts';
-import { estimateMemory } from './memory-estimate.ts';
+import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
 import { trainingSteps } from './training-steps.ts';
 
@@ -27,17 +27,6 @@ export function listMethods(): MethodInfo[] {
 
 /** GFLOP/s that ONNX Runtime reaches per thread inside a training step, low and high, on processors of recent years. */
 const GFLOPS_PER_THREAD = { low: 15, high: 60 };
-
-/** Memory other programs leave, in MB; Linux tells more precisely than Node does. */
-function availableMB(): number {
-  try {
-    const match = /MemAvailable:\s+(\d+) kB/.exec(readFileSync('/proc/meminfo', 'utf8'));
-    if (match?.[1] !== undefined) return (Number(match[1]) * 1024) / 1e6;
-  } catch {
-    // No such file outside Linux.
-  }
-  return freemem() / 1e6;
-}
 
 /** Plans a run whose paths are absolute. What is wrong is in `problems`; only bugs are thrown. */
 export async function planRun(spec: RunSpec): Promise<RunPlan> {
@@ -52,9 +41,9 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
     }
   };
   const folder = await attempt(() => openModelFolder(spec.model.path));
-  const available = availableMB();
+  const available = availableMemoryMB();
   const empty = {
-    memoryMB: { low: 0, high: 0, parts: {}, availableMB: available },
+    memoryMB: { low: 0, high: 0, parts: {}, availableMB: available, recomputedLayers: 0 },
     diskMB: { perCheckpoint: 0, total: 0, freeMB: 0 },
   };
   if (folder === undefined)
@@ -76,9 +65,9 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
     const size = (list: readonly Parameter[]) =>
       list.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
     const trained = size(parameters.filter(isTrained));
-    const memory = estimateMemory(plan, parameters, isTrained, spec, folder.totalBytes);
-    const limit = spec.engine.memoryBudgetMB ?? available;
-    if (memory.totalMB * 0.9 > limit) {
+    const limit = memoryBudgetMB(spec);
+    const memory = planMemory({ plan, parameters, isTrained, storedBytes: folder.totalBytes }, spec, limit);
+    if (exceedsBudget(memory, limit)) {
       problems.push(
         `about ${Math.round(memory.totalMB).toLocaleString('en-US')} MB of memory are needed, ${Math.round(limit).toLocaleString('en-US')} MB are available. Use a smaller micro-batch or shorter examples, or train fewer weights.`,
       );
@@ -99,20 +88,27 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
         high: memory.totalMB * 1.2,
         parts: memory.parts,
         availableMB: Math.min(available, totalmem() / 1e6),
+        recomputedLayers: memory.recomputedLayers,
       },
       diskMB: {
         perCheckpoint,
         total: perCheckpoint * spec.checkpoint.keep,
         freeMB: (disk.bavail * disk.bsize) / 1e6,
       },
-      ...(steps !== undefined && { timeSeconds: timeRange(activeParameterCount(plan), steps, spec) }),
+      ...(steps !== undefined && {
+        timeSeconds: timeRange(
+          activeParameterCount(plan) * (1 + memory.recomputedLayers / plan.layers.length / 3),
+          steps,
+          spec,
+        ),
+      }),
     };
   } finally {
     folder.close();
   }
 }
 
-/** Six floating-point operations for each active parameter and token: two forward, four backward. */
+/** Six floating-point operations for each active parameter and token: two forward, four backward; two again where a layer is computed twice. */
 function timeRange(
   activeParameters: number,
   { steps, tokensPerStep }: { steps: number; tokensPerStep: number },

@@ -1,13 +1,13 @@
 /** What is fixed once a run is prepared: sizes, hashes, and what makes two runs the same run. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { invariant } from '#core/contract/errors.ts';
 import type { RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { PreparedData } from '#worker/data/index.ts';
 import { elementCount, moeLayerIndices, routerShapes } from '#worker/model/index.ts';
 import type { LoadedModel } from './load-model.ts';
-import { estimateMemory } from './memory-estimate.ts';
 
 /** Larger folders are named by their headers and sizes; hashing every byte would delay the first step. */
 const FULL_HASH_BYTES = 2e9;
@@ -75,7 +75,8 @@ export async function runFacts(
   tokenizerHash: string,
   totalSteps: number,
 ): Promise<RunFacts> {
-  const { plan, store } = model;
+  const { plan, store, memory } = model;
+  invariant(memory !== null, 'a run has a memory plan');
   const moe = moeLayerIndices(plan);
   const shapes = routerShapes(plan);
   const folder = await openModelFolder(spec.model.path);
@@ -84,13 +85,6 @@ export async function runFacts(
       store.parameters
         .filter((parameter) => !trainedOnly || store.isTrained(parameter.id))
         .reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
-    const memory = estimateMemory(
-      plan,
-      store.parameters,
-      (p) => store.isTrained(p.id),
-      spec,
-      folder.totalBytes,
-    );
     return {
       family: plan.family,
       layers: plan.layers.length,

@@ -18,6 +18,7 @@ import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
+import { memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { RoutingTotals } from './routing-totals.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
 import { learningRate, warmupSteps, type Schedule } from './schedule.ts';
@@ -51,6 +52,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
       threads: spec.engine.threads,
       expertScores,
       seed: spec.train.seed,
+      planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
     });
     try {
       return await new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256).run();
@@ -141,6 +143,15 @@ class Trainer {
       await runFacts(this.#run.spec, this.#model, this.#data, this.#tokenizerHash, totalSteps),
       resumed?.step ?? null,
     );
+    const recomputed = this.#model.memory?.recomputedLayers ?? 0;
+    if (recomputed > 0) {
+      const { length } = this.#model.plan.layers;
+      observer.event(
+        'log',
+        resumed?.step ?? 0,
+        `${recomputed} of ${length} layers are computed twice to stay within the memory budget; results do not change.`,
+      );
+    }
     for (const warning of resumed?.warnings ?? []) observer.event('alert', resumed?.step ?? 0, warning);
     if (resumed === null) await this.#evaluate(0);
     while (this.#boundary.step < totalSteps) {

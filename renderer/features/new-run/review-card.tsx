@@ -32,6 +32,12 @@ function Memory({ memory }: { readonly memory: RunPlan['memoryMB'] }) {
           </li>
         ))}
       </ul>
+      {memory.recomputedLayers > 0 && (
+        <p>
+          {memory.recomputedLayers === 1 ? 'One layer is' : `${memory.recomputedLayers} layers are`} computed
+          twice to stay within the memory budget: slower, with the same results.
+        </p>
+      )}
       {tooMuch && (
         <p className="warn-ink">
           The upper estimate is more than what is available now. A smaller micro-batch or shorter examples

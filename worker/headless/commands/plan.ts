@@ -19,6 +19,9 @@ export const plan: Command = async (invocation) => {
       `${megabytes(memoryMB.low)} to ${megabytes(memoryMB.high)}; ${megabytes(memoryMB.availableMB)} available`,
     ],
     ...Object.entries(memoryMB.parts).map(([part, size]) => ['', `${part} ${megabytes(size)}`]),
+    ...(memoryMB.recomputedLayers === 0
+      ? []
+      : [['', `${memoryMB.recomputedLayers} layers computed twice to stay within it`]]),
     [
       'disk',
       `${megabytes(diskMB.perCheckpoint)} a checkpoint, ${megabytes(diskMB.total)} in all; ${megabytes(diskMB.freeMB)} free`,

@@ -1,0 +1,61 @@
+/** The embedding look-up, forward and backward. */
+import type { Kernels } from '#worker/kernels/index.ts';
+import type { DecoderPlan } from '#worker/model/index.ts';
+import type { MicroBatch } from './batch.ts';
+import type { ParameterStore } from './parameter-store.ts';
+import type { ArenaTensor, Workspace } from './workspace.ts';
+
+/** Turns token ids into hidden states. */
+export class EmbeddingRunner {
+  readonly #plan: DecoderPlan;
+  readonly #store: ParameterStore;
+  readonly #kernels: Kernels;
+  readonly #workspace: Workspace;
+
+  constructor(parts: {
+    readonly plan: DecoderPlan;
+    readonly store: ParameterStore;
+    readonly kernels: Kernels;
+    readonly workspace: Workspace;
+  }) {
+    this.#plan = parts.plan;
+    this.#store = parts.store;
+    this.#kernels = parts.kernels;
+    this.#workspace = parts.workspace;
+  }
+
+  /** Hidden states [N, hidden] of the batch's tokens. */
+  forward(batch: MicroBatch): ArenaTensor {
+    const kernels = this.#kernels;
+    const { hiddenSize: width, vocabularySize, embeddingScale } = this.#plan;
+    const h = this.#workspace.tensor(batch.inputIds.length, width);
+    // All weights lie in the arena, so that a view says where.
+    const { dtype, data } = this.#store.weight('embedding');
+    if (dtype === 'float32') {
+      kernels.gatherRows(h.offset, data.byteOffset, batch.inputIds, width, vocabularySize);
+    } else {
+      batch.inputIds.forEach((id, token) => {
+        const target = h.offset + token * width * 4;
+        const row = data.byteOffset + id * width * 2;
+        if (dtype === 'bfloat16') kernels.bf16ToF32(target, row, width);
+        else kernels.f16ToF32(target, row, width);
+      });
+    }
+    if (embeddingScale !== undefined) kernels.scale(h.offset, h.data.length, embeddingScale);
+    return h;
+  }
+
+  /**
+   * Adds the gradient of the hidden states to that of the table, if it trains. The padding row gets none, as in the
+   * reference implementations.
+   */
+  backward(batch: MicroBatch, dH: ArenaTensor): void {
+    if (!this.#store.isTrained('embedding')) return;
+    const { offset } = this.#store.addableGradient('embedding');
+    const { hiddenSize: width, paddingId, embeddingScale = 1 } = this.#plan;
+    batch.inputIds.forEach((id, token) => {
+      if (id === paddingId) return;
+      this.#kernels.axpy(offset + id * width * 4, dH.offset + token * width * 4, embeddingScale, width);
+    });
+  }
+}

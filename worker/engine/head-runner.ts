@@ -1,0 +1,131 @@
+/** The final norm, the head and the loss: logits, cross-entropy, and its gradient, over chunks of tokens. */
+import type { Kernels } from '#worker/kernels/index.ts';
+import { parameterId, type DecoderPlan } from '#worker/model/index.ts';
+import type { Tensors } from '#worker/runtime/index.ts';
+import { lossTargets, type MicroBatch } from './batch.ts';
+import type { ParameterStore } from './parameter-store.ts';
+import { stageRoles, type StagePrograms } from './stage-programs.ts';
+import type { ArenaTensor, Workspace } from './workspace.ts';
+
+/** Elements of one chunk of logits: the head runs over as many tokens as fit. */
+const LOGIT_CHUNK = 8_000_000;
+
+/** A sum of cross-entropies, and over how many tokens. */
+export interface LossSum {
+  readonly lossSum: number;
+  readonly trainedTokens: number;
+}
+
+/** What a head runs on. */
+interface HeadParts {
+  readonly plan: DecoderPlan;
+  readonly store: ParameterStore;
+  readonly programs: StagePrograms;
+  readonly workspace: Workspace;
+  readonly kernels: Kernels;
+}
+
+/** Runs the head on hidden states `h` [N, hidden]. */
+export class HeadRunner {
+  readonly #parts: HeadParts;
+  readonly #headId: string;
+
+  constructor(parts: HeadParts) {
+    this.#parts = parts;
+    this.#headId = parts.plan.tiedHead ? 'embedding' : parameterId('head', null, null);
+  }
+
+  readonly #idOf = (role: string): string => (role === 'head' ? this.#headId : role);
+
+  readonly #dtypes = (role: string) => this.#parts.store.dtype(this.#idOf(role));
+
+  #weights(): Tensors {
+    return Object.fromEntries(
+      stageRoles.head.map((role) => [role, this.#parts.store.weight(this.#idOf(role))]),
+    );
+  }
+
+  /** Logits `[rows of `at`, vocabulary]` of the flat positions `at`. */
+  async logits(h: ArenaTensor, at: Int32Array): Promise<Float32Array> {
+    const { plan, programs, workspace } = this.#parts;
+    const program = await programs.logits(this.#dtypes);
+    const logits = new Float32Array(at.length * plan.vocabularySize);
+    await this.#chunks(at, (rows, from) => {
+      const chunk = workspace.tensor(rows.length, plan.vocabularySize);
+      program.run({ h: this.#gather(h, rows), ...this.#weights() }, { logits: chunk });
+      logits.set(chunk.data, from * plan.vocabularySize);
+    });
+    return logits;
+  }
+
+  /** Loss of the trained positions. */
+  async loss(batch: MicroBatch, h: ArenaTensor): Promise<LossSum> {
+    const { programs, workspace } = this.#parts;
+    const { at, targets } = lossTargets(batch);
+    const program = await programs.loss(this.#dtypes);
+    let lossSum = 0;
+    await this.#chunks(at, (rows, from) => {
+      const loss = workspace.tensor(rows.length);
+      const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
+      program.run({ h: this.#gather(h, rows), labels, ...this.#weights() }, { loss });
+      lossSum += sum(loss.data);
+    });
+    return { lossSum, trainedTokens: at.length };
+  }
+
+  /**
+   * Loss of the trained positions; fills `dH` with the gradient of their mean over `lossTokens`. Positions without a
+   * target cost nothing.
+   */
+  async lossBackward(
+    batch: MicroBatch,
+    h: ArenaTensor,
+    dH: ArenaTensor,
+    lossTokens: number,
+  ): Promise<LossSum> {
+    const { store, plan, programs, workspace, kernels } = this.#parts;
+    const width = plan.hiddenSize;
+    const { at, targets } = lossTargets(batch);
+    dH.data.fill(0);
+    let lossSum = 0;
+    await this.#chunks(at, async (rows, from) => {
+      const use = store.weightUse(stageRoles.head, this.#idOf);
+      const program = await programs.lossBackward(use);
+      const gradients = store.gradientTensors(use, this.#idOf);
+      const loss = workspace.tensor(rows.length);
+      const dLoss = workspace.tensor(rows.length);
+      dLoss.data.fill(1 / lossTokens);
+      const dRows = workspace.tensor(rows.length, width);
+      const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
+      program.run(
+        { h: this.#gather(h, rows), labels, ...this.#weights(), 'd.loss': dLoss, ...gradients.feeds },
+        { loss, 'grad.h': dRows, ...gradients.fetches },
+      );
+      kernels.addRows(dH.offset, dRows.offset, rows, width, h.shape[0] ?? 0);
+      lossSum += sum(loss.data);
+    });
+    return { lossSum, trainedTokens: at.length };
+  }
+
+  /** Calls `work` for equal runs of positions whose logits fit in a chunk; what it allocates is taken back after each. */
+  async #chunks(at: Int32Array, work: (rows: Int32Array, from: number) => Promise<void> | void) {
+    const most = Math.max(16, Math.floor(LOGIT_CHUNK / this.#parts.plan.vocabularySize));
+    const size = Math.ceil(at.length / Math.ceil(at.length / most));
+    for (let from = 0; from < at.length; from += size) {
+      await this.#parts.workspace.scratch(async () => work(at.subarray(from, from + size), from));
+    }
+  }
+
+  #gather(h: ArenaTensor, rows: Int32Array): ArenaTensor {
+    const { plan, workspace, kernels } = this.#parts;
+    const out = workspace.tensor(rows.length, plan.hiddenSize);
+    kernels.gatherRows(out.offset, h.offset, rows, plan.hiddenSize, h.shape[0] ?? 0);
+    return out;
+  }
+}
+
+function sum(values: Float32Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { parseRunSpec } from '#core/contract/run-spec.ts';
+import { familyOf } from '#worker/families/index.ts';
+import { hasGradient, parametersOf } from '#worker/model/index.ts';
+import { exceedsBudget, planMemory, type ModelLayout } from './memory-plan.ts';
+
+const plan = familyOf({ model_type: 'olmoe' }).plan({
+  vocab_size: 8192,
+  hidden_size: 512,
+  intermediate_size: 256,
+  num_hidden_layers: 8,
+  num_attention_heads: 8,
+  num_experts: 32,
+  num_experts_per_tok: 8,
+});
+const parameters = parametersOf(plan);
+const layout: ModelLayout = { plan, parameters, isTrained: hasGradient, storedBytes: 4 * 118e6 };
+const spec = parseRunSpec({
+  model: { path: '/model' },
+  data: { train: [{ path: '/data.jsonl' }], maxLength: 256 },
+  method: { name: 'full' },
+  train: { steps: 1, microBatch: 4 },
+});
+
+test('with room enough no layer is computed twice', () => {
+  expect(planMemory(layout, spec, 100_000).recomputedLayers).toBe(0);
+});
+
+test('a smaller budget takes the fewest layers that make the run fit', () => {
+  const whole = planMemory(layout, spec, 100_000);
+  // A plan fills nine tenths of its budget at most.
+  const budget = (whole.totalMB - 60) / 0.9;
+  const planned = planMemory(layout, spec, budget);
+  expect(planned.recomputedLayers).toBeGreaterThan(0);
+  expect(planned.recomputedLayers).toBeLessThan(8);
+  expect(planned.totalMB).toBeLessThanOrEqual(0.9 * budget);
+  expect(exceedsBudget(planned, budget)).toBe(false);
+  // It is the first that fits: with a little less room than it takes, one more layer goes.
+  expect(planMemory(layout, spec, planned.totalMB / 0.9 - 1).recomputedLayers).toBe(
+    planned.recomputedLayers + 1,
+  );
+});
+
+test('what cannot fit is planned with every layer computed twice, and exceeds the budget', () => {
+  const planned = planMemory(layout, spec, 500);
+  expect(planned.recomputedLayers).toBe(8);
+  expect(exceedsBudget(planned, 500)).toBe(true);
+});
+
+test('frozen weights take what they take on disk, and need no gradients or moments', () => {
+  const frozen = planMemory({ ...layout, isTrained: ({ role }) => role === 'router' }, spec, 100_000);
+  const routers = 8 * 32 * 512;
+  expect(frozen.parts['optimizer moments']).toBeCloseTo((routers * 8) / 1e6);
+  expect(frozen.parts['frozen weights']).toBeGreaterThan(470);
+});

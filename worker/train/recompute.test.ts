@@ -1,0 +1,59 @@
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import type { MicroBatch } from '#worker/engine/index.ts';
+import { loadModel, type LoadRequest } from './load-model.ts';
+
+const modelDir = join(import.meta.dirname, '../../resources/sample/sample-moe');
+const opened: { close(): void }[] = [];
+afterAll(() => opened.forEach((model) => model.close()));
+
+/** Two rows, the second with padding at its end. */
+function batch(sequence: number): MicroBatch {
+  const places = Array.from({ length: 2 * sequence }, (_, i) => i);
+  const real = (i: number) => i < sequence || i % sequence < sequence / 2;
+  const ids = places.map((i) => (real(i) ? 5 + ((i * 37) % 200) : 0));
+  return {
+    batch: 2,
+    sequence,
+    inputIds: Int32Array.from(ids),
+    labels: Int32Array.from(ids, (id, i) => (real(i) && i % 3 > 0 ? id : -100)),
+    positions: Int32Array.from(places, (i) => i % sequence),
+    segments: Int32Array.from(places, (i) => Number(real(i))),
+  };
+}
+
+/** Gradients, loss and usage of two micro-batches, and the memory they took. */
+async function gradients(method: LoadRequest['method'], recomputedLayers: number) {
+  const planMemory = () => ({ totalMB: 0, parts: {}, recomputedLayers });
+  const model = await loadModel({ modelDir, method, threads: 1, planMemory });
+  opened.push(model);
+  const results = [];
+  for (const sequence of [96, 64]) results.push(await model.executor.train(batch(sequence), 100, 2));
+  const { store } = model;
+  store.completeGradients();
+  const trained = store.parameters.filter(({ id }) => store.isTrained(id));
+  return {
+    results,
+    gradients: new Map(trained.map(({ id }) => [id, store.gradient(id).data.slice()])),
+    arenaBytes: model.arena.bytesCommitted,
+  };
+}
+
+describe.each<LoadRequest['method']>([
+  { name: 'full', options: { auxLossCoefficient: 0.01, zLossCoefficient: 0.001 } },
+  { name: 'expert-condenser', options: { phase: 'both' } },
+  { name: 'frozen-router', options: {} },
+])('$name', (method) => {
+  test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
+    const kept = await gradients(method, 0);
+    const some = await gradients(method, 2);
+    const all = await gradients(method, 100);
+    expect(kept.gradients.size).toBeGreaterThan(0);
+    for (const other of [some, all]) {
+      expect(other.results).toEqual(kept.results);
+      for (const [id, gradient] of kept.gradients) expect(other.gradients.get(id), id).toEqual(gradient);
+    }
+    expect(some.arenaBytes).toBeLessThan(kept.arenaBytes);
+    expect(all.arenaBytes).toBeLessThan(some.arenaBytes);
+  });
+});
