@@ -10,6 +10,7 @@ import {
   type LayerRouting,
   type LayerUsage,
   type MethodSession,
+  type Mode,
 } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import type { AttentionInputs } from './attention-runner.ts';
@@ -80,7 +81,7 @@ export class Executor {
     this.#workspace = new Workspace(parts.arena);
     this.#tables = new InputTables(this.#workspace);
     this.#withLosses = parts.session.losses.length > 0;
-    const programs = new StagePrograms(parts.runtime, parts.plan, parts.session.routing);
+    const programs = new StagePrograms(parts.runtime, parts.plan, parts.session);
     const stageParts = { ...parts, programs, workspace: this.#workspace };
     const moe = moeLayerIndices(parts.plan);
     this.#embedding = new EmbeddingRunner(stageParts);
@@ -112,9 +113,9 @@ export class Executor {
         const input = h;
         let trace: LayerTrace | null = null;
         if (index < recomputedLayers) {
-          h = await this.#released(index, input, pass, this.#withLosses, read);
+          h = await this.#released(index, input, pass, 'training', read);
         } else {
-          trace = await this.#forward(index, input, pass, this.#withLosses);
+          trace = await this.#forward(index, input, pass, 'training');
           read(trace);
           h = trace.feedForward.out;
         }
@@ -131,7 +132,7 @@ export class Executor {
         const hasExperts = this.#parts.plan.layers[index]?.feedForward.kind === 'moe';
         const lossGradient = (hasExperts ? gradients[--moeIndex] : null) ?? null;
         await this.#workspace.scratch(async () => {
-          const own = trace ?? (await this.#forward(index, input, pass, this.#withLosses));
+          const own = trace ?? (await this.#forward(index, input, pass, 'training'));
           await layer.backward(own, entry(pass.inputs, index), dOut, lossGradient, dIn);
         });
         [dOut, dIn] = [dIn, dOut];
@@ -177,12 +178,12 @@ export class Executor {
   async #through(batch: MicroBatch, read: (trace: LayerTrace) => void): Promise<ArenaTensor> {
     const pass = this.#begin(batch);
     let h = this.#embedding.forward(batch);
-    for (const index of this.#layers.keys()) h = await this.#released(index, h, pass, false, read);
+    for (const index of this.#layers.keys()) h = await this.#released(index, h, pass, 'inference', read);
     return h;
   }
 
-  #forward(index: number, h: ArenaTensor, pass: Pass, withLosses: boolean): Promise<LayerTrace> {
-    return entry(this.#layers, index).forward(h, entry(pass.inputs, index), pass.include_N, withLosses);
+  #forward(index: number, h: ArenaTensor, pass: Pass, mode: Mode): Promise<LayerTrace> {
+    return entry(this.#layers, index).forward(h, entry(pass.inputs, index), pass.include_N, mode);
   }
 
   /** The output of a layer of which nothing else stays in memory once `read` has seen it. */
@@ -190,12 +191,12 @@ export class Executor {
     index: number,
     h: ArenaTensor,
     pass: Pass,
-    withLosses: boolean,
+    mode: Mode,
     read: (trace: LayerTrace) => void,
   ): Promise<ArenaTensor> {
     const out = this.#workspace.tensor(...h.shape);
     await this.#workspace.scratch(async () => {
-      const trace = await this.#forward(index, h, pass, withLosses);
+      const trace = await this.#forward(index, h, pass, mode);
       read(trace);
       out.data.set(trace.feedForward.out.data);
     });

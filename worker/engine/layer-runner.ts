@@ -1,6 +1,6 @@
 /** One layer forward and backward: attention, then experts or a dense MLP. */
 import { invariant } from '#core/contract/errors.ts';
-import type { LayerRoutingGradient } from '#worker/model/index.ts';
+import type { LayerRoutingGradient, Mode } from '#worker/model/index.ts';
 import { AttentionRunner, type AttentionInputs, type AttentionTrace } from './attention-runner.ts';
 import { DenseRunner, type DenseTrace } from './dense-runner.ts';
 import type { LayerParts } from './layer-parts.ts';
@@ -39,10 +39,10 @@ export class LayerRunner {
     h: ArenaTensor,
     inputs: AttentionInputs,
     include: Uint8Array,
-    withLosses: boolean,
+    mode: Mode,
   ): Promise<LayerTrace> {
     const attention = await this.#attention.forward(h, inputs);
-    const feedForward = await this.#feedForward.forward(attention.out, include, withLosses);
+    const feedForward = await this.#feedForward.forward(attention.out, include, mode);
     return { attention, feedForward };
   }
 

@@ -1,5 +1,11 @@
 /** The feed-forward half of a MoE layer: router, dispatch, experts, shared expert, forward and backward. */
-import type { Choice, LayerRoutingGradient, MoePlan } from '#worker/model/index.ts';
+import {
+  routingOf,
+  type Choice,
+  type LayerRoutingGradient,
+  type Mode,
+  type MoePlan,
+} from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { dispatchTokens, type Dispatch } from './dispatch.ts';
 import { ExpertsRunner, type ExpertsTrace } from './experts-runner.ts';
@@ -48,10 +54,10 @@ export class MoeRunner {
   }
 
   /** The method's routing buffers of this layer as graph inputs. */
-  #buffers(): Record<string, TensorView> {
+  #buffers(mode: Mode): Record<string, TensorView> {
     const { session } = this.#parts;
     return Object.fromEntries(
-      session.routing.buffers.map((name): [string, TensorView] => {
+      routingOf(session, mode).buffers.map((name): [string, TensorView] => {
         const data = session.buffer(name, this.#moeIndex);
         return [`buffer.${name}`, { dtype: 'float32', shape: [data.length], data }];
       }),
@@ -59,25 +65,26 @@ export class MoeRunner {
   }
 
   /** Hidden state `h` [N, hidden] through the experts. @param include tokens with 0 here visit no expert. */
-  async forward(h: ArenaTensor, include: Uint8Array, withLosses: boolean): Promise<MoeTrace> {
+  async forward(h: ArenaTensor, include: Uint8Array, mode: Mode): Promise<MoeTrace> {
     const { programs, session, workspace } = this.#parts;
     const [tokens = 0, hidden = 0] = h.shape;
     const { experts } = this.#plan;
     const x = workspace.tensor(tokens, hidden);
     const logits = workspace.tensor(tokens, experts);
     const scores = workspace.tensor(tokens, experts);
-    const router = await programs.router(this.#index, this.#weights.dtypes());
-    router.run({ h, ...this.#weights.views('router'), ...this.#buffers() }, { x, logits, scores });
+    const router = await programs.router(this.#index, this.#weights.dtypes(), mode);
+    router.run({ h, ...this.#weights.views('router'), ...this.#buffers(mode) }, { x, logits, scores });
 
-    const choice = session.routing.choose(scores.data, tokens, this.#moeIndex);
+    const choice = routingOf(session, mode).choose(scores.data, tokens, this.#moeIndex);
     const multiplicity = workspace.tensor(tokens, experts);
     const dispatch = dispatchTokens(choice, tokens, experts, include, multiplicity.data);
     const weights = workspace.tensor(tokens, experts);
+    const withLosses = mode === 'training' && session.losses.length > 0;
     const probabilities = withLosses ? workspace.tensor(tokens, experts) : null;
     const logSumExp = withLosses ? workspace.tensor(tokens) : null;
-    const gate = await programs.gate(this.#index, withLosses);
+    const gate = await programs.gate(this.#index, mode, withLosses);
     gate.run(
-      { logits, multiplicity, ...this.#buffers() },
+      { logits, multiplicity, ...this.#buffers(mode) },
       { weights, ...(probabilities && { probabilities }), ...(logSumExp && { logSumExp }) },
     );
 
@@ -158,7 +165,14 @@ export class MoeRunner {
         data: dispatch.multiplicity_NE,
       };
       gate.run(
-        { logits, multiplicity, weights, ...this.#buffers(), 'd.weights': dWeights, ...lossGradients },
+        {
+          logits,
+          multiplicity,
+          weights,
+          ...this.#buffers('training'),
+          'd.weights': dWeights,
+          ...lossGradients,
+        },
         { 'grad.logits': dLogits },
       );
 
@@ -171,7 +185,7 @@ export class MoeRunner {
           x,
           logits,
           ...this.#weights.views('router'),
-          ...this.#buffers(),
+          ...this.#buffers('training'),
           'd.x': dX,
           'd.logits': dLogits,
           'acc.grad.h': dOut,

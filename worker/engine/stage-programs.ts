@@ -12,12 +12,14 @@ import {
   lossStage,
   outputNormStage,
   routerStage,
+  routingOf,
   sharedStage,
   type DecoderPlan,
   type LayerPlan,
+  type Mode,
   type MoePlan,
   type ParameterRole,
-  type Routing,
+  type Routings,
   type WeightDtypes,
 } from '#worker/model/index.ts';
 import type { Program, Runtime, TensorView, Tensors } from '#worker/runtime/index.ts';
@@ -94,13 +96,13 @@ export const stageRoles: Readonly<Record<StageName, readonly ParameterRole[]>> =
 export class StagePrograms {
   readonly #runtime: Runtime;
   readonly #plan: DecoderPlan;
-  readonly #routing: Routing;
+  readonly #session: Routings;
   readonly #compiled = new Map<string, Promise<StageProgram>>();
 
-  constructor(runtime: Runtime, plan: DecoderPlan, routing: Routing) {
+  constructor(runtime: Runtime, plan: DecoderPlan, session: Routings) {
     this.#runtime = runtime;
     this.#plan = plan;
-    this.#routing = routing;
+    this.#session = session;
   }
 
   #program(key: string, build: () => Graph): Promise<StageProgram> {
@@ -152,9 +154,15 @@ export class StagePrograms {
     );
   }
 
-  router(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(this.#key('router', 'feedForward', index, typesOf(roles.router, dtypes)), () =>
-      routerStage(this.#layer(index), this.#plan.hiddenSize, this.#routing, dtypes),
+  /** A stage of the routing; modes with one routing share its programs. */
+  #routed(stage: string, mode: Mode): string {
+    return this.#session.inferenceRouting === undefined ? stage : `${mode} ${stage}`;
+  }
+
+  router(index: number, dtypes: WeightDtypes, mode: Mode): Promise<StageProgram> {
+    const stage = this.#routed('router', mode);
+    return this.#program(this.#key(stage, 'feedForward', index, typesOf(roles.router, dtypes)), () =>
+      routerStage(this.#layer(index), this.#plan.hiddenSize, routingOf(this.#session, mode), dtypes),
     );
   }
 
@@ -162,7 +170,7 @@ export class StagePrograms {
   routerBackward(index: number, use: WeightUse): Promise<StageProgram> {
     return this.#program(this.#key("router'", 'feedForward', index, useKey(roles.router, use)), () =>
       accumulate(
-        backward(routerStage(this.#layer(index), this.#plan.hiddenSize, this.#routing, use.dtypes), {
+        backward(routerStage(this.#layer(index), this.#plan.hiddenSize, this.#session.routing, use.dtypes), {
           outputs: ['x', 'logits'],
           through: ['h'],
           saved: ['x'],
@@ -173,16 +181,20 @@ export class StagePrograms {
     );
   }
 
-  gate(index: number, withLosses: boolean): Promise<StageProgram> {
-    return this.#program(this.#key('gate', 'feedForward', index, String(withLosses)), () =>
-      gateStage(this.#layer(index), this.#routing, withLosses),
+  gate(index: number, mode: Mode, withLosses: boolean): Promise<StageProgram> {
+    const stage = this.#routed('gate', mode);
+    return this.#program(this.#key(stage, 'feedForward', index, String(withLosses)), () =>
+      gateStage(this.#layer(index), routingOf(this.#session, mode), withLosses),
     );
   }
 
   gateBackward(index: number, withLosses: boolean): Promise<StageProgram> {
     const outputs = withLosses ? ['weights', 'probabilities', 'logSumExp'] : ['weights'];
     return this.#program(this.#key("gate'", 'feedForward', index, String(withLosses)), () =>
-      gradient(gateStage(this.#layer(index), this.#routing, withLosses), { outputs, wrt: ['logits'] }),
+      gradient(gateStage(this.#layer(index), this.#session.routing, withLosses), {
+        outputs,
+        wrt: ['logits'],
+      }),
     );
   }
 

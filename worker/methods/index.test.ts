@@ -14,6 +14,7 @@ test('the methods, in the order of the form', () => {
     'esft',
     'loss-free-balancing',
     'expert-condenser',
+    'ds-moe',
   ]);
 });
 

@@ -5,6 +5,7 @@ import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import type { Method, MethodContext, MethodSession } from '#worker/model/index.ts';
 import { esft } from './esft.ts';
+import { dsMoe } from './ds-moe.ts';
 import { expertCondenser } from './expert-condenser.ts';
 import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
@@ -14,7 +15,7 @@ export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 export { moveBias } from './router-bias.ts';
 export { selectExperts } from './select-experts.ts';
 
-const methods: readonly Method[] = [full, frozenRouter, esft, lossFreeBalancing, expertCondenser];
+const methods: readonly Method[] = [full, frozenRouter, esft, lossFreeBalancing, expertCondenser, dsMoe];
 
 /**
  * The method called `name`.

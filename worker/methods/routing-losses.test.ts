@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LayerRouting, RoutingLoss } from '#worker/model/index.ts';
-import { loadBalancingLoss, zLoss } from './routing-losses.ts';
+import { loadBalancingLoss, mutualInformationLoss, zLoss } from './routing-losses.ts';
 
 /** A layer from probabilities and selections of its experts. */
 function layerOf(
@@ -76,11 +76,42 @@ describe('router z-loss', () => {
   });
 });
 
-/** Compares each entry of the gradient with a central difference; the loss is at most quadratic, so the step may be large. */
+describe('mutual information', () => {
+  const loss = mutualInformationLoss(1, 'mean');
+
+  test('worked value, mean over layers, padding left out', () => {
+    expect(loss.evaluate([layerOf(probabilities, [1, 1, 0])]).value).toBeCloseTo(1.027883 - 1.059046, 5);
+    const padded = layerOf([...probabilities, pads], [1, 1, 0], { mask: [1, 1, 0] });
+    const { value, gradients } = loss.evaluate([padded, layerOf([[0.5, 0.5, 0]], [1, 0, 0])]);
+    // One token alone tells nothing: its entropy is that of the mean.
+    expect(value).toBeCloseTo(-0.031163 / 2, 5);
+    expect([...(gradients[0]?.probabilities_NE ?? [])].slice(6)).toEqual([0, 0, 0]);
+  });
+
+  test('two sure tokens on different experts reach the least value', () => {
+    const layer = layerOf([[1, 0], [0, 1]], [1, 1]); // prettier-ignore
+    const { value, gradients } = loss.evaluate([layer]);
+    expect(value).toBeCloseTo(-Math.log(2), 6);
+    expect(gradients[0]?.probabilities_NE?.every(Number.isFinite)).toBe(true);
+  });
+
+  test('gradient by differences over two layers', () => {
+    const layers = [
+      layerOf(probabilities, [1, 1, 0]),
+      layerOf([...probabilities, pads].toReversed(), [1, 1, 1]),
+    ];
+    expectGradient(loss, layers, 'probabilities_NE', 2 ** -10);
+  });
+});
+
+/**
+ * Compares each entry of the gradient with a central difference; where the loss is at most quadratic, the step may be large.
+ */
 function expectGradient(
   loss: RoutingLoss,
   layers: readonly LayerRouting[],
   field: 'probabilities_NE' | 'logSumExp_N',
+  by = 0.25,
 ): void {
   const { gradients } = loss.evaluate(layers);
   layers.forEach((layer, l) => {
@@ -94,7 +125,7 @@ function expectGradient(
             return { ...other, [field]: moved };
           }),
         ).value;
-      expect(gradients[l]?.[field]?.[i]).toBeCloseTo((shifted(0.25) - shifted(-0.25)) / 0.5, 4);
+      expect(gradients[l]?.[field]?.[i]).toBeCloseTo((shifted(by) - shifted(-by)) / (2 * by), 4);
     });
   });
 }

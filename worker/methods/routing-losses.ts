@@ -94,3 +94,50 @@ export function zLoss(coefficient: number, accumulation: 'mean' | 'sum'): Routin
     },
   };
 }
+
+/** `−Σ_e p_e log p_e`, in nats. */
+function entropy(probabilities_E: Iterable<number>): number {
+  let sum = 0;
+  for (const p of probabilities_E) sum -= p * safeLog(p);
+  return sum;
+}
+
+/** A probability that underflowed has a finite logarithm, and adds nothing. */
+function safeLog(p: number): number {
+  return Math.log(Math.max(p, 1e-30));
+}
+
+/**
+ * The mutual-information loss of DS-MoE (Pan et al. 2024), `mean_t H(p_t) − H(mean_t p_t)` over real tokens, mean over
+ * layers: low where each token is sure of its experts and all tokens together use them evenly. It lies between
+ * −log(experts) and 0.
+ */
+export function mutualInformationLoss(coefficient: number, accumulation: 'mean' | 'sum'): RoutingLoss {
+  return {
+    name: 'mutual information',
+    coefficient,
+    accumulation,
+    evaluate(layers) {
+      let value = 0;
+      const gradients = layers.map((layer): LayerRoutingGradient => {
+        const rows = realTokens(layer);
+        const scale = 1 / (rows * layers.length);
+        const mean_E = probabilitySums(layer).map((sum) => sum / rows);
+        value -= entropy(mean_E) / layers.length;
+        const probabilities_NE = new Float32Array(layer.tokens * layer.experts);
+        for (let token = 0; token < layer.tokens; token++) {
+          if (layer.mask_N[token] === 0) continue;
+          const base = token * layer.experts;
+          value += scale * entropy(layer.probabilities_NE.subarray(base, base + layer.experts));
+          for (let e = 0; e < layer.experts; e++) {
+            // The two constants of the derivatives of p log p cancel.
+            const own = safeLog(layer.probabilities_NE[base + e] as number);
+            probabilities_NE[base + e] = scale * (safeLog(mean_E[e] as number) - own);
+          }
+        }
+        return { probabilities_NE, logSumExp_N: null };
+      });
+      return { value, gradients };
+    },
+  };
+}

@@ -3,7 +3,7 @@ import type { MethodSession } from '#worker/model/index.ts';
 
 /** What such a method still decides: the weights that train, and losses on routing. */
 export function statelessSession(
-  parts: Pick<MethodSession, 'trainable' | 'routing' | 'losses'>,
+  parts: Pick<MethodSession, 'trainable' | 'routing' | 'inferenceRouting' | 'losses'>,
 ): MethodSession {
   return {
     ...parts,

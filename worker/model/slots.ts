@@ -115,6 +115,9 @@ export interface RouterState {
   readonly expertConfig?: ExpertConfig;
 }
 
+/** What a forward pass is for: training, or using the model (validation, generation). */
+export type Mode = 'training' | 'inference';
+
 /** A method at work on one model: its options are fixed, its buffers live here. */
 export interface MethodSession {
   /** Whether a parameter of the checkpoint trains. */
@@ -122,6 +125,8 @@ export interface MethodSession {
   /** What the method adds to the model; all of it trains. Absent: nothing. */
   readonly added?: readonly AddedParameter[];
   readonly routing: Routing;
+  /** How the trained model is used, where that is another routing than the one it is trained with. */
+  readonly inferenceRouting?: Routing;
   /** The present value of a routing buffer. `layer` counts MoE layers from 0. */
   buffer(name: string, layer: number): Float32Array;
   readonly losses: readonly RoutingLoss[];
@@ -182,6 +187,14 @@ export function parametersUnder(plan: DecoderPlan, { added = [] }: MethodSession
 /** Whether a parameter trains under a method. */
 export function trains(session: MethodSession, parameter: Parameter): boolean {
   return isAdded(parameter) || (hasGradient(parameter) && session.trainable(parameter));
+}
+
+/** The routings of a session. */
+export type Routings = Pick<MethodSession, 'routing' | 'inferenceRouting'>;
+
+/** The routing of a forward pass. */
+export function routingOf({ routing, inferenceRouting = routing }: Routings, mode: Mode): Routing {
+  return mode === 'training' ? routing : inferenceRouting;
 }
 
 /** The router of a plan, for methods that adapt it. */

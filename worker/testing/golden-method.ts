@@ -83,6 +83,14 @@ export function goldenMethod(document: CaseDocument): MethodChoice {
       return { name: 'frozen-router', options: {} };
     case 'esft':
       return { name: 'esft', options: esftOptions(document) };
+    case 'ds-moe':
+      return {
+        name: 'ds-moe',
+        options: {
+          mutualInformationCoefficient: options['miCoef'],
+          mutualInformationAccumulation: options['miAccumulation'],
+        },
+      };
     case 'loss-free-balancing':
       return { name: 'loss-free-balancing', options: balancingOptions(options) };
     default:

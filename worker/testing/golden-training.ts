@@ -40,6 +40,7 @@ const TrainingCase = z.object({
         grad_norm: z.number(),
         aux_loss_per_micro: z.array(z.number()).optional(),
         z_loss_per_micro: z.array(z.number()).optional(),
+        mi_loss_per_micro: z.array(z.number()).optional(),
       }),
     ),
   }),
@@ -173,7 +174,7 @@ export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise
       ...routerChecks(model, tensors, bias, moe),
     ];
     const wantAuxiliary = expected.steps.flatMap(
-      (step) => step.aux_loss_per_micro ?? step.z_loss_per_micro ?? [],
+      (step) => step.aux_loss_per_micro ?? step.z_loss_per_micro ?? step.mi_loss_per_micro ?? [],
     );
     if (wantAuxiliary.length > 0)
       checks.push(relativeCheck('auxiliary loss', auxiliary, wantAuxiliary, 1e-4));

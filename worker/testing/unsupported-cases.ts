@@ -31,7 +31,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
     'methods/gradient-densemixer-qwen3moe',
   ],
   'method dora': ['methods/dora-olmoe'],
-  'method ds-moe': ['methods/ds-moe-olmoe'],
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
   'method lora': ['methods/lora-olmoe'],
