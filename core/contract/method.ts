@@ -31,6 +31,8 @@ export const RunPlan = z.object({
     availableMB: z.number(),
     /** So many layers are computed twice to stay within the budget; 0: none. */
     recomputedLayers: z.int(),
+    /** The frozen experts of so many layers are read from disk whenever they are used; 0: none. */
+    streamedLayers: z.int(),
   }),
   diskMB: z.object({ perCheckpoint: z.number(), total: z.number(), freeMB: z.number() }),
   timeSeconds: z.object({ low: z.number(), high: z.number(), basis: z.string() }).optional(),

@@ -19,7 +19,7 @@ export class LayerWeights {
     return (role) => parameterId(role as ParameterRole, this.#layer, expert);
   }
 
-  /** The weights of a stage. Views never change, so they are looked up once. */
+  /** The weights of a stage. Views are looked up once, but for streamed weights, whose views are good for one run. */
   views(stage: StageName, expert: number | null = null): Tensors {
     const key = expert ?? stage;
     const known = this.#views.get(key);
@@ -27,7 +27,7 @@ export class LayerWeights {
     const idOf = this.#idOf(expert);
     const present = stageRoles[stage].filter((role) => this.#store.has(idOf(role)));
     const views = Object.fromEntries(present.map((role) => [role, this.#store.weight(idOf(role))]));
-    this.#views.set(key, views);
+    if (!present.some((role) => this.#store.isStreamed(idOf(role)))) this.#views.set(key, views);
     return views;
   }
 

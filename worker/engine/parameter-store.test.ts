@@ -24,7 +24,8 @@ async function storeOf(isTrained: (parameter: Parameter) => boolean): Promise<Pa
     const plan = family.plan(folder.config);
     const arena = new Arena();
     const parameters = [...parametersOf(plan), added];
-    return ParameterStore.load(folder, family, plan, parameters, isTrained, arena, createKernels(arena));
+    const kernels = createKernels(arena);
+    return ParameterStore.load({ folder, family, plan, parameters, isTrained, arena, kernels });
   } finally {
     folder.close();
   }

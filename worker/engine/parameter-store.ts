@@ -15,6 +15,7 @@ import {
   type WeightDtype,
 } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
+import { FrozenWeights } from './frozen-weights.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { WeightUse } from './stage-programs.ts';
 
@@ -48,6 +49,32 @@ const safetensorsDtype: Readonly<Record<string, WeightDtype>> = {
   F16: 'float16',
 };
 
+/** What a store is made from. */
+export interface LoadParts {
+  /** Must stay open while weights are streamed from it. */
+  readonly folder: ModelFolder;
+  readonly family: Family;
+  readonly plan: DecoderPlan;
+  /** All of the model under its method, those of the checkpoint first. */
+  readonly parameters: readonly Parameter[];
+  readonly isTrained: (parameter: Parameter) => boolean;
+  /** Which frozen weights stay on disk and are read whenever they are used; absent: none. */
+  readonly isStreamed?: (parameter: Parameter) => boolean;
+  readonly arena: Arena;
+  readonly kernels: Kernels;
+}
+
+/** @throws UserError `checkpoint/unsupported-dtype`. */
+function heldDtype(folder: ModelFolder, { entry }: Located): WeightDtype {
+  const dtype = safetensorsDtype[entry.dtype];
+  if (dtype !== undefined) return dtype;
+  throw new UserError(
+    'checkpoint/unsupported-dtype',
+    `${folder.dir}: tensor ${entry.name} is ${entry.dtype}; weights must be F32, BF16 or F16`,
+    'Convert the checkpoint to bfloat16 or float32 first.',
+  );
+}
+
 /** All parameters of one model in memory. */
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
@@ -60,14 +87,17 @@ export class ParameterStore {
   readonly #gradients = new Map<string, TensorView>();
   readonly #written = new Set<string>();
   readonly #kernels: Kernels;
+  readonly #frozen: FrozenWeights;
 
   private constructor(
     arena: Arena,
     kernels: Kernels,
     parameters: readonly Parameter[],
     trainable: readonly Parameter[],
+    frozen: FrozenWeights,
   ) {
     this.#arena = arena;
+    this.#frozen = frozen;
     this.#kernels = kernels;
     this.parameters = parameters;
     const ordered = [
@@ -118,22 +148,21 @@ export class ParameterStore {
 
   /**
    * Reads a checkpoint folder into memory, and starts the parameters that it does not have.
-   * @param parameters all of the model under its method, those of the checkpoint first.
    * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
    */
-  static load(
-    folder: ModelFolder,
-    family: Family,
-    plan: DecoderPlan,
-    parameters: readonly Parameter[],
-    isTrained: (parameter: Parameter) => boolean,
-    arena: Arena,
-    kernels: Kernels,
-  ): ParameterStore {
-    const store = new ParameterStore(arena, kernels, parameters, parameters.filter(isTrained));
+  static load(parts: LoadParts): ParameterStore {
+    const { folder, family, plan, parameters, isTrained, isStreamed, arena, kernels } = parts;
+    const trained = parameters.filter(isTrained);
+    const store = new ParameterStore(arena, kernels, parameters, trained, new FrozenWeights(folder));
     for (const parameter of parameters) {
-      if (isAdded(parameter)) store.#start(parameter);
-      else store.#read(folder, locateParameter(folder, family, plan, parameter), parameter);
+      if (isAdded(parameter)) {
+        store.#start(parameter);
+        continue;
+      }
+      const place = locateParameter(folder, family, plan, parameter);
+      if (!store.isTrained(parameter.id) && isStreamed?.(parameter))
+        store.#frozen.stream(parameter, place, heldDtype(folder, place));
+      else store.#read(folder, place, parameter);
     }
     return store;
   }
@@ -151,23 +180,21 @@ export class ParameterStore {
   }
 
   #read(folder: ModelFolder, place: Located, parameter: Parameter): void {
-    const { entry } = place;
-    const dtype = safetensorsDtype[entry.dtype];
-    if (dtype === undefined) {
-      throw new UserError(
-        'checkpoint/unsupported-dtype',
-        `${folder.dir}: tensor ${entry.name} is ${entry.dtype}; weights must be F32, BF16 or F16`,
-        'Convert the checkpoint to bfloat16 or float32 first.',
-      );
-    }
-    const count = elementCount(parameter.shape);
-    const trained = this.#trained.get(parameter.id);
-    const bytes = place.bytes;
+    const { id, role, shape } = parameter;
+    const dtype = heldDtype(folder, place);
+    const count = elementCount(shape);
+    const { bytes } = place;
+    const trained = this.#trained.get(id);
     if (trained === undefined) {
+      if (role !== 'embedding') {
+        this.#frozen.hold(parameter, place, dtype);
+        return;
+      }
+      // Kernels look rows of the embedding up, and they see the arena only.
       const block = this.#arena.allocate(bytes);
       readLocated(folder, place, this.#arena.u8(block, bytes));
       const data = dtype === 'float32' ? this.#arena.f32(block, count) : this.#arena.u16(block, count);
-      this.#views.set(parameter.id, { dtype, shape: parameter.shape, data });
+      this.#views.set(id, { dtype, shape, data });
       return;
     }
     const target = this.blocks.weights + trained.start * 4;
@@ -183,9 +210,12 @@ export class ParameterStore {
     this.#arena.release(mark);
   }
 
-  /** The weight as a graph input; frozen bf16 and f16 ones are 16-bit words. */
+  /**
+   * The weight as a graph input; frozen bf16 and f16 ones are 16-bit words. That of a streamed one is good until the next
+   * weight of its role is asked for.
+   */
   weight(id: string): TensorView {
-    const view = this.#views.get(id);
+    const view = this.#views.get(id) ?? this.#frozen.view(id);
     invariant(view !== undefined, `no parameter ${id}`);
     return view;
   }
@@ -195,10 +225,11 @@ export class ParameterStore {
     const { dtype, data } = this.weight(id);
     if (dtype === 'float32') return Float32Array.from(data as Float32Array);
     const mark = this.#arena.mark();
+    const narrow = this.#arena.allocate(data.length * 2);
     const wide = this.#arena.allocate(data.length * 4);
-    // All weights lie in the arena, so that a view says where.
-    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(wide.offset, data.byteOffset, data.length);
-    else this.#kernels.f16ToF32(wide.offset, data.byteOffset, data.length);
+    this.#arena.u16(narrow, data.length).set(data as Uint16Array);
+    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(wide.offset, narrow.offset, data.length);
+    else this.#kernels.f16ToF32(wide.offset, narrow.offset, data.length);
     const copy = this.#arena.f32(wide, data.length).slice();
     this.#arena.release(mark);
     return copy;
@@ -206,12 +237,17 @@ export class ParameterStore {
 
   /** False for parameters the plan does not have (norms of a family without them). */
   has(id: string): boolean {
-    return this.#views.has(id);
+    return this.#views.has(id) || this.#frozen.dtype(id) !== undefined;
   }
 
   /** How the weight is held. */
   dtype(id: string): WeightDtype {
-    return this.weight(id).dtype as WeightDtype;
+    return this.#frozen.dtype(id) ?? (this.weight(id).dtype as WeightDtype);
+  }
+
+  /** Whether a view of the weight does not last. */
+  isStreamed(id: string): boolean {
+    return this.#frozen.isStreamed(id);
   }
 
   isTrained(id: string): boolean {

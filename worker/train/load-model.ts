@@ -11,6 +11,7 @@ import {
   type ExpertScores,
   type Family,
   type MethodSession,
+  type Parameter,
 } from '#worker/model/index.ts';
 import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
 import type { MemoryPlan, ModelLayout } from './memory-plan.ts';
@@ -29,7 +30,7 @@ export interface LoadedModel {
   readonly runtime: Runtime;
   /** What `LoadRequest.planMemory` said; null: it was not asked. */
   readonly memory: MemoryPlan | null;
-  /** Gives compiled programs back; weights go with the last reference. */
+  /** Gives compiled programs back and closes the folder; weights go with the last reference. */
   close(): void;
 }
 
@@ -63,30 +64,34 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const session = startMethod(request.method.name, request.method.options, context);
     const arena = new Arena();
     const kernels = createKernels(arena);
-    const store = ParameterStore.load(
+    const parameters = parametersUnder(plan, session);
+    const isTrained = (parameter: Parameter) => request.trains !== false && trains(session, parameter);
+    const memory =
+      request.planMemory?.({ plan, parameters, isTrained, storedBytes: folder.totalBytes }) ?? null;
+    const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
+    const isStreamed = ({ expert, layer }: Parameter) =>
+      expert !== null && layer !== null && layer < streamedLayers;
+    const store = ParameterStore.load({
       folder,
       family,
       plan,
-      parametersUnder(plan, session),
-      (parameter) => request.trains !== false && trains(session, parameter),
+      parameters,
+      isTrained,
+      isStreamed,
       arena,
       kernels,
-    );
-    const memory =
-      request.planMemory?.({
-        plan,
-        parameters: store.parameters,
-        isTrained: ({ id }) => store.isTrained(id),
-        storedBytes: folder.totalBytes,
-      }) ?? null;
+    });
     const runtime =
       request.runtime ??
       createRuntime(typeof request.threads === 'number' ? { threads: request.threads } : {});
-    const recomputedLayers = memory?.recomputedLayers ?? 0;
     const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });
-    const close = () => runtime.release();
+    const close = () => {
+      runtime.release();
+      folder.close();
+    };
     return { family, plan, session, store, executor, kernels, arena, runtime, memory, close };
-  } finally {
+  } catch (error) {
     folder.close();
+    throw error;
   }
 }

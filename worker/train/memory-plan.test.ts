@@ -53,3 +53,18 @@ test('frozen weights take what they take on disk, and need no gradients or momen
   expect(frozen.parts['optimizer moments']).toBeCloseTo((routers * 8) / 1e6);
   expect(frozen.parts['frozen weights']).toBeGreaterThan(470);
 });
+
+test('where frozen weights are most of it, their experts stay on disk before layers are computed twice', () => {
+  const oneExpert: ModelLayout = { ...layout, isTrained: ({ expert }) => expert === 0 };
+  const whole = planMemory(oneExpert, spec, 100_000);
+  expect(whole.streamedLayers).toBe(0);
+  const planned = planMemory(oneExpert, spec, (whole.totalMB - 300) / 0.9);
+  expect(planned.streamedLayers).toBeGreaterThan(0);
+  expect(planned.totalMB).toBeLessThanOrEqual(whole.totalMB - 300);
+  expect(planned.parts['frozen weights']).toBeLessThan(whole.parts['frozen weights'] ?? 0);
+});
+
+test('nothing is streamed where nothing is frozen', () => {
+  expect(planMemory(layout, spec, 500).streamedLayers).toBe(0);
+  expect(planMemory(layout, spec, 500).parts['frozen weights']).toBe(0);
+});

@@ -1,4 +1,6 @@
-/** What a run keeps in memory: how much that is, from sizes alone, and which layers are computed twice to need less. */
+/**
+ * What a run keeps in memory: how much that is, from sizes alone, and what is computed twice or left on disk to need less.
+ */
 import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import type { RunSpec } from '#core/contract/run-spec.ts';
@@ -18,6 +20,8 @@ export interface MemoryPlan {
   readonly parts: Readonly<Record<string, number>>;
   /** So many of the first layers keep only their input, and are computed again in the backward pass. */
   readonly recomputedLayers: number;
+  /** The frozen experts of so many of the first layers stay on disk, and are read whenever they are used. */
+  readonly streamedLayers: number;
 }
 
 /** What of a model takes memory. */
@@ -38,6 +42,10 @@ const RUNTIME_MB = 330;
 const LOGIT_CHUNK = 8_000_000;
 /** The part of the budget that a plan may fill: estimates err by about so much. */
 const FILL = 0.9;
+
+/** Operations and bytes a second that choose between computing twice and reading again; only their ratio matters. */
+const FLOPS = 100e9;
+const READ_BYTES = 2e9;
 
 /** Memory other programs leave, in MB; Linux tells more precisely than Node does. */
 export function availableMemoryMB(): number {
@@ -92,37 +100,72 @@ function activationElements({ plan }: ModelLayout, spec: RunSpec, recomputed: nu
   return kept + scratch;
 }
 
+/** Seconds of a micro-batch that each layer costs when it is computed once more, and bytes of its frozen experts. */
+function layerPrices({ plan, parameters, isTrained, storedBytes }: ModelLayout, spec: RunSpec) {
+  const tokens = spec.train.microBatch * spec.data.maxLength;
+  const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
+  return plan.layers.map(({ feedForward }, index) => {
+    const own = parameters.filter(({ layer }) => layer === index);
+    const experts = own.filter(({ expert }) => expert !== null);
+    const share = feedForward.kind === 'moe' ? feedForward.expertsPerToken / feedForward.experts : 1;
+    const active = totalElements(own) - (1 - share) * totalElements(experts);
+    const frozen = totalElements(experts.filter((parameter) => !isTrained(parameter)));
+    return {
+      recomputeSeconds: (2 * active * tokens) / FLOPS,
+      frozenExpertBytes: frozen * (storedBytes / Math.max(1, stored)),
+    };
+  });
+}
+
+function totalElements(parameters: readonly Parameter[]): number {
+  return parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+}
+
 /**
- * Plans a run within `budgetMB`: the fewest layers are computed twice that make it fit. Where even all of them do not,
- * `totalMB` says what is missing.
+ * Plans a run within `budgetMB`: of all numbers of layers to compute twice and to stream that make it fit, those that cost
+ * the least time. Where nothing does, everything is done, and `totalMB` says what is missing.
  */
 export function planMemory(layout: ModelLayout, spec: RunSpec, budgetMB: number): MemoryPlan {
   const { parameters, isTrained, plan, storedBytes } = layout;
-  const size = (counts: (parameter: Parameter) => boolean) =>
-    parameters.filter(counts).reduce((sum, p) => sum + elementCount(p.shape), 0);
-  const stored = size((parameter) => !isAdded(parameter));
-  const frozen = size((parameter) => !isTrained(parameter));
-  const trained = size(isTrained);
-  const withRecomputed = (recomputedLayers: number): MemoryPlan => {
+  const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
+  const frozen = totalElements(parameters.filter((parameter) => !isTrained(parameter)));
+  const trained = totalElements(parameters.filter(isTrained));
+  const prices = layerPrices(layout, spec);
+  const layers = plan.layers.length;
+  const streamable = 1 + prices.findLastIndex(({ frozenExpertBytes }) => frozenExpertBytes > 0);
+  const activations = Array.from({ length: layers + 1 }, (_, n) => activationElements(layout, spec, n));
+  const planned = (recomputedLayers: number, streamedLayers: number) => {
+    const streamed = prices.slice(0, streamedLayers);
+    const onDisk = streamed.reduce((sum, { frozenExpertBytes }) => sum + frozenExpertBytes, 0);
     const parts = {
-      'frozen weights': (frozen * (storedBytes / Math.max(1, stored))) / 1e6,
+      'frozen weights': (frozen * (storedBytes / Math.max(1, stored)) - onDisk) / 1e6,
       'trained weights': (trained * 4) / 1e6,
       gradients: (trained * 4) / 1e6,
       'optimizer moments': (trained * 8) / 1e6,
-      activations: (activationElements(layout, spec, recomputedLayers) * 4) / 1e6,
+      activations: ((activations[recomputedLayers] ?? 0) * 4) / 1e6,
       runtime: RUNTIME_MB,
     };
     const totalMB = Object.values(parts).reduce((sum, part) => sum + part, 0);
-    return { totalMB, parts, recomputedLayers };
+    // Forward and backward read a streamed layer, and so does computing it again.
+    const seconds = prices.reduce((sum, { recomputeSeconds, frozenExpertBytes }, layer) => {
+      const again = layer < recomputedLayers;
+      const reads = layer < streamedLayers ? (again ? 3 : 2) * (frozenExpertBytes / READ_BYTES) : 0;
+      return sum + reads + (again ? recomputeSeconds : 0);
+    }, 0);
+    return { plan: { totalMB, parts, recomputedLayers, streamedLayers }, seconds };
   };
-  for (let layers = 0; layers < plan.layers.length; layers++) {
-    const planned = withRecomputed(layers);
-    if (planned.totalMB <= FILL * budgetMB) return planned;
+  let best = planned(layers, streamable);
+  for (let recomputed = 0; recomputed <= layers; recomputed++) {
+    for (let streamed = 0; streamed <= streamable; streamed++) {
+      const candidate = planned(recomputed, streamed);
+      if (candidate.plan.totalMB > FILL * budgetMB) continue;
+      if (best.plan.totalMB > FILL * budgetMB || candidate.seconds < best.seconds) best = candidate;
+    }
   }
-  return withRecomputed(plan.layers.length);
+  return best.plan;
 }
 
-/** Whether a plan that computes as much as it can twice is still too large to start. */
+/** Whether a plan that leaves out of memory what it can is still too large to start. */
 export function exceedsBudget({ totalMB }: MemoryPlan, budgetMB: number): boolean {
   return totalMB * FILL > budgetMB;
 }

@@ -43,7 +43,7 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
   const folder = await attempt(() => openModelFolder(spec.model.path));
   const available = availableMemoryMB();
   const empty = {
-    memoryMB: { low: 0, high: 0, parts: {}, availableMB: available, recomputedLayers: 0 },
+    memoryMB: { low: 0, high: 0, parts: {}, availableMB: available, recomputedLayers: 0, streamedLayers: 0 },
     diskMB: { perCheckpoint: 0, total: 0, freeMB: 0 },
   };
   if (folder === undefined)
@@ -89,6 +89,7 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
         parts: memory.parts,
         availableMB: Math.min(available, totalmem() / 1e6),
         recomputedLayers: memory.recomputedLayers,
+        streamedLayers: memory.streamedLayers,
       },
       diskMB: {
         perCheckpoint,

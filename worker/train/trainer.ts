@@ -143,15 +143,7 @@ class Trainer {
       await runFacts(this.#run.spec, this.#model, this.#data, this.#tokenizerHash, totalSteps),
       resumed?.step ?? null,
     );
-    const recomputed = this.#model.memory?.recomputedLayers ?? 0;
-    if (recomputed > 0) {
-      const { length } = this.#model.plan.layers;
-      observer.event(
-        'log',
-        resumed?.step ?? 0,
-        `${recomputed} of ${length} layers are computed twice to stay within the memory budget; results do not change.`,
-      );
-    }
+    for (const measure of this.#memoryMeasures()) observer.event('log', resumed?.step ?? 0, measure);
     for (const warning of resumed?.warnings ?? []) observer.event('alert', resumed?.step ?? 0, warning);
     if (resumed === null) await this.#evaluate(0);
     while (this.#boundary.step < totalSteps) {
@@ -160,6 +152,23 @@ class Trainer {
       if (command === 'discard') return this.#end('stopped', false);
     }
     return this.#end('completed', true);
+  }
+
+  /** What is done to stay within the memory budget, in sentences. */
+  #memoryMeasures(): string[] {
+    const { memory, plan } = this.#model;
+    const of = (layers: number) => `${layers} of ${plan.layers.length} layers`;
+    const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
+    return [
+      ...(recomputedLayers > 0
+        ? [`${of(recomputedLayers)} are computed twice to stay within the memory budget.`]
+        : []),
+      ...(streamedLayers > 0
+        ? [
+            `Frozen experts of ${of(streamedLayers)} are read from disk when they are used, for the same reason.`,
+          ]
+        : []),
+    ];
   }
 
   #restore() {

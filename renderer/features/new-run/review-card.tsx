@@ -38,6 +38,12 @@ function Memory({ memory }: { readonly memory: RunPlan['memoryMB'] }) {
           twice to stay within the memory budget: slower, with the same results.
         </p>
       )}
+      {memory.streamedLayers > 0 && (
+        <p>
+          Frozen experts of {memory.streamedLayers === 1 ? 'one layer' : `${memory.streamedLayers} layers`}{' '}
+          are read from disk whenever they are used: slower, with the same results.
+        </p>
+      )}
       {tooMuch && (
         <p className="warn-ink">
           The upper estimate is more than what is available now. A smaller micro-batch or shorter examples

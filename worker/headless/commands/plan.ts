@@ -22,6 +22,9 @@ export const plan: Command = async (invocation) => {
     ...(memoryMB.recomputedLayers === 0
       ? []
       : [['', `${memoryMB.recomputedLayers} layers computed twice to stay within it`]]),
+    ...(memoryMB.streamedLayers === 0
+      ? []
+      : [['', `frozen experts of ${memoryMB.streamedLayers} layers read from disk when they are used`]]),
     [
       'disk',
       `${megabytes(diskMB.perCheckpoint)} a checkpoint, ${megabytes(diskMB.total)} in all; ${megabytes(diskMB.freeMB)} free`,

@@ -1,3 +1,5 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { MicroBatch } from '#worker/engine/index.ts';
@@ -23,8 +25,8 @@ function batch(sequence: number): MicroBatch {
 }
 
 /** Gradients, loss and usage of two micro-batches, and the memory they took. */
-async function gradients(method: LoadRequest['method'], recomputedLayers: number) {
-  const planMemory = () => ({ totalMB: 0, parts: {}, recomputedLayers });
+async function gradients(method: LoadRequest['method'], recomputedLayers: number, streamedLayers = 0) {
+  const planMemory = () => ({ totalMB: 0, parts: {}, recomputedLayers, streamedLayers });
   const model = await loadModel({ modelDir, method, threads: 1, planMemory });
   opened.push(model);
   const results = [];
@@ -36,6 +38,7 @@ async function gradients(method: LoadRequest['method'], recomputedLayers: number
     results,
     gradients: new Map(trained.map(({ id }) => [id, store.gradient(id).data.slice()])),
     arenaBytes: model.arena.bytesCommitted,
+    streamed: store.parameters.filter(({ id }) => store.isStreamed(id)).length,
   };
 }
 
@@ -56,4 +59,30 @@ describe.each<LoadRequest['method']>([
     expect(some.arenaBytes).toBeLessThan(kept.arenaBytes);
     expect(all.arenaBytes).toBeLessThan(some.arenaBytes);
   });
+});
+
+test('frozen experts that are read when they are used give the same gradients to the bit', async () => {
+  const work = mkdtempSync(join(tmpdir(), 'condenser-streamed-'));
+  try {
+    const expertConfig = join(work, 'expert_cfg.json');
+    const experts = { 0: [1], 1: [0, 3], 2: [], 3: [2] };
+    writeFileSync(
+      expertConfig,
+      JSON.stringify({ experts, shared_experts: false, non_expert_modules: false }),
+    );
+    const method = { name: 'esft', options: { expertConfig } };
+    const held = await gradients(method, 0);
+    const streamed = await gradients(method, 0, 3);
+    const both = await gradients(method, 2, 4);
+    expect(held.streamed).toBe(0);
+    expect(streamed.streamed).toBeGreaterThan(0);
+    expect(both.streamed).toBeGreaterThan(streamed.streamed);
+    expect(held.gradients.size).toBe(4 * 3);
+    for (const other of [streamed, both]) {
+      expect(other.results).toEqual(held.results);
+      for (const [id, gradient] of held.gradients) expect(other.gradients.get(id), id).toEqual(gradient);
+    }
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
 });

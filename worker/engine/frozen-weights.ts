@@ -1,0 +1,98 @@
+/** Weights that do not train, in the bytes of the checkpoint: held in memory, or read again whenever a stage needs them. */
+import { invariant } from '#core/contract/errors.ts';
+import type { ModelFolder } from '#worker/checkpoint/index.ts';
+import { elementCount, type Parameter, type WeightDtype } from '#worker/model/index.ts';
+import type { TensorView } from '#worker/runtime/index.ts';
+import { readLocated, type Located } from './locate-parameter.ts';
+
+interface Streamed {
+  readonly parameter: Parameter;
+  readonly place: Located;
+  readonly dtype: WeightDtype;
+}
+
+/** Memory for the streamed weights of one role, and which of them is in it. */
+interface Slot {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  id: string;
+}
+
+/**
+ * Frozen weights lie outside the arena, whose size is limited.
+ *
+ * Streamed ones share one slot for each role: a stage reads one weight of a role at a time, and reading the next overwrites
+ * it. The folder must stay open while there are any.
+ */
+export class FrozenWeights {
+  readonly #folder: ModelFolder;
+  readonly #held = new Map<string, TensorView>();
+  readonly #streamed = new Map<string, Streamed>();
+  readonly #slots = new Map<string, Slot>();
+
+  constructor(folder: ModelFolder) {
+    this.#folder = folder;
+  }
+
+  /** Reads a weight into memory of its own. */
+  hold(parameter: Parameter, place: Located, dtype: WeightDtype): void {
+    const bytes = allocate(place.bytes);
+    readLocated(this.#folder, place, bytes);
+    this.#held.set(parameter.id, viewOf(bytes, parameter, dtype));
+  }
+
+  /** Leaves a weight on disk. */
+  stream(parameter: Parameter, place: Located, dtype: WeightDtype): void {
+    this.#streamed.set(parameter.id, { parameter, place, dtype });
+  }
+
+  /** Whether the view of a weight is only good until the next one of its role is asked for. */
+  isStreamed(id: string): boolean {
+    return this.#streamed.has(id);
+  }
+
+  /** The weight as a graph input, or undefined where it is not among these. */
+  view(id: string): TensorView | undefined {
+    const held = this.#held.get(id);
+    if (held !== undefined) return held;
+    const streamed = this.#streamed.get(id);
+    return streamed && this.#read(streamed);
+  }
+
+  /** How the weight is held, without reading it. */
+  dtype(id: string): WeightDtype | undefined {
+    return this.#streamed.get(id)?.dtype ?? (this.#held.get(id)?.dtype as WeightDtype | undefined);
+  }
+
+  #read({ parameter, place, dtype }: Streamed): TensorView {
+    const { id, role } = parameter;
+    let slot = this.#slots.get(role);
+    if (slot === undefined || slot.bytes.length < place.bytes) {
+      slot = { bytes: allocate(place.bytes), id: '' };
+      this.#slots.set(role, slot);
+    }
+    const bytes = slot.bytes.subarray(0, place.bytes);
+    if (slot.id !== id) {
+      // Half of one weight and half of another must never pass for one of them.
+      slot.id = '';
+      readLocated(this.#folder, place, bytes);
+      slot.id = id;
+    }
+    return viewOf(bytes, parameter, dtype);
+  }
+}
+
+/** Memory that is not filled with zeros first: all of it is read into. */
+function allocate(bytes: number): Uint8Array<ArrayBuffer> {
+  const { buffer } = Buffer.allocUnsafeSlow(bytes);
+  return new Uint8Array(buffer, 0, bytes);
+}
+
+function viewOf(bytes: Uint8Array<ArrayBuffer>, { id, shape }: Parameter, dtype: WeightDtype): TensorView {
+  const count = elementCount(shape);
+  invariant(bytes.length === count * (dtype === 'float32' ? 4 : 2), `${id}: ${bytes.length} bytes`);
+  const data =
+    dtype === 'float32'
+      ? new Float32Array(bytes.buffer, bytes.byteOffset, count)
+      : new Uint16Array(bytes.buffer, bytes.byteOffset, count);
+  return { dtype, shape, data };
+}
