@@ -1,5 +1,5 @@
 /** The weights of one layer as graph inputs, and their gradients as graph outputs. */
-import { parameterId, type ParameterRole, type WeightDtypes } from '#worker/model/index.ts';
+import { parameterId, withAdapterRoles, type ParameterRole, type WeightDtypes } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import { stageRoles, type StageName, type WeightUse } from './stage-programs.ts';
@@ -8,6 +8,7 @@ import { stageRoles, type StageName, type WeightUse } from './stage-programs.ts'
 export class LayerWeights {
   readonly #store: ParameterStore;
   readonly #layer: number;
+  readonly #roles = new Map<string | number, readonly ParameterRole[]>();
   readonly #views = new Map<string | number, Tensors>();
 
   constructor(store: ParameterStore, layer: number) {
@@ -19,13 +20,24 @@ export class LayerWeights {
     return (role) => parameterId(role as ParameterRole, this.#layer, expert);
   }
 
+  /** What a stage reads of this layer, adapters included. */
+  #present(stage: StageName, expert: number | null): readonly ParameterRole[] {
+    const key = expert ?? stage;
+    const known = this.#roles.get(key);
+    if (known !== undefined) return known;
+    const idOf = this.#idOf(expert);
+    const roles = stageRoles[stage].flatMap(withAdapterRoles).filter((role) => this.#store.has(idOf(role)));
+    this.#roles.set(key, roles);
+    return roles;
+  }
+
   /** The weights of a stage. Views are looked up once, but for streamed weights, whose views are good for one run. */
   views(stage: StageName, expert: number | null = null): Tensors {
     const key = expert ?? stage;
     const known = this.#views.get(key);
     if (known !== undefined) return known;
     const idOf = this.#idOf(expert);
-    const present = stageRoles[stage].filter((role) => this.#store.has(idOf(role)));
+    const present = this.#present(stage, expert);
     const views = Object.fromEntries(present.map((role) => [role, this.#store.weight(idOf(role))]));
     if (!present.some((role) => this.#store.isStreamed(idOf(role)))) this.#views.set(key, views);
     return views;
@@ -39,7 +51,7 @@ export class LayerWeights {
 
   /** Which weights of a stage train. */
   use(stage: StageName, expert: number | null = null): WeightUse {
-    return this.#store.weightUse(stageRoles[stage], this.#idOf(expert));
+    return this.#store.weightUse(this.#present(stage, expert), this.#idOf(expert));
   }
 
   /** Gradients of a stage as inputs (what is added to) and outputs, in place; declares them written. */

@@ -14,13 +14,15 @@ import {
   routerStage,
   routingOf,
   sharedStage,
+  type AdapterPlan,
   type DecoderPlan,
   type LayerPlan,
+  type MethodSession,
   type Mode,
   type MoePlan,
-  type ParameterRole,
   type Routings,
   type WeightDtypes,
+  type WeightRole,
 } from '#worker/model/index.ts';
 import type { Program, Runtime, TensorView, Tensors } from '#worker/runtime/index.ts';
 
@@ -84,25 +86,27 @@ const roles = {
   dense: ['postAttentionNorm', 'denseGate', 'denseUp', 'denseDown', 'feedForwardOutputNorm'],
   outputNorm: ['feedForwardOutputNorm'],
   head: ['finalNorm', 'head'],
-} as const satisfies Readonly<Record<string, readonly ParameterRole[]>>;
+} as const satisfies Readonly<Record<string, readonly WeightRole[]>>;
 
 /** A stage that reads weights. */
 export type StageName = keyof typeof roles;
 
 /** The weights each stage may read, by role; a plan has some of them. */
-export const stageRoles: Readonly<Record<StageName, readonly ParameterRole[]>> = roles;
+export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = roles;
 
 /** The programs of one decoder under one method. */
 export class StagePrograms {
   readonly #runtime: Runtime;
   readonly #plan: DecoderPlan;
   readonly #session: Routings;
+  readonly #adapters: AdapterPlan | null;
   readonly #compiled = new Map<string, Promise<StageProgram>>();
 
-  constructor(runtime: Runtime, plan: DecoderPlan, session: Routings) {
+  constructor(runtime: Runtime, plan: DecoderPlan, session: MethodSession) {
     this.#runtime = runtime;
     this.#plan = plan;
     this.#session = session;
+    this.#adapters = session.adapters ?? null;
   }
 
   #program(key: string, build: () => Graph): Promise<StageProgram> {
@@ -138,14 +142,14 @@ export class StagePrograms {
 
   attention(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
     return this.#program(this.#key('attention', 'attention', index, typesOf(roles.attention, dtypes)), () =>
-      attentionStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+      attentionStage(this.#layer(index), this.#plan.hiddenSize, dtypes, this.#adapters),
     );
   }
 
   attentionBackward(index: number, use: WeightUse): Promise<StageProgram> {
     const layer = this.#layer(index);
     return this.#program(this.#key("attention'", 'attention', index, useKey(roles.attention, use)), () =>
-      backward(attentionStage(layer, this.#plan.hiddenSize, use.dtypes), {
+      backward(attentionStage(layer, this.#plan.hiddenSize, use.dtypes, this.#adapters), {
         outputs: ['out'],
         through: ['h'],
         saved: Object.keys(attentionSaved(layer.attention)),
@@ -162,7 +166,13 @@ export class StagePrograms {
   router(index: number, dtypes: WeightDtypes, mode: Mode): Promise<StageProgram> {
     const stage = this.#routed('router', mode);
     return this.#program(this.#key(stage, 'feedForward', index, typesOf(roles.router, dtypes)), () =>
-      routerStage(this.#layer(index), this.#plan.hiddenSize, routingOf(this.#session, mode), dtypes),
+      routerStage(
+        this.#layer(index),
+        this.#plan.hiddenSize,
+        routingOf(this.#session, mode),
+        dtypes,
+        this.#adapters,
+      ),
     );
   }
 
@@ -170,12 +180,16 @@ export class StagePrograms {
   routerBackward(index: number, use: WeightUse): Promise<StageProgram> {
     return this.#program(this.#key("router'", 'feedForward', index, useKey(roles.router, use)), () =>
       accumulate(
-        backward(routerStage(this.#layer(index), this.#plan.hiddenSize, this.#session.routing, use.dtypes), {
-          outputs: ['x', 'logits'],
-          through: ['h'],
-          saved: ['x'],
-          use,
-        }),
+        backward(
+          routerStage(
+            this.#layer(index),
+            this.#plan.hiddenSize,
+            this.#session.routing,
+            use.dtypes,
+            this.#adapters,
+          ),
+          { outputs: ['x', 'logits'], through: ['h'], saved: ['x'], use },
+        ),
         ['grad.h'],
       ),
     );
@@ -200,31 +214,40 @@ export class StagePrograms {
 
   expert(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
     return this.#program(this.#key('expert', 'feedForward', index, typesOf(roles.expert, dtypes)), () =>
-      expertStage(this.#moe(index), this.#plan.hiddenSize, dtypes, this.#layer(index).residualScale),
+      expertStage(
+        this.#moe(index),
+        this.#plan.hiddenSize,
+        dtypes,
+        this.#layer(index).residualScale,
+        this.#adapters,
+      ),
     );
   }
 
   expertBackward(index: number, use: WeightUse): Promise<StageProgram> {
     const { residualScale } = this.#layer(index);
     return this.#program(this.#key("expert'", 'feedForward', index, useKey(roles.expert, use)), () =>
-      backward(expertStage(this.#moe(index), this.#plan.hiddenSize, use.dtypes, residualScale), {
-        outputs: ['y'],
-        through: ['x', 'weight'],
-        saved: gatedMlpSaved,
-        use,
-      }),
+      backward(
+        expertStage(this.#moe(index), this.#plan.hiddenSize, use.dtypes, residualScale, this.#adapters),
+        {
+          outputs: ['y'],
+          through: ['x', 'weight'],
+          saved: gatedMlpSaved,
+          use,
+        },
+      ),
     );
   }
 
   dense(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
     return this.#program(this.#key('dense', 'feedForward', index, typesOf(roles.dense, dtypes)), () =>
-      denseStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+      denseStage(this.#layer(index), this.#plan.hiddenSize, dtypes, this.#adapters),
     );
   }
 
   denseBackward(index: number, use: WeightUse): Promise<StageProgram> {
     return this.#program(this.#key("dense'", 'feedForward', index, useKey(roles.dense, use)), () =>
-      backward(denseStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes), {
+      backward(denseStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes, this.#adapters), {
         outputs: ['out'],
         through: ['h'],
         saved: gatedMlpSaved,
@@ -235,13 +258,13 @@ export class StagePrograms {
 
   shared(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
     return this.#program(this.#key('shared', 'feedForward', index, typesOf(roles.shared, dtypes)), () =>
-      sharedStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+      sharedStage(this.#layer(index), this.#plan.hiddenSize, dtypes, this.#adapters),
     );
   }
 
   sharedBackward(index: number, use: WeightUse): Promise<StageProgram> {
     return this.#program(this.#key("shared'", 'feedForward', index, useKey(roles.shared, use)), () =>
-      backward(sharedStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes), {
+      backward(sharedStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes, this.#adapters), {
         outputs: ['out'],
         through: ['x'],
         saved: gatedMlpSaved,

@@ -21,6 +21,7 @@ import {
   type Routing,
   type StepPosition,
 } from '#worker/model/index.ts';
+import { adapterChoice, trainedParts, type TrainedParts } from './adapter-options.ts';
 import { allocateCondensers, gini, selectCondensers } from './condenser-selection.ts';
 import { addUsage, joinLayers, moveBias, plainLayers, usageOf, type BiasRule } from './router-bias.ts';
 
@@ -128,6 +129,7 @@ const Options = z.strictObject({
     .nullable()
     .default(null)
     .meta({ title: 'Largest bias', description: 'null: unbounded.', advanced: true }),
+  ...adapterChoice,
 });
 type Options = z.output<typeof Options>;
 
@@ -175,6 +177,9 @@ class CondenserSession implements MethodSession {
   readonly losses = [];
   readonly readsPadding: boolean;
   readonly routing: Routing;
+  readonly trainable: TrainedParts['trainable'];
+  readonly added: TrainedParts['added'];
+  readonly adapters: TrainedParts['adapters'];
   readonly #options: Options;
   readonly #rule: BiasRule;
   readonly #counts: number[];
@@ -188,6 +193,11 @@ class CondenserSession implements MethodSession {
     const shapes = routerShapes(context.plan);
     this.#options = options;
     this.readsPadding = options.padsInUsage;
+    ({
+      trainable: this.trainable,
+      added: this.added,
+      adapters: this.adapters,
+    } = trainedParts(options, context));
     this.#rule = {
       usage: options.usage,
       padsInUsage: options.padsInUsage,
@@ -226,10 +236,6 @@ class CondenserSession implements MethodSession {
         return { chosen_NK, k, always, overlap: options.overlap };
       },
     };
-  }
-
-  trainable(): boolean {
-    return true;
   }
 
   buffer(_name: string, layer: number): Float32Array {

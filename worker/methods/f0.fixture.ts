@@ -45,6 +45,9 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
     readBias: () => [],
     readCondensers: () => [],
     readExpertConfig: () => ({ experts: [[]], sharedExperts: false, nonExpertModules: false }),
+    readAdapters: (path) => {
+      throw new RangeError(`no adapters in ${path}`);
+    },
     expertScores: null,
   };
 }

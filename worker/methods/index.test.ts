@@ -11,6 +11,7 @@ test('the methods, in the order of the form', () => {
   expect(methods.map(({ name }) => name)).toEqual([
     'full',
     'frozen-router',
+    'lora',
     'esft',
     'loss-free-balancing',
     'expert-condenser',

@@ -9,13 +9,22 @@ import { dsMoe } from './ds-moe.ts';
 import { expertCondenser } from './expert-condenser.ts';
 import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
+import { lora } from './lora.ts';
 import { lossFreeBalancing } from './loss-free-balancing.ts';
 
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 export { moveBias } from './router-bias.ts';
 export { selectExperts } from './select-experts.ts';
 
-const methods: readonly Method[] = [full, frozenRouter, esft, lossFreeBalancing, expertCondenser, dsMoe];
+const methods: readonly Method[] = [
+  full,
+  frozenRouter,
+  lora,
+  esft,
+  lossFreeBalancing,
+  expertCondenser,
+  dsMoe,
+];
 
 /**
  * The method called `name`.

@@ -1,9 +1,9 @@
 /** A session for methods that leave routing alone and keep no buffers. */
 import type { MethodSession } from '#worker/model/index.ts';
 
-/** What such a method still decides: the weights that train, and losses on routing. */
+/** What such a method still decides: what trains, and losses on routing. */
 export function statelessSession(
-  parts: Pick<MethodSession, 'trainable' | 'routing' | 'inferenceRouting' | 'losses'>,
+  parts: Pick<MethodSession, 'trainable' | 'added' | 'adapters' | 'routing' | 'inferenceRouting' | 'losses'>,
 ): MethodSession {
   return {
     ...parts,

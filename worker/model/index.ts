@@ -1,8 +1,9 @@
 /** The decoder as data (plan, parameters), the slots of a method, and the stage graphs. */
+export * from './adapters.ts';
 export * from './attention-parameters.ts';
 export * from './decoder-plan.ts';
 export * from './family.ts';
-export type { ParameterRole } from './parameter-roles.ts';
+export type { AdapterPart, ParameterRole, WeightRole } from './parameter-roles.ts';
 export * from './parameters.ts';
 export * from './routing.ts';
 export * from './slots.ts';

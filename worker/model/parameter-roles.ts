@@ -1,7 +1,7 @@
 /** Names of what parameters do, the same for every family. */
 
-/** What a parameter does. Roles of a layer repeat in each layer, roles of an expert in each expert. */
-export type ParameterRole =
+/** What a weight of a checkpoint does. Roles of a layer repeat in each layer, roles of an expert in each expert. */
+export type WeightRole =
   | 'embedding'
   | 'finalNorm'
   | 'head'
@@ -42,6 +42,12 @@ export type ParameterRole =
   | 'denseUp'
   | 'denseDown'
   | 'feedForwardOutputNorm';
+
+/** A part of a low-rank adapter. */
+export type AdapterPart = 'loraA' | 'loraB' | 'magnitude';
+
+/** What a parameter does: a weight, or a part of the adapter beside one. */
+export type ParameterRole = WeightRole | `${WeightRole}.${AdapterPart}`;
 
 /** A role with its shape, before it has a place. */
 export type RoleShape = readonly [role: ParameterRole, shape: readonly number[]];

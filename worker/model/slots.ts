@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod';
 import type { Value } from '#worker/graph/index.ts';
+import type { AdapterPlan } from './adapters.ts';
 import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
 import { hasGradient, isAdded, parametersOf, type AddedParameter, type Parameter } from './parameters.ts';
 
@@ -124,6 +125,8 @@ export interface MethodSession {
   trainable(parameter: Parameter): boolean;
   /** What the method adds to the model; all of it trains. Absent: nothing. */
   readonly added?: readonly AddedParameter[];
+  /** The low-rank adapters among what is added; null or absent: none. */
+  readonly adapters?: AdapterPlan | null;
   readonly routing: Routing;
   /** How the trained model is used, where that is another routing than the one it is trained with. */
   readonly inferenceRouting?: Routing;
@@ -143,6 +146,13 @@ export interface MethodSession {
   restore(state: unknown): void;
 }
 
+/** Adapters of an earlier training. */
+export interface GivenAdapters {
+  readonly plan: AdapterPlan;
+  /** By id of the parameter. */
+  readonly values: ReadonlyMap<string, Float32Array>;
+}
+
 /** What a method may look at when it starts. */
 export interface MethodContext {
   readonly plan: DecoderPlan;
@@ -159,6 +169,8 @@ export interface MethodContext {
    * @param firstLayer what the file calls the first decoder layer.
    */
   readExpertConfig(path: string, firstLayer: 0 | 1): ExpertConfig;
+  /** Reads a folder of low-rank adapters in the format of PEFT. */
+  readAdapters(path: string): GivenAdapters;
   /** What `Method.sampleTokens` asked for; null where nothing was routed. */
   readonly expertScores: ExpertScores | null;
 }

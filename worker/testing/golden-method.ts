@@ -64,21 +64,33 @@ function esftOptions(document: CaseDocument): Record<string, unknown> {
   return { expertConfig: folder, ...losses };
 }
 
+/** Adapters of a case go through their folder, as a user gives them; it decides rank, scale and targets. */
+function adapterOptions(dir: string, o: Options): Record<string, unknown> {
+  return o['adapters'] === true ? { adapterFolder: join(dir, 'adapter') } : {};
+}
+
+function adapterChoice(dir: string, o: Options): Record<string, unknown> {
+  return o['adapters'] === true ? { adapters: adapterOptions(dir, o) } : {};
+}
+
 /**
  * The method a case asks for.
+ * @param dir folder of the case.
  * @throws UserError `parity/unsupported` when this project does not have it.
  */
-export function goldenMethod(document: CaseDocument): MethodChoice {
+export function goldenMethod(dir: string, document: CaseDocument): MethodChoice {
   const options = (document['options'] ?? {}) as Options;
   switch (document.method) {
     case undefined:
     case 'full':
       return { name: 'full', options: fullOptions(options) };
     case 'expert-condenser':
-      if (options['lora'] !== undefined || 'rank' in options || document['adapter'] !== undefined) {
-        throw new UserError('parity/unsupported', 'adapters are not supported yet');
-      }
-      return { name: 'expert-condenser', options: condenserOptions(options) };
+      return {
+        name: 'expert-condenser',
+        options: { ...condenserOptions(options), ...adapterChoice(dir, options) },
+      };
+    case 'lora':
+      return { name: 'lora', options: adapterOptions(dir, options) };
     case 'frozen-router':
       return { name: 'frozen-router', options: {} };
     case 'esft':

@@ -9,6 +9,7 @@ import {
   type Family,
   type Parameter,
 } from '#worker/model/index.ts';
+import { adaptersByName, type LoadedModel } from '#worker/train/index.ts';
 
 /** Published tensor name → the parameters in it. */
 export function parametersByPublishedName(family: Family, plan: DecoderPlan): Map<string, Parameter[]> {
@@ -40,4 +41,22 @@ export function publishedTensor(
     placeValues(valuesOf(parameter), layout, tensor);
   }
   return tensor;
+}
+
+/** Reads values of a model by their published name; those of adapters have the name PEFT gives them. */
+export function finalValues({
+  family,
+  plan,
+  session,
+  store,
+}: LoadedModel): (name: string, shape: readonly number[]) => Float32Array {
+  const published = parametersByPublishedName(family, plan);
+  const adapters = session.adapters
+    ? adaptersByName(family, plan, session.adapters)
+    : new Map<string, never>();
+  return (name, shape) => {
+    const adapter = adapters.get(name);
+    if (adapter !== undefined) return store.values(adapter.id);
+    return publishedTensor(family, plan, published.get(name) ?? [], shape, ({ id }) => store.values(id));
+  };
 }

@@ -14,7 +14,7 @@ import {
   type Check,
 } from './golden-case.ts';
 import { goldenMethod, restoreGoldenRouter } from './golden-method.ts';
-import { parametersByPublishedName, publishedTensor } from './golden-names.ts';
+import { finalValues } from './golden-names.ts';
 
 const TrainingCase = z.object({
   steps: z.int(),
@@ -93,20 +93,13 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
 
 /** Final weights, `final.<name>`: largest and mean absolute difference of each tensor. */
 function finalChecks(model: LoadedModel, tensors: GoldenTensors, document: TrainingCase): Check[] {
-  const parameters = parametersByPublishedName(model.family, model.plan);
+  const valuesOf = finalValues(model);
   return tensors.names
     .filter((name) => name.startsWith('final.'))
     .flatMap((name) => {
       const { shape } = tensors.get(name);
       const want = tensors.floats(name);
-      const held = parameters.get(name.slice('final.'.length)) ?? [];
-      const got = publishedTensor(
-        model.family,
-        model.plan,
-        held,
-        shape,
-        ({ id }) => model.store.weight(id).data as Float32Array,
-      );
+      const got = valuesOf(name.slice('final.'.length), shape);
       const mean = want.reduce((sum, value, i) => sum + Math.abs((got[i] ?? NaN) - value), 0) / want.length;
       return [
         absoluteCheck(name, got, want, document.tolerances.final_max_abs),
@@ -147,7 +140,7 @@ function routerChecks(
 
 /** Runs a `training` case. */
 export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise<Check[]> {
-  const method = goldenMethod(raw);
+  const method = goldenMethod(dir, raw);
   const document = TrainingCase.parse(raw);
   const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));

@@ -3,7 +3,6 @@
  * runs, so that a line leaves this file as soon as its feature is there.
  */
 const casesByLack: Readonly<Record<string, readonly string[]>> = {
-  adapters: ['methods/expert-condenser-lora-olmoe'],
   'auxiliary loss deepseek-seq': ['methods/esft-aux-deepseekv2', 'methods/full-aux-deepseekv2'],
   'case kind metrics': ['methods/routing-metrics-olmoe'],
   'case kind transform': [
@@ -33,7 +32,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'method dora': ['methods/dora-olmoe'],
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
-  'method lora': ['methods/lora-olmoe'],
   'method smt': ['methods/smt-olmoe'],
   'method transformed-gate': [
     'methods/activation-gate-sigmoid-olmoe',

@@ -1,4 +1,5 @@
 /** Training and generation: from a run specification to checkpoints. */
+export { adaptersByName } from './adapter-names.ts';
 export { measureExperts } from './expert-scores.ts';
 export { generateGreedy, type Prompts } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';

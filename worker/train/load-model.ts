@@ -60,7 +60,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   try {
     const family = familyOf(folder.config);
     const plan = family.plan(folder.config);
-    const context = methodContext(plan, request.expertScores ?? null, request.seed ?? 0);
+    const context = methodContext(family, plan, request.expertScores ?? null, request.seed ?? 0);
     const session = startMethod(request.method.name, request.method.options, context);
     const arena = new Arena();
     const kernels = createKernels(arena);

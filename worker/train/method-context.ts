@@ -7,8 +7,10 @@ import {
   type DecoderPlan,
   type ExpertConfig,
   type ExpertScores,
+  type Family,
   type MethodContext,
 } from '#worker/model/index.ts';
+import { readAdapters } from './adapter-names.ts';
 import { biasOfLayers, condensersOfLayers } from './router-files.ts';
 
 /**
@@ -17,6 +19,7 @@ import { biasOfLayers, condensersOfLayers } from './router-files.ts';
  * @param seed of the run.
  */
 export function methodContext(
+  family: Family,
   plan: DecoderPlan,
   expertScores: ExpertScores | null,
   seed: number,
@@ -29,6 +32,7 @@ export function methodContext(
     readBias: (path) => biasOfLayers(path, layers),
     readCondensers: (path) => condensersOfLayers(path, layers),
     readExpertConfig: (path, firstLayer) => expertConfigOf(path, layers, firstLayer),
+    readAdapters: (path) => readAdapters(path, family, plan),
     expertScores,
   };
 }

@@ -49,14 +49,18 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
   if (folder === undefined)
     return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
   try {
-    const plan = await attempt(() => familyOf(folder.config).plan(folder.config));
-    if (plan === undefined)
+    const model = await attempt(() => {
+      const family = familyOf(folder.config);
+      return { family, plan: family.plan(folder.config) };
+    });
+    if (model === undefined)
       return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
+    const { family, plan } = model;
     const session = await attempt(() =>
       startMethod(
         spec.method.name,
         spec.method.options,
-        methodContext(plan, evenScores(plan), spec.train.seed),
+        methodContext(family, plan, evenScores(plan), spec.train.seed),
       ),
     );
     const parameters = session === undefined ? parametersOf(plan) : parametersUnder(plan, session);

@@ -12,7 +12,21 @@ import {
 } from '#worker/checkpoint/index.ts';
 import type { LoaderState } from '#worker/data/index.ts';
 import type { ParameterStore } from '#worker/engine/index.ts';
-import type { MethodSession } from '#worker/model/index.ts';
+import type { AdapterPlan, MethodSession } from '#worker/model/index.ts';
+
+const Adapters = z
+  .object({
+    roles: z.array(z.string()),
+    rank: z.int(),
+    alpha: z.number(),
+    rankStabilised: z.boolean(),
+    magnitude: z.boolean(),
+  })
+  .nullable();
+
+function plainAdapters(adapters: AdapterPlan | null): z.output<typeof Adapters> {
+  return Adapters.parse(adapters && { ...adapters, roles: [...adapters.roles].sort() });
+}
 
 const State = z.object({
   version: z.literal(1),
@@ -20,6 +34,8 @@ const State = z.object({
   step: z.int(),
   loader: z.object({ seed: z.int(), epoch: z.int(), position: z.int() }),
   method: z.unknown(),
+  /** What the adapters among the tensors mean. */
+  adapters: Adapters.default(null),
   /** What must be equal for a resumed run to be the same run. */
   identity: z.string(),
 });
@@ -50,11 +66,19 @@ export function saveTrainer(
   runDir: string,
   boundary: Boundary,
   store: ParameterStore,
+  adapters: AdapterPlan | null,
   identity: string,
   keep: number,
 ): SavedCheckpoint {
   const { step, loader, method } = boundary;
-  const state = { version: 1, step, loader, method, identity } as unknown as JsonValue;
+  const state = {
+    version: 1,
+    step,
+    loader,
+    method,
+    adapters: plainAdapters(adapters),
+    identity,
+  } as unknown as JsonValue;
   return saveCheckpoint(runDir, step, { tensors: tensorsOf(store), state, keep });
 }
 
@@ -85,7 +109,8 @@ export function restoreTrainer(
   }
   try {
     const state = State.parse(checkpoint.state);
-    if (state.identity !== identity) {
+    const adapters = plainAdapters(session.adapters ?? null);
+    if (state.identity !== identity || JSON.stringify(state.adapters) !== JSON.stringify(adapters)) {
       throw new UserError(
         'resume/different-run',
         `${checkpoint.info.path} was made with other settings, other data or another model`,
@@ -121,6 +146,7 @@ export function openTrainedWeights(runDir: string): {
   readonly step: number;
   readonly ids: readonly string[];
   readonly method: unknown;
+  readonly adapters: AdapterPlan | null;
   read(id: string): Float32Array;
   close(): void;
 } {
@@ -137,6 +163,7 @@ export function openTrainedWeights(runDir: string): {
   return {
     step: state.step,
     method: state.method,
+    adapters: state.adapters && { ...state.adapters, roles: new Set(state.adapters.roles) },
     ids: [...tensors.tensors.keys()].flatMap((name) =>
       name.startsWith('weight.') ? [name.slice('weight.'.length)] : [],
     ),

@@ -47,6 +47,7 @@ async function run(
     method?: Method;
     resume?: boolean;
     learningRate?: number;
+    seed?: number;
     model?: string;
     rows?: string;
     command?: (asked: number) => TrainingCommand;
@@ -64,6 +65,7 @@ async function run(
       gradientAccumulation: 2,
       learningRate: options.learningRate ?? 1e-4,
       warmupRatio: 0,
+      ...(options.seed !== undefined && { seed: options.seed }),
     },
     evaluate: { everySteps: 3 },
     checkpoint: { everySteps: 2, keep: 2 },
@@ -97,6 +99,12 @@ async function run(
   return { outcome, ...recorded };
 }
 
+function eightRows(): string {
+  const rows = join(work, 'eight.jsonl');
+  writeFileSync(rows, readFileSync(data, 'utf8').split('\n').slice(0, 8).join('\n'));
+  return rows;
+}
+
 /** Hash of weights and moments in the newest checkpoint. */
 function stateHash(name: string): string {
   const checkpoint = openLatestCheckpoint(join(work, name));
@@ -112,11 +120,12 @@ const condensers: Method = {
   options: { phase: 'both', biasSpeed: 0.0625, condenserBiasSpeed: 0.03125 },
 };
 
+const lora: Method = { name: 'lora', options: { rank: 4, alpha: 8 } };
+
 const esft: Method = { name: 'esft', options: { share: 0.3, sampleTokens: 500 } };
 
 test('eight rows are learnt, every step has metrics and routing, evaluations come when asked for', async () => {
-  const rows = join(work, 'eight.jsonl');
-  writeFileSync(rows, readFileSync(data, 'utf8').split('\n').slice(0, 8).join('\n'));
+  const rows = eightRows();
   const { outcome, steps, routing, evaluations } = await run('learns', { rows, learningRate: 5e-4 });
   expect(outcome).toEqual({ state: 'completed', step: 6 });
   expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
@@ -131,6 +140,8 @@ for (const [name, method] of [
   ['full', { name: 'full' }],
   ['condensers', condensers],
   ['esft', esft],
+  ['lora', lora],
+  ['condensers-lora', { name: 'expert-condenser', options: { biasSpeed: 0.0625, adapters: { rank: 2 } } }],
   ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625 } }],
 ] as const) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
@@ -158,6 +169,35 @@ test('condensers are chosen in the middle of a run of both phases, and the publi
   expect(readForcedExperts(dir)?.map(({ experts }) => experts)).toEqual(routing.at(-1)?.condensers);
   const bias = readBiasStates(dir)?.flatMap(({ bias_E }) => [...bias_E]);
   expect(bias).toEqual([...(routing.at(-1)?.bias_LE ?? [])]);
+});
+
+test('LoRA trains and saves its adapters and nothing else', async () => {
+  const rows = eightRows();
+  const { steps } = await run('adapters', { rows, method: lora, learningRate: 3e-3 });
+  expect(steps.at(-1)?.loss).toBeLessThan((steps[0]?.loss ?? 0) * 0.9);
+  // With B at zero the first step computes what the checkpoint does.
+  const { steps: full } = await run('adapters-full', { rows });
+  expect(steps[0]?.loss).toBeCloseTo(full[0]?.loss ?? NaN, 6);
+  const trained = openTrainedWeights(join(work, 'adapters'));
+  trained.close();
+  expect(trained.adapters).toMatchObject({ rank: 4, alpha: 8, magnitude: false });
+  // Two matrices beside four projections of each of four layers, and beside three of each of their 16 experts.
+  expect(trained.ids).toHaveLength(2 * 4 * (4 + 3 * 16));
+  expect(trained.ids.every((id) => /\.lora[AB]$/.test(id))).toBe(true);
+  const { bytes = Infinity } = openLatestCheckpoint(join(work, 'adapters'))?.info ?? {};
+  const { bytes: whole = 0 } = openLatestCheckpoint(join(work, 'adapters-full'))?.info ?? {};
+  expect(bytes).toBeLessThan(whole / 5);
+});
+
+test('an adapter of another seed starts elsewhere', async () => {
+  const of = async (name: string, seed: number) => {
+    await run(name, { method: lora, seed, command: (asked) => (asked === 2 ? 'stop' : 'continue') });
+    const weights = openTrainedWeights(join(work, name));
+    const values = weights.read('layers.0.query.loraA');
+    weights.close();
+    return values;
+  };
+  expect(await of('seed-1', 1)).not.toEqual(await of('seed-2', 2));
 });
 
 test('ESFT routes a sample, trains the experts it uses most and nothing else, and writes the published file', async () => {

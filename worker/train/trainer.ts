@@ -269,6 +269,7 @@ class Trainer {
       runDir,
       this.#boundary,
       this.#model.store,
+      this.#model.session.adapters ?? null,
       this.#identity,
       spec.checkpoint.keep,
     );

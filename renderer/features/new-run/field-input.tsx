@@ -111,6 +111,7 @@ export function FieldInput({
         )}
         {(field.kind === 'number' ||
           field.kind === 'numbers' ||
+          field.kind === 'several' ||
           field.kind === 'text' ||
           field.kind === 'json') && <TextInput id={id} field={field} value={value} onChange={onChange} />}
         {beside}

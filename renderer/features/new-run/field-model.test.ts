@@ -22,6 +22,7 @@ const schema = z.toJSONSchema(
     file: z.string().nullable().default(null),
     pads: z.boolean().default(false),
     threads: z.union([z.literal('auto'), z.int().positive()]).default('auto'),
+    targets: z.array(z.enum(['query', 'value'])).default(['query']),
     fixed: z.literal('adamw').default('adamw'),
   }),
   { io: 'input' },
@@ -43,6 +44,7 @@ test('every option becomes a field of its kind, and constants none', () => {
     ['file', 'text'],
     ['pads', 'switch'],
     ['threads', 'number'],
+    ['targets', 'several'],
   ]);
 });
 
@@ -55,6 +57,15 @@ test('title, description, unit, choices, default and advanced come from the sche
   expect(field('speed')).toMatchObject({ unit: 'per update', defaultValue: 1e-4, advanced: false });
   expect(field('clip')).toMatchObject({ advanced: true, nullable: true, defaultValue: null });
   expect(field('perLayer').title).toBe('Per layer');
+});
+
+test('several of some names are separated by commas or spaces, and an unknown one is named', () => {
+  expect(parseField(field('targets'), 'query, value')).toEqual({ value: ['query', 'value'] });
+  expect(parseField(field('targets'), '')).toEqual({ value: undefined });
+  expect(parseField(field('targets'), 'query keys')).toEqual({
+    error: 'Targets: "keys" is none of query, value',
+  });
+  expect(valueText(['query', 'value'])).toBe('query, value');
 });
 
 test('text is parsed within the limits, and an error names the field and what was expected', () => {

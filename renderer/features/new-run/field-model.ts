@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 /** How a field is filled in. */
-export type FieldKind = 'switch' | 'choice' | 'number' | 'numbers' | 'text' | 'json';
+export type FieldKind = 'switch' | 'choice' | 'several' | 'number' | 'numbers' | 'text' | 'json';
 
 /** One option as a form shows it. */
 export interface Field {
@@ -12,7 +12,7 @@ export interface Field {
   readonly unit?: string;
   readonly advanced: boolean;
   readonly kind: FieldKind;
-  /** Values of a choice. */
+  /** Values of a choice, or those of which several may be given. */
   readonly choices: readonly string[];
   /** Words that may stand in place of a number: "auto". */
   readonly words: readonly string[];
@@ -37,6 +37,7 @@ interface Node {
   readonly default?: unknown;
   readonly const?: unknown;
   readonly enum?: unknown[] | undefined;
+  readonly items?: Node | boolean | undefined;
   readonly anyOf?: Node[] | undefined;
   readonly minimum?: number | undefined;
   readonly maximum?: number | undefined;
@@ -55,6 +56,7 @@ const NodeSchema: z.ZodType<Node> = z.lazy(() =>
     default: z.unknown().optional(),
     const: z.unknown().optional(),
     enum: z.array(z.unknown()).optional(),
+    items: z.union([NodeSchema, z.boolean()]).optional(),
     anyOf: z.array(NodeSchema).optional(),
     minimum: z.number().optional(),
     maximum: z.number().optional(),
@@ -75,11 +77,16 @@ function titleOf(key: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** The names of which a list holds several; undefined for other lists. */
+function namesIn({ items }: Node): unknown[] | undefined {
+  return typeof items === 'object' ? items.enum : undefined;
+}
+
 function kindOf(node: Node, variants: readonly Node[]): FieldKind {
   const has = (name: string) => variants.some((variant) => isType(variant, name));
   if (node.enum !== undefined) return 'choice';
   if (has('object')) return 'json';
-  if (has('array')) return 'numbers';
+  if (has('array')) return namesIn(node) === undefined ? 'numbers' : 'several';
   if (has('number') || has('integer')) return 'number';
   if (has('boolean')) return 'switch';
   return has('string') ? 'text' : 'json';
@@ -98,7 +105,7 @@ function fieldOf(key: string, node: Node): Field {
     ...(node.unit !== undefined && { unit: node.unit }),
     advanced: node.advanced ?? false,
     kind: kindOf(node, variants),
-    choices: (node.enum ?? []).map(String),
+    choices: (node.enum ?? namesIn(node) ?? []).map(String),
     words: variants.flatMap((variant) => (typeof variant.const === 'string' ? [variant.const] : [])),
     nullable,
     integer: number !== undefined && isType(number, 'integer'),
@@ -188,6 +195,13 @@ export function parseField(field: Field, text: string): Parsed {
       if (wrong !== undefined) return wrong;
       const values = parts.map((part) => ('value' in part ? part.value : undefined));
       return { value: field.single && values.length === 1 ? values[0] : values };
+    }
+    case 'several': {
+      const names = trimmed.split(/[\s,;]+/).filter(Boolean);
+      const unknown = names.find((name) => !field.choices.includes(name));
+      return unknown === undefined
+        ? { value: names }
+        : { error: `${field.title}: "${unknown}" is none of ${field.choices.join(', ')}` };
     }
     case 'json':
       try {

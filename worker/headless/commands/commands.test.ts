@@ -302,6 +302,32 @@ describe('export', () => {
   });
 });
 
+describe('a run of adapters', () => {
+  let adapters = '';
+  beforeAll(async () => {
+    const runFile = path.join(site.dir, 'lora.json');
+    const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as { train: object };
+    const method = { name: 'lora', options: { rank: 3, alpha: 12 } };
+    const train = { ...spec.train, learningRate: 0.03 };
+    writeFileSync(runFile, JSON.stringify({ ...spec, method, train }));
+    const said = await condenser('train', runFile, '--home', site.home, '--json');
+    adapters = String(said.json()[0]?.['dir']);
+  });
+
+  test('is exported with its adapters merged, and the export generates what the run does', async () => {
+    const out = path.join(site.dir, 'merged');
+    expect((await condenser('export', adapters, '--out', out)).status).toBe(0);
+    expect((await condenser('inspect', out, '--json')).json()[0]).toMatchObject({ problems: [] });
+    const generated = async (from: string) =>
+      (
+        await condenser('generate', from, '--prompt', 'w3 w61', '--max-new-tokens', '8', '--json')
+      ).json()[0]?.['ids'];
+    const ids = await generated(adapters);
+    expect(await generated(out)).toEqual(ids);
+    expect(await generated(site.model)).not.toEqual(ids);
+  });
+});
+
 describe('generate', () => {
   const prompt = ['--prompt', 'w3 w61', '--max-new-tokens', '5', '--json'];
 

@@ -1,6 +1,7 @@
 /** What all kinds of attention share: their surroundings in the stage, heads, and the mixing of values. */
 import { op, type Value } from '#worker/graph/index.ts';
 import type { RopePlan } from '../decoder-plan.ts';
+import type { Matrix } from './weight.ts';
 
 /** What a kind of attention reads to make its context. */
 export interface AttentionSite {
@@ -9,6 +10,8 @@ export interface AttentionSite {
   readonly hidden: number;
   readonly mask_B1SS: Value;
   readonly weight: (role: string, shape: readonly number[]) => Value;
+  /** A weight of a linear map, for `linear`. */
+  readonly matrix: (role: string, shape: readonly [out: number, width: number]) => Matrix;
   /** Turns `x_BHSD` by its positions. */
   readonly rotate: (x_BHSD: Value, rope: RopePlan) => Value;
   /** Declares a value worth keeping for the backward pass, and gives it back. */

@@ -1,10 +1,11 @@
 /** MLPs that every token passes through: the feed-forward half of a dense layer, and the shared expert of a MoE layer. */
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
 import { invariant } from '#core/contract/errors.ts';
+import type { AdapterPlan } from '../adapters.ts';
 import type { LayerPlan } from '../decoder-plan.ts';
 import { activate } from './gated-mlp.ts';
 import { normalised } from './norm.ts';
-import { weightInput, type WeightDtypes } from './weight.ts';
+import { linear, matrixInput, weightInput, type Matrix, type WeightDtypes } from './weight.ts';
 
 type Weight = (role: string, shape: readonly number[]) => Value;
 
@@ -12,36 +13,43 @@ type Weight = (role: string, shape: readonly number[]) => Value;
 function mlp(
   builder: GraphBuilder,
   x_NH: Value,
-  weights: { readonly gate: Value; readonly up: Value; readonly down: Value; readonly mix_N1?: Value },
+  weights: { readonly gate: Matrix; readonly up: Matrix; readonly down: Matrix; readonly mix_N1?: Value },
   scale: number,
 ): Value {
-  const gate_NI = op.matmul(x_NH, weights.gate, { transB: true });
-  const up_NI = op.matmul(x_NH, weights.up, { transB: true });
+  const gate_NI = linear(x_NH, weights.gate);
+  const up_NI = linear(x_NH, weights.up);
   builder.output('gateProjection', gate_NI);
   builder.output('upProjection', up_NI);
   const hidden_NI = activate({ kind: 'silu' }, gate_NI, up_NI);
   const mixed_NI = weights.mix_N1 === undefined ? hidden_NI : op.mul(hidden_NI, weights.mix_N1);
-  return op.matmul(mixed_NI, weights.down, { transB: true, alpha: scale });
+  return linear(mixed_NI, weights.down, undefined, scale);
 }
 
 /**
  * Graph of a dense layer's feed-forward half: `out = h + scale · norm(mlp(norm(h)))`, the norms where the plan has them.
  * Inputs: `h` [N, hidden] and the weights by role. Outputs: `out` [N, hidden] and the values of `gatedMlpSaved`.
  */
-export function denseStage(layer: LayerPlan, hidden: number, dtypes: WeightDtypes): Graph {
+export function denseStage(
+  layer: LayerPlan,
+  hidden: number,
+  dtypes: WeightDtypes,
+  adapters: AdapterPlan | null = null,
+): Graph {
   invariant(layer.feedForward.kind === 'dense', 'a dense stage is for a dense layer');
   const { intermediate } = layer.feedForward;
   const builder = new GraphBuilder('dense');
   const weight: Weight = (role, shape) => weightInput(builder, role, dtypes(role), shape);
+  const matrix = (role: string, shape: readonly [number, number]) =>
+    matrixInput(builder, role, dtypes, shape, adapters);
   const h_NH = builder.input('h', 'float32', ['N', hidden]);
   const x_NH = normalised(h_NH, layer.postAttentionNorm, 'postAttentionNorm', weight);
   const y_NH = mlp(
     builder,
     x_NH,
     {
-      gate: weight('denseGate', [intermediate, hidden]),
-      up: weight('denseUp', [intermediate, hidden]),
-      down: weight('denseDown', [hidden, intermediate]),
+      gate: matrix('denseGate', [intermediate, hidden]),
+      up: matrix('denseUp', [intermediate, hidden]),
+      down: matrix('denseDown', [hidden, intermediate]),
     },
     layer.residualScale ?? 1,
   );
@@ -54,26 +62,30 @@ export function denseStage(layer: LayerPlan, hidden: number, dtypes: WeightDtype
  * Graph of a shared expert: `out = h + scale · mlp(x)`, times `sigmoid(x sharedMixᵀ)` where it is gated. Inputs: `h` (what
  * it is added to) and `x` (what experts read), both [N, hidden], and the weights by role. Outputs as in `denseStage`.
  */
-export function sharedStage(layer: LayerPlan, hidden: number, dtypes: WeightDtypes): Graph {
+export function sharedStage(
+  layer: LayerPlan,
+  hidden: number,
+  dtypes: WeightDtypes,
+  adapters: AdapterPlan | null = null,
+): Graph {
   invariant(
     layer.feedForward.kind === 'moe' && layer.feedForward.shared !== undefined,
     'a shared stage is for a layer with a shared expert',
   );
   const { intermediate, gated } = layer.feedForward.shared;
   const builder = new GraphBuilder('shared');
-  const weight: Weight = (role, shape) => weightInput(builder, role, dtypes(role), shape);
+  const matrix = (role: string, shape: readonly [number, number]) =>
+    matrixInput(builder, role, dtypes, shape, adapters);
   const h_NH = builder.input('h', 'float32', ['N', hidden]);
   const x_NH = builder.input('x', 'float32', ['N', hidden]);
-  const mix = gated
-    ? { mix_N1: op.sigmoid(op.matmul(x_NH, weight('sharedMix', [1, hidden]), { transB: true })) }
-    : {};
+  const mix = gated ? { mix_N1: op.sigmoid(linear(x_NH, matrix('sharedMix', [1, hidden]))) } : {};
   const y_NH = mlp(
     builder,
     x_NH,
     {
-      gate: weight('sharedGate', [intermediate, hidden]),
-      up: weight('sharedUp', [intermediate, hidden]),
-      down: weight('sharedDown', [hidden, intermediate]),
+      gate: matrix('sharedGate', [intermediate, hidden]),
+      up: matrix('sharedUp', [intermediate, hidden]),
+      down: matrix('sharedDown', [hidden, intermediate]),
       ...mix,
     },
     layer.residualScale ?? 1,

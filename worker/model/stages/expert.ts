@@ -1,8 +1,9 @@
 /** One expert on its own tokens. */
 import { GraphBuilder, op, type Graph } from '#worker/graph/index.ts';
+import type { AdapterPlan } from '../adapters.ts';
 import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
-import { activate, linear } from './gated-mlp.ts';
-import { weightInput, type WeightDtypes } from './weight.ts';
+import { activate } from './gated-mlp.ts';
+import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts';
 
 /**
  * Graph of an expert: `y = (w ⊙ silu(x gateᵀ) ⊙ x upᵀ) downᵀ`, times the scale of routed experts and of the layer's
@@ -19,26 +20,26 @@ export function expertStage(
   hidden: number,
   dtypes: WeightDtypes,
   residualScale: LayerPlan['residualScale'] = 1,
+  adapters: AdapterPlan | null = null,
 ): Graph {
   const scale = routedScale * residualScale;
   const builder = new GraphBuilder('expert');
-  const weight = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
-  const bias = (role: string, width: number) => (expertBiases ? weight(role, [width]) : undefined);
+  const matrix = (role: string, shape: readonly [number, number]) =>
+    matrixInput(builder, role, dtypes, shape, adapters);
+  const bias = (role: string, width: number) =>
+    expertBiases ? weightInput(builder, role, dtypes(role), [width]) : undefined;
   const x_nH = builder.input('x', 'float32', ['n', hidden]);
   const weight_n1 = builder.input('weight', 'float32', ['n', 1]);
   const gate_nI = linear(
     x_nH,
-    weight('expertGate', [intermediate, hidden]),
+    matrix('expertGate', [intermediate, hidden]),
     bias('expertGateBias', intermediate),
   );
-  const up_nI = linear(x_nH, weight('expertUp', [intermediate, hidden]), bias('expertUpBias', intermediate));
+  const up_nI = linear(x_nH, matrix('expertUp', [intermediate, hidden]), bias('expertUpBias', intermediate));
   const hidden_nI = op.mul(activate(activation, gate_nI, up_nI), weight_n1);
   builder.output('gateProjection', gate_nI);
   builder.output('upProjection', up_nI);
-  const y_nH = op.matmul(hidden_nI, weight('expertDown', [hidden, intermediate]), {
-    transB: true,
-    alpha: scale,
-  });
+  const y_nH = linear(hidden_nI, matrix('expertDown', [hidden, intermediate]), undefined, scale);
   const downBias_H = bias('expertDownBias', hidden);
   const weighted_n1 = scale === 1 ? weight_n1 : op.mul(weight_n1, scale);
   builder.output('y', downBias_H === undefined ? y_nH : op.add(y_nH, op.mul(downBias_H, weighted_n1)));

@@ -5,12 +5,6 @@ import type { ActivationPlan } from '../decoder-plan.ts';
 /** Values of a gated MLP that are worth keeping: without them the backward pass computes two of its products again. */
 export const gatedMlpSaved = ['gateProjection', 'upProjection'] as const;
 
-/** `x Wᵀ + b`; the bias is optional. */
-export function linear(x: Value, weight: Value, bias?: Value): Value {
-  const product = op.matmul(x, weight, { transB: true });
-  return bias === undefined ? product : op.add(product, bias);
-}
-
 /** What goes into the down projection, from gate and up projections. */
 export function activate(activation: ActivationPlan, gate_nI: Value, up_nI: Value): Value {
   switch (activation.kind) {

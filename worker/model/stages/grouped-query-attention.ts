@@ -3,8 +3,8 @@ import { op, type Value } from '#worker/graph/index.ts';
 import type { GroupedQueryPlan } from '../decoder-plan.ts';
 import { gateWidth, valueDimOf } from '../attention-parameters.ts';
 import { mixValues, shareHeads, splitHeads, type AttentionSite } from './attention-site.ts';
-import { linear } from './gated-mlp.ts';
 import { normalised } from './norm.ts';
+import { linear } from './weight.ts';
 
 /** The context of each token, [N, heads · headDim]. */
 export function groupedQueryContext(attention: GroupedQueryPlan, site: AttentionSite): Value {
@@ -14,7 +14,7 @@ export function groupedQueryContext(attention: GroupedQueryPlan, site: Attention
   const project = (role: 'query' | 'key' | 'value', count: number) => {
     const width = count * (role === 'value' ? valueDim : headDim);
     const bias = biases === undefined ? undefined : weight(`${role}Bias`, [width]);
-    return site.save(`${role}Projection`, linear(site.x_NH, weight(role, [width, site.hidden]), bias));
+    return site.save(`${role}Projection`, linear(site.x_NH, site.matrix(role, [width, site.hidden]), bias));
   };
   const clip = (value: Value) =>
     attention.clip === null ? value : op.clip(value, { min: -attention.clip, max: attention.clip });
@@ -53,7 +53,7 @@ function gated(attention: GroupedQueryPlan, site: AttentionSite, context_NC: Val
   const width = gateWidth(attention, outputGate);
   const gate = site.save(
     'gateProjection',
-    linear(site.x_NH, site.weight('outputGate', [width, site.hidden])),
+    linear(site.x_NH, site.matrix('outputGate', [width, site.hidden])),
   );
   switch (outputGate) {
     case 'sigmoid':

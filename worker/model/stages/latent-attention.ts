@@ -4,8 +4,8 @@ import { op, type Value } from '#worker/graph/index.ts';
 import { rotatedDim } from '../attention-parameters.ts';
 import type { LatentPlan } from '../decoder-plan.ts';
 import { mixValues, shareHeads, splitHeads, type AttentionSite } from './attention-site.ts';
-import { linear } from './gated-mlp.ts';
 import { normalised } from './norm.ts';
+import { linear } from './weight.ts';
 
 function pair(values: readonly Value[]): readonly [Value, Value] {
   const [first, second] = values;
@@ -17,7 +17,7 @@ function pair(values: readonly Value[]): readonly [Value, Value] {
 export function latentContext(attention: LatentPlan, site: AttentionSite): Value {
   const { heads, contentDim, valueDim, keyValueRank, rope } = attention;
   const rotated = rotatedDim(attention);
-  const { weight } = site;
+  const { weight, matrix } = site;
   const norm = { kind: 'rms', epsilon: attention.epsilon } as const;
   const cut = (value: Value, ...sizes: readonly number[]) => pair(op.split(value, { axis: -1, sizes }));
 
@@ -31,14 +31,14 @@ export function latentContext(attention: LatentPlan, site: AttentionSite): Value
 
   const down_NL = site.save(
     'keyValueLatent',
-    linear(site.x_NH, weight('keyValueDown', [keyValueRank + rotated, site.hidden])),
+    linear(site.x_NH, matrix('keyValueDown', [keyValueRank + rotated, site.hidden])),
   );
   const [latent_NL, keyPart_NR] = cut(down_NL, keyValueRank, rotated);
   const up_NV = site.save(
     'keyValueProjection',
     linear(
       normalised(latent_NL, norm, 'keyValueDownNorm', weight),
-      weight('keyValueUp', [heads * (contentDim + valueDim), keyValueRank]),
+      matrix('keyValueUp', [heads * (contentDim + valueDim), keyValueRank]),
     ),
   );
   const [keyContent, value] = cut(splitHeads(up_NV, heads, contentDim + valueDim), contentDim, valueDim);
@@ -50,12 +50,12 @@ export function latentContext(attention: LatentPlan, site: AttentionSite): Value
 function latentQuery(attention: LatentPlan, site: AttentionSite): Value {
   const { queryRank, heads, contentDim } = attention;
   const width = heads * (contentDim + rotatedDim(attention));
-  if (queryRank === null) return linear(site.x_NH, site.weight('query', [width, site.hidden]));
+  if (queryRank === null) return linear(site.x_NH, site.matrix('query', [width, site.hidden]));
   const down = site.save(
     'queryLatent',
-    linear(site.x_NH, site.weight('queryDown', [queryRank, site.hidden])),
+    linear(site.x_NH, site.matrix('queryDown', [queryRank, site.hidden])),
   );
   const norm = { kind: 'rms', epsilon: attention.epsilon } as const;
   const latent = normalised(down, norm, 'queryDownNorm', site.weight);
-  return linear(latent, site.weight('query', [width, queryRank]));
+  return linear(latent, site.matrix('query', [width, queryRank]));
 }

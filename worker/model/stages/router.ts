@@ -1,11 +1,11 @@
 /** The router of a layer: norm and logits before the choice of experts, gate weights after it. */
 import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
+import type { AdapterPlan } from '../adapters.ts';
 import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
 import type { RouteBuffers, Routing } from '../slots.ts';
-import { linear } from './gated-mlp.ts';
 import { normalised } from './norm.ts';
-import { weightInput, type WeightDtypes } from './weight.ts';
+import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts';
 
 /** Declares the method's per-expert buffers as inputs `buffer.<name>`. */
 function bufferInputs(builder: GraphBuilder, routing: Routing, experts: number): RouteBuffers {
@@ -28,7 +28,13 @@ function moeOf(layer: LayerPlan): MoePlan {
  * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E]. The selection
  * bias of a checkpoint is part of the scores.
  */
-export function routerStage(layer: LayerPlan, hidden: number, routing: Routing, dtypes: WeightDtypes): Graph {
+export function routerStage(
+  layer: LayerPlan,
+  hidden: number,
+  routing: Routing,
+  dtypes: WeightDtypes,
+  adapters: AdapterPlan | null = null,
+): Graph {
   const { experts, router } = moeOf(layer);
   const builder = new GraphBuilder('router');
   const weight = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
@@ -36,7 +42,7 @@ export function routerStage(layer: LayerPlan, hidden: number, routing: Routing, 
   const x_NH = normalised(h_NH, layer.postAttentionNorm, 'postAttentionNorm', weight);
   const logits_NE = linear(
     x_NH,
-    weight('router', [experts, hidden]),
+    matrixInput(builder, 'router', dtypes, [experts, hidden], adapters),
     router.bias ? weight('routerBias', [experts]) : undefined,
   );
   const scores_NE = routing.scores(logits_NE, bufferInputs(builder, routing, experts));

@@ -111,6 +111,9 @@ const condensers: Routing = startMethod(
     readBias: () => [],
     readCondensers: () => [],
     readExpertConfig: () => ({ experts: [], sharedExperts: false, nonExpertModules: false }),
+    readAdapters: (path) => {
+      throw new RangeError(`no adapters in ${path}`);
+    },
     expertScores: null,
   },
 ).routing;

@@ -1,0 +1,102 @@
+import { describe, expect, test } from 'vitest';
+import { GraphBuilder, gradient, type Graph } from '#worker/graph/index.ts';
+import { runOnce } from '#worker/testing/index.ts';
+import { mergeAdapter, type AdapterPlan } from '../adapters.ts';
+import { linear, matrixInput } from './weight.ts';
+
+/** `y = linear(x, W)` for a W of 2 × 2 with the adapter of `plan`. */
+function graphOf(plan: AdapterPlan | null, tokens = 1): Graph {
+  const builder = new GraphBuilder('linear');
+  const x = builder.input('x', 'float32', [tokens, 2]);
+  builder.output(
+    'y',
+    linear(
+      x,
+      matrixInput(builder, 'query', () => 'float32', [2, 2], plan),
+    ),
+  );
+  return builder.build();
+}
+
+const plain = { rank: 1, alpha: 2, rankStabilised: false } as const;
+const planOf = (magnitude: boolean): AdapterPlan => ({ ...plain, roles: new Set(['query']), magnitude });
+
+// W = [[1, 2], [3, 4]], A = [[1, 1]], B = [[½], [−½]], s = 2, so that W + s B A = [[2, 3], [2, 3]].
+const weight = [1, 2, 3, 4];
+const loraA = [1, 1];
+const loraB = [0.5, -0.5];
+const magnitude = [Math.sqrt(5), 5];
+const values = { query: weight, 'query.loraA': loraA, 'query.loraB': loraB, 'query.magnitude': magnitude };
+
+async function output(graph: Graph, more: Record<string, readonly number[]>, name = 'y'): Promise<number[]> {
+  const { results } = await runOnce(graph, { values: { ...values, ...more } });
+  return Array.from(results[name]?.data ?? [], Number);
+}
+
+const expectClose = (got: ArrayLike<number>, want: readonly number[]) => {
+  expect(got).toHaveLength(want.length);
+  want.forEach((value, i) => expect(got[i]).toBeCloseTo(value, 5));
+};
+
+describe('worked numbers', () => {
+  test('LoRA', async () => {
+    expectClose(await output(graphOf(planOf(false)), { x: [1, 1] }), [5, 5]);
+  });
+
+  test('DoRA starts from row norms √5 and 5', async () => {
+    expectClose(await output(graphOf(planOf(true)), { x: [1, 1] }), [3.100868, 6.933752]);
+  });
+
+  test('merged weights', () => {
+    const adapter = { loraA: Float32Array.from(loraA), loraB: Float32Array.from(loraB) };
+    const merged = (m: Float32Array | null) =>
+      mergeAdapter(Float32Array.from(weight), { ...adapter, magnitude: m }, plain);
+    expect([...merged(null)]).toEqual([2, 3, 2, 3]);
+    expectClose(merged(Float32Array.from(magnitude)), [1.240347, 1.860521, 2.773501, 4.160251]);
+  });
+
+  test('a rank-stabilised scale divides alpha by the root of the rank', () => {
+    const adapter = {
+      loraA: new Float32Array(8).fill(1),
+      loraB: new Float32Array(8).fill(1),
+      magnitude: null,
+    };
+    const zero = new Float32Array(4);
+    expect([...mergeAdapter(zero, adapter, { ...plain, rank: 4 })]).toEqual([2, 2, 2, 2]);
+    expect([...mergeAdapter(zero, adapter, { rank: 4, alpha: 2, rankStabilised: true })]).toEqual([
+      4, 4, 4, 4,
+    ]);
+  });
+});
+
+test('an adapter whose B is zero changes nothing', async () => {
+  const x = [0.3, -1.7];
+  const base = await output(graphOf(null), { x });
+  const zero = { x, 'query.loraB': [0, 0] };
+  expect(await output(graphOf(planOf(false)), zero)).toEqual(base);
+  expectClose(await output(graphOf(planOf(true)), zero), base);
+});
+
+test('DoRA gives A and B the gradient of LoRA for outputs scaled by m / n', async () => {
+  const x = [0.3, -1.7, 2, 0.4];
+  const dY = [1, -2, 0.5, 3];
+  const norm = Math.sqrt(13);
+  const scaled = dY.map((d, i) => (d * (magnitude[i % 2] ?? 0)) / norm);
+  const backward = (dora: boolean) =>
+    gradient(graphOf(planOf(dora), 2), { outputs: ['y'], wrt: ['query.loraA', 'query.loraB'] });
+  for (const part of ['loraA', 'loraB']) {
+    const got = await output(backward(true), { x, 'd.y': dY }, `grad.query.${part}`);
+    expectClose(got, await output(backward(false), { x, 'd.y': scaled }, `grad.query.${part}`));
+  }
+});
+
+test('the gradient of a frozen weight is not computed', () => {
+  const backward = gradient(graphOf(planOf(false), 5), {
+    outputs: ['y'],
+    wrt: ['x', 'query.loraA', 'query.loraB'],
+  });
+  const products = backward.nodes.filter((node) => node.op.name === 'matmul');
+  // dx = dy W + (dy B) A; dB = dyᵀ (x Aᵀ), whose x Aᵀ is computed again; dA = (dy B)ᵀ x.
+  expect(products).toHaveLength(6);
+  expect(products.some((node) => node.outputs[0]?.shape.join() === '2,2')).toBe(false);
+});
