@@ -300,8 +300,12 @@ test('a second writer is refused from another data folder too, and the first goe
   const runDir = path.join(work, 'two-writers');
   const command = start(full, runDir);
   await command.said('step', 1);
+  const pid = workerPid(runDir);
+  // On a fast machine the first would be at its end before the second has looked.
+  process.kill(pid, 'SIGSTOP');
   const other = new CommandLine('train', runDir, '--resume', '--home', path.join(work, 'other-home'));
   expect(await other.closed).toBe(2);
+  process.kill(pid, 'SIGCONT');
   expect(other.lines.at(-1)).toMatchObject({ code: 'run/in-use' });
   expect(await command.closed).toBe(0);
   expect(resultOf(runDir)).toEqual(resultOf(undisturbed.full));

@@ -86,11 +86,14 @@ function layerElements({ attention, feedForward }: LayerPlan, hidden: number, sp
 }
 
 /** Elements of activations at the longest micro-batch when the first `recomputed` layers keep only their input. */
-function activationElements({ plan }: ModelLayout, spec: RunSpec, recomputed: number): number {
+function activationElements(layout: ModelLayout, spec: RunSpec, recomputed: number): number {
+  const { plan } = layout;
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const hidden = plan.hiddenSize;
   let kept = 2 * tokens * hidden;
-  let scratch = 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
+  // A frozen head in 16 bits is widened as a whole while it is used.
+  const head = isHeadNarrow(layout) ? plan.vocabularySize * hidden : 0;
+  let scratch = head + 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
   for (const [index, layer] of plan.layers.entries()) {
     const own = layerElements(layer, hidden, spec);
     const again = index < recomputed;
@@ -98,6 +101,12 @@ function activationElements({ plan }: ModelLayout, spec: RunSpec, recomputed: nu
     scratch = Math.max(scratch, own.scratch + (again ? own.kept : 0));
   }
   return kept + scratch;
+}
+
+function isHeadNarrow({ plan, parameters, isTrained, storedBytes }: ModelLayout): boolean {
+  const head = parameters.find(({ role }) => role === (plan.tiedHead ? 'embedding' : 'head'));
+  const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
+  return head !== undefined && !isTrained(head) && storedBytes < 4 * stored;
 }
 
 /** Seconds of a micro-batch that each layer costs when it is computed once more, and bytes of its frozen experts. */
