@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
-import { decodeFloats, isFloatDtype } from './dtype.ts';
+import { decodeFloats, encodeFloats, isFloatDtype, type FloatDtype } from './dtype.ts';
+import { digestFile, writeJsonObject, type FileDigest } from './file-system.ts';
 import { readJsonObject } from './json-file.ts';
-import { readSafetensors, type SafetensorsFile } from './safetensors.ts';
+import { readSafetensors, writeSafetensors, type NamedTensor, type SafetensorsFile } from './safetensors.ts';
 
 const CONFIG_FILE = 'adapter_config.json';
 const TENSORS_FILE = 'adapter_model.safetensors';
@@ -115,4 +116,52 @@ export class AdapterFolder {
   close(): void {
     this.#file.close();
   }
+}
+
+/** One tensor to write, under the name of `adapterTensorName`. */
+export interface AdapterTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly values: () => Float32Array;
+}
+
+/**
+ * Writes an adapter folder that PEFT loads onto the published model.
+ * @param about the base model's name, and what PEFT matches module names with.
+ * @throws UserError `adapter-file/…` when the disk refuses.
+ */
+export function writeAdapterFolder(
+  dir: string,
+  config: AdapterConfig,
+  about: { readonly base: string; readonly targetModules: readonly string[] },
+  tensors: readonly AdapterTensor[],
+  dtype: FloatDtype,
+): FileDigest[] {
+  const named = tensors.map(({ name, shape, values }): NamedTensor => ({
+    name,
+    dtype,
+    shape,
+    data: () => encodeFloats(values(), dtype),
+  }));
+  const weights = writeSafetensors(join(dir, TENSORS_FILE), named, { metadata: { format: 'pt' } });
+  const file = join(dir, CONFIG_FILE);
+  writeJsonObject(file, 'adapter-file', {
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    base_model_name_or_path: about.base,
+    inference_mode: true,
+    r: config.rank,
+    lora_alpha: config.alpha,
+    lora_dropout: 0,
+    bias: 'none',
+    fan_in_fan_out: false,
+    use_rslora: config.rankStabilised,
+    use_dora: config.magnitude,
+    init_lora_weights: true,
+    target_modules: about.targetModules,
+    modules_to_save: null,
+    rank_pattern: {},
+    alpha_pattern: {},
+  });
+  return [weights, digestFile(file)];
 }

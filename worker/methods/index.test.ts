@@ -12,6 +12,7 @@ test('the methods, in the order of the form', () => {
     'full',
     'frozen-router',
     'lora',
+    'dora',
     'esft',
     'loss-free-balancing',
     'expert-condenser',

@@ -5,6 +5,7 @@ import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import type { Method, MethodContext, MethodSession } from '#worker/model/index.ts';
 import { esft } from './esft.ts';
+import { dora } from './dora.ts';
 import { dsMoe } from './ds-moe.ts';
 import { expertCondenser } from './expert-condenser.ts';
 import { frozenRouter } from './frozen-router.ts';
@@ -20,6 +21,7 @@ const methods: readonly Method[] = [
   full,
   frozenRouter,
   lora,
+  dora,
   esft,
   lossFreeBalancing,
   expertCondenser,

@@ -42,12 +42,11 @@ export interface AdapterPlan {
   readonly magnitude: boolean;
 }
 
+/** What the scale follows from. */
+type Scaled = Pick<AdapterPlan, 'rank' | 'alpha' | 'rankStabilised'>;
+
 /** s, what B A is multiplied by. */
-export function adapterScale({
-  rank,
-  alpha,
-  rankStabilised,
-}: Pick<AdapterPlan, 'rank' | 'alpha' | 'rankStabilised'>): number {
+export function adapterScale({ rank, alpha, rankStabilised }: Scaled): number {
   return alpha / (rankStabilised ? Math.sqrt(rank) : rank);
 }
 
@@ -100,16 +99,27 @@ export interface AdapterValues {
 }
 
 /**
- * The one weight that computes what a weight and its adapter compute together: `W + s B A`, for DoRA with each row brought
- * to the length m.
+ * The values of the adapter beside `weight`.
+ * @param read values of a parameter by its id.
  */
-export function mergeAdapter(
+export function adapterOf(
+  weight: Parameter,
+  plan: AdapterPlan,
+  read: (id: string) => Float32Array | undefined,
+): AdapterValues {
+  const parts = new Map(adapterParameters([weight], plan).map(({ id, part }) => [part, read(id)]));
+  const [loraA, loraB] = [parts.get('loraA'), parts.get('loraB')];
+  invariant(loraA !== undefined && loraB !== undefined, `${weight.id} has an adapter of two matrices`);
+  return { loraA, loraB, magnitude: parts.get('magnitude') ?? null };
+}
+
+/** `W + s B A` of one adapter, row by row. */
+function corrected(
   weight: Float32Array,
-  { loraA, loraB, magnitude }: AdapterValues,
-  plan: Pick<AdapterPlan, 'rank' | 'alpha' | 'rankStabilised'>,
-): Float32Array {
-  const { rank } = plan;
-  const scale = adapterScale(plan);
+  { loraA, loraB }: AdapterValues,
+  rank: number,
+  scale: number,
+): Float64Array {
   const out = loraB.length / rank;
   const width = loraA.length / rank;
   invariant(weight.length === out * width, `an adapter of ${out} × ${width} beside ${weight.length} weights`);
@@ -122,10 +132,27 @@ export function mergeAdapter(
         target[column] = (target[column] ?? 0) + b * (loraA[r * width + column] ?? 0);
     }
   }
+  return sum;
+}
+
+/**
+ * The one weight that computes what a weight and its adapter compute together: `W + s B A`, for DoRA with each row brought
+ * to the length m.
+ */
+export function mergeAdapter(weight: Float32Array, adapter: AdapterValues, plan: Scaled): Float32Array {
+  const sum = corrected(weight, adapter, plan.rank, adapterScale(plan));
+  const { magnitude } = adapter;
   if (magnitude === null) return Float32Array.from(sum);
-  const norms = rowNorms(sum, out);
+  const norms = rowNorms(sum, magnitude.length);
+  const width = sum.length / magnitude.length;
   return Float32Array.from(sum, (value, i) => {
     const row = Math.floor(i / width);
     return (value * (magnitude[row] ?? 0)) / (norms[row] ?? 0);
   });
+}
+
+/** The weight that `mergeAdapter` made `merged` of, up to rounding. LoRA only: DoRA forgets the length of each row. */
+export function unmergeAdapter(merged: Float32Array, adapter: AdapterValues, plan: Scaled): Float32Array {
+  invariant(adapter.magnitude === null, 'an adapter with magnitudes cannot be taken out again');
+  return Float32Array.from(corrected(merged, adapter, plan.rank, -adapterScale(plan)));
 }

@@ -90,7 +90,8 @@ export function goldenMethod(dir: string, document: CaseDocument): MethodChoice 
         options: { ...condenserOptions(options), ...adapterChoice(dir, options) },
       };
     case 'lora':
-      return { name: 'lora', options: adapterOptions(dir, options) };
+    case 'dora':
+      return { name: document.method, options: adapterOptions(dir, options) };
     case 'frozen-router':
       return { name: 'frozen-router', options: {} };
     case 'esft':

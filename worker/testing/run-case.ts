@@ -7,6 +7,7 @@ import { checkGenerationCase } from './golden-generation.ts';
 import { checkSelectionCase } from './golden-selection.ts';
 import { checkTokenizerCase } from './golden-tokenizers.ts';
 import { checkTrainingCase } from './golden-training.ts';
+import { checkTransformCase } from './golden-transform.ts';
 import { goldenTokenizerPackage } from './golden-tokenizer-package.ts';
 
 async function checksOf(dir: string): Promise<Check[]> {
@@ -20,6 +21,8 @@ async function checksOf(dir: string): Promise<Check[]> {
       return checkTrainingCase(dir, document);
     case 'expert-selection':
       return checkSelectionCase(dir, document);
+    case 'transform':
+      return checkTransformCase(dir, document);
     case 'tokenizer':
       return checkTokenizerCase(dir, goldenTokenizerPackage(document));
     default:

@@ -6,8 +6,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'auxiliary loss deepseek-seq': ['methods/esft-aux-deepseekv2', 'methods/full-aux-deepseekv2'],
   'case kind metrics': ['methods/routing-metrics-olmoe'],
   'case kind transform': [
-    'methods/merge-dora-olmoe',
-    'methods/merge-lora-olmoe',
     'methods/prune-ragged-qwen3moe',
     'methods/prune-structural-olmoe',
     'methods/sparse-upcycling-mixtral',
@@ -29,7 +27,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
     'methods/gradient-densemixer-qwen2moe',
     'methods/gradient-densemixer-qwen3moe',
   ],
-  'method dora': ['methods/dora-olmoe'],
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
   'method smt': ['methods/smt-olmoe'],

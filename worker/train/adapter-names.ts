@@ -93,3 +93,19 @@ export function readAdapters(dir: string, family: Family, plan: DecoderPlan): Gi
     folder.close();
   }
 }
+
+/**
+ * What PEFT matches modules with: the last parts of their names where those mean no other module of the model, else whole
+ * names.
+ */
+export function targetModules(family: Family, plan: DecoderPlan, adapters: AdapterPlan): string[] {
+  const modules = (adapted: boolean) =>
+    parametersOf(plan)
+      .filter(({ role, shape }) => shape.length === 2 && adapters.roles.has(role) === adapted)
+      .flatMap((weight) => modulesOf(family, plan, weight).slice(0, 1));
+  const last = (module: string) => module.slice(module.lastIndexOf('.') + 1);
+  const wanted = modules(true);
+  const others = new Set(modules(false).map(last));
+  const names = new Set(wanted.map(last));
+  return [...names].some((name) => others.has(name)) ? wanted : [...names].sort();
+}

@@ -4,9 +4,12 @@ export { measureExperts } from './expert-scores.ts';
 export { generateGreedy, type Prompts } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';
 export { loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
+export { mergeAdapters } from './merge-adapters.ts';
 export { listMethods, planRun } from './plan-run.ts';
 export { train } from './trainer.ts';
 export { openTrainedWeights } from './trainer-state.ts';
+export { writeAdapters } from './write-adapters.ts';
+export { placeOf, storedValues, writeModel, type ChangedModel } from './write-model.ts';
 export type {
   TrainingCommand,
   TrainingControl,

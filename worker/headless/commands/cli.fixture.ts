@@ -2,6 +2,7 @@
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { readSafetensors } from '#worker/checkpoint/index.ts';
 import { runCommandLine } from './run-command-line.ts';
 
 /** A folder for one test file, with `model/`, `data.jsonl` and `run.json`. */
@@ -105,4 +106,17 @@ export async function condenser(...argv: readonly string[]): Promise<Said> {
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   return { status, stdout, stderr, json };
+}
+
+/** The tensors of a safetensors file: their entries, and the bytes of each as text. */
+export function tensorsOf(file: string) {
+  const opened = readSafetensors(file);
+  const all = new Map([...opened.tensors.values()].map((entry) => [entry.name, entry]));
+  const bytes = (name: string) => {
+    const entry = all.get(name);
+    const target = new Uint8Array(entry === undefined ? 0 : entry.end - entry.begin);
+    opened.readInto(name, target);
+    return Buffer.from(target).toString('base64');
+  };
+  return { all, bytes };
 }

@@ -150,9 +150,9 @@ export const commandTable: readonly CommandSpec[] = [
     usage: 'RUN',
     arguments: [1, 1],
     summary: 'write the trained model for use elsewhere, and verify it by reading it back',
-    details: `${RUN} hf: a whole checkpoint folder; delta: only the tensors that changed.`,
+    details: `${RUN} hf: a whole checkpoint folder, adapters merged; delta: only the tensors that changed; adapter: low-rank adapters in the format of PEFT.`,
     options: {
-      format: { value: 'hf|delta', help: 'what to write (adapter and onnx are not supported yet)' },
+      format: { value: 'hf|delta|adapter', help: 'what to write (onnx is not supported yet)' },
       out: { value: 'DIR', help: 'the folder to create' },
       dtype: {
         value: 'source|F32|BF16|F16',
@@ -160,6 +160,23 @@ export const commandTable: readonly CommandSpec[] = [
       },
     },
     load: async () => (await import('./export.ts')).exportRun,
+  },
+  {
+    name: 'merge',
+    usage: 'MODEL ADAPTER',
+    arguments: [2, 2],
+    summary: 'merge low-rank adapters into a model, and verify it by reading it back',
+    details:
+      'MODEL is a checkpoint folder, ADAPTER a folder with adapter_config.json and adapter_model.safetensors, in the format of PEFT.',
+    options: {
+      out: { value: 'DIR', help: 'the folder to create' },
+      dtype: {
+        value: 'source|F32|BF16|F16',
+        help: 'type of the weights (default: source, as in the checkpoint)',
+      },
+      undo: { help: 'take LoRA adapters out of a model they were merged into' },
+    },
+    load: async () => (await import('./merge.ts')).merge,
   },
   {
     name: 'parity',

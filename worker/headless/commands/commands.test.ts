@@ -2,8 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readSafetensors } from '#worker/checkpoint/index.ts';
-import { condenser, makeSite, type Site } from './cli.fixture.ts';
+import { condenser, makeSite, tensorsOf, type Site } from './cli.fixture.ts';
 
 let site: Site;
 /** A finished run of the site's RUN.json. */
@@ -251,18 +250,6 @@ test.each([
 });
 
 describe('export', () => {
-  const tensorsOf = (file: string) => {
-    const opened = readSafetensors(file);
-    const all = new Map([...opened.tensors.values()].map((entry) => [entry.name, entry]));
-    const bytes = (name: string) => {
-      const entry = all.get(name);
-      const target = new Uint8Array(entry === undefined ? 0 : entry.end - entry.begin);
-      opened.readInto(name, target);
-      return Buffer.from(target).toString('base64');
-    };
-    return { all, bytes };
-  };
-
   test('a whole folder generates what the run generates', async () => {
     const out = path.join(site.dir, 'exported');
     const said = await condenser('export', run, '--out', out, '--json');
@@ -299,32 +286,6 @@ describe('export', () => {
       step: 4,
       method: 'expert-condenser',
     });
-  });
-});
-
-describe('a run of adapters', () => {
-  let adapters = '';
-  beforeAll(async () => {
-    const runFile = path.join(site.dir, 'lora.json');
-    const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as { train: object };
-    const method = { name: 'lora', options: { rank: 3, alpha: 12 } };
-    const train = { ...spec.train, learningRate: 0.03 };
-    writeFileSync(runFile, JSON.stringify({ ...spec, method, train }));
-    const said = await condenser('train', runFile, '--home', site.home, '--json');
-    adapters = String(said.json()[0]?.['dir']);
-  });
-
-  test('is exported with its adapters merged, and the export generates what the run does', async () => {
-    const out = path.join(site.dir, 'merged');
-    expect((await condenser('export', adapters, '--out', out)).status).toBe(0);
-    expect((await condenser('inspect', out, '--json')).json()[0]).toMatchObject({ problems: [] });
-    const generated = async (from: string) =>
-      (
-        await condenser('generate', from, '--prompt', 'w3 w61', '--max-new-tokens', '8', '--json')
-      ).json()[0]?.['ids'];
-    const ids = await generated(adapters);
-    expect(await generated(out)).toEqual(ids);
-    expect(await generated(site.model)).not.toEqual(ids);
   });
 });
 

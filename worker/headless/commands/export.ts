@@ -1,25 +1,17 @@
 /** `export RUN`: the trained model for use elsewhere. */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { UserError, invariant } from '#core/contract/errors.ts';
+import { UserError } from '#core/contract/errors.ts';
 import {
   encodeFloats,
-  exportHfFolder,
   isFloatDtype,
   readSafetensors,
   writeSafetensors,
   type FloatDtype,
   type NamedTensor,
-  type TensorEntry,
-  type TrainedTensor,
 } from '#worker/checkpoint/index.ts';
-import {
-  blockLayout,
-  elementCount,
-  placeValues,
-  type Parameter,
-  type StoredTensor,
-} from '#worker/model/index.ts';
+import type { Parameter } from '#worker/model/index.ts';
+import { placeOf, writeAdapters, writeModel } from '#worker/train/index.ts';
 import { programVersion } from '../host-ports.ts';
 import type { Command } from './command.ts';
 import { findRun } from './find-run.ts';
@@ -34,21 +26,19 @@ const ROUTER_FILES = ['moe_bias_states.json', 'forced_experts_records.json'];
 /** Writes the export and reads it back. */
 export const exportRun: Command = async (invocation) => {
   const format = invocation.choice('format', ['hf', 'delta', 'adapter', 'onnx']) ?? 'hf';
-  if (format === 'adapter' || format === 'onnx') {
+  if (format === 'onnx')
     throw new UserError(
       'cli/not-supported',
-      `export --format ${format} is not supported yet`,
-      'Use hf or delta.',
+      'export --format onnx is not supported yet',
+      'Use hf, delta or adapter.',
     );
-  }
   const out = path.resolve(invocation.requiredText('out'));
   const dtype = invocation.choice<Dtype>('dtype', ['source', 'F32', 'BF16', 'F16']) ?? 'source';
   const runDir = findRun(invocation.args[0] ?? '', invocation.home);
   const run = await openTrainedRun(runDir);
   try {
     const routerFiles = readRouterFiles(runDir);
-    const written =
-      format === 'hf' ? await writeHf(run, out, dtype, routerFiles) : writeDelta(run, out, dtype);
+    const written = await write(run, format, out, dtype, routerFiles);
     const notes =
       routerFiles.size === 0
         ? []
@@ -68,6 +58,37 @@ export const exportRun: Command = async (invocation) => {
   }
 };
 
+async function write(
+  run: TrainedRun,
+  format: 'hf' | 'delta' | 'adapter',
+  out: string,
+  dtype: Dtype,
+  routerFiles: ReadonlyMap<string, string>,
+) {
+  switch (format) {
+    case 'hf':
+      return writeModel(run, out, dtype, routerFiles);
+    case 'delta':
+      return writeDelta(run, out, dtype);
+    case 'adapter':
+      return writeRunAdapters(run, out, dtype);
+  }
+}
+
+/** The adapters alone, in the format of PEFT; in float32, as they were trained, unless told otherwise. */
+function writeRunAdapters(run: TrainedRun, out: string, dtype: Dtype) {
+  const { adapters, spec } = run;
+  if (adapters === null) {
+    throw new UserError(
+      'export/no-adapters',
+      `the run trained weights with ${spec.method.name}, not adapters`,
+      'Use --format hf or delta.',
+    );
+  }
+  const base = path.basename(spec.model.path);
+  return writeAdapters({ ...run, adapters, base }, out, dtype === 'source' ? 'F32' : dtype);
+}
+
 function readRouterFiles(runDir: string): Map<string, string> {
   return new Map(
     ROUTER_FILES.filter((name) => existsSync(path.join(runDir, name))).map((name) => [
@@ -75,65 +96,6 @@ function readRouterFiles(runDir: string): Map<string, string> {
       readFileSync(path.join(runDir, name), 'utf8'),
     ]),
   );
-}
-
-/** Where a parameter lies in the source. */
-function placeOf({ source, family, plan }: TrainedRun, parameter: Parameter): StoredTensor | undefined {
-  return family.stored(parameter, plan).find(({ name }) => source.tensors.has(name));
-}
-
-/**
- * A whole checkpoint folder in the published layout: tensors that hold several experts are taken apart unless the family
- * publishes them so.
- */
-async function writeHf(run: TrainedRun, out: string, dtype: Dtype, extraFiles: ReadonlyMap<string, string>) {
-  const { source, family, plan, parameters } = run;
-  const fused = new Set(
-    parameters.flatMap((parameter) => {
-      const place = placeOf(run, parameter);
-      const published = family.stored(parameter, plan)[0];
-      return place?.block === undefined || place.name === published?.name || !run.isTrained(parameter)
-        ? []
-        : [place.name];
-    }),
-  );
-  const tensors = new Map<string, TrainedTensor>();
-  for (const parameter of parameters) {
-    const place = placeOf(run, parameter);
-    const whole = source.tensors.get(place?.name ?? '');
-    if (place?.block !== undefined && whole !== undefined && !fused.has(place.name)) {
-      if (run.isTrained(parameter))
-        tensors.set(place.name, { shape: whole.shape, data: () => wholeTensor(run, whole) });
-      continue;
-    }
-    const name = fused.has(place?.name ?? '') ? family.stored(parameter, plan)[0]?.name : place?.name;
-    if (name === undefined || !(run.isTrained(parameter) || fused.has(place?.name ?? ''))) continue;
-    tensors.set(name, { shape: parameter.shape, data: () => run.values(parameter) });
-  }
-  const ownType = [...fused].map((name) => source.tensors.get(name)?.dtype)[0];
-  const files = await exportHfFolder({
-    source,
-    out,
-    tensors,
-    omit: fused,
-    // New names have no type of their own in the source: they keep that of the tensor they come from.
-    dtype: dtype === 'source' && ownType !== undefined && isFloatDtype(ownType) ? ownType : dtype,
-    extraFiles,
-  });
-  return { files, tensors: tensors.size };
-}
-
-/** A tensor that holds several parameters, put together from the values of each. */
-function wholeTensor(run: TrainedRun, { name, shape }: TensorEntry): Float32Array {
-  const values = new Float32Array(elementCount(shape));
-  for (const parameter of run.parameters) {
-    const place = placeOf(run, parameter);
-    if (place?.name !== name || place.block === undefined) continue;
-    const layout = blockLayout(place.block, parameter.shape, shape);
-    invariant(layout !== null, `${parameter.id} fits into ${name}`);
-    placeValues(run.values(parameter), layout, values);
-  }
-  return values;
 }
 
 /** The published name of a parameter; its own id where the published tensor holds others too. */
@@ -147,7 +109,7 @@ function writeDelta(run: TrainedRun, out: string, dtype: Dtype) {
   if (existsSync(out) && readdirSync(out).length > 0) {
     throw new UserError('export/exists', `${out} exists and is not an empty folder`, 'Choose another name.');
   }
-  const changed = run.parameters.filter((parameter) => run.isTrained(parameter) && isChanged(run, parameter));
+  const changed = run.parameters.filter((parameter) => run.isChanged(parameter) && differs(run, parameter));
   const typeOf = (parameter: Parameter): FloatDtype => {
     const own = run.source.tensors.get(placeOf(run, parameter)?.name ?? '')?.dtype;
     return dtype !== 'source' ? dtype : own !== undefined && isFloatDtype(own) ? own : 'F32';
@@ -179,7 +141,7 @@ function writeDelta(run: TrainedRun, out: string, dtype: Dtype) {
   }
 }
 
-function isChanged(run: TrainedRun, parameter: Parameter): boolean {
+function differs(run: TrainedRun, parameter: Parameter): boolean {
   const base = run.sourceValues(parameter);
   return run.values(parameter).some((value, i) => value !== base[i]);
 }

@@ -1,0 +1,103 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { condenser, makeSite, tensorsOf, type Site } from './cli.fixture.ts';
+
+let site: Site;
+/** A finished run of LoRA. */
+let adapters: string;
+beforeAll(async () => {
+  site = makeSite();
+
+  const runFile = path.join(site.dir, 'lora.json');
+  const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as { train: object };
+  const method = { name: 'lora', options: { rank: 3, alpha: 12 } };
+  const train = { ...spec.train, learningRate: 0.03 };
+  writeFileSync(runFile, JSON.stringify({ ...spec, method, train }));
+  const said = await condenser('train', runFile, '--home', site.home, '--json');
+  adapters = String(said.json()[0]?.['dir']);
+});
+afterAll(() => site.remove());
+
+test('a run is exported with its adapters merged, and the export generates what the run does', async () => {
+  const out = path.join(site.dir, 'merged');
+  expect((await condenser('export', adapters, '--out', out)).status).toBe(0);
+  expect((await condenser('inspect', out, '--json')).json()[0]).toMatchObject({ problems: [] });
+  const generated = async (from: string) =>
+    (await condenser('generate', from, '--prompt', 'w3 w61', '--max-new-tokens', '8', '--json')).json()[0]?.[
+      'ids'
+    ];
+  const ids = await generated(adapters);
+  expect(await generated(out)).toEqual(ids);
+  expect(await generated(site.model)).not.toEqual(ids);
+});
+
+test('a run gives its adapters in the format of PEFT, from which merging makes the same model', async () => {
+  const [out, merged, undone] = ['adapter', 'merged-outside', 'undone'].map((name) =>
+    path.join(site.dir, name),
+  ) as [string, string, string];
+  const said = await condenser('export', adapters, '--format', 'adapter', '--out', out, '--json');
+  // Two matrices beside four projections and beside three of each of eight experts, in three layers.
+  expect(said.json()[0]).toMatchObject({ format: 'adapter', tensors: 3 * 2 * (4 + 3 * 8) });
+  expect(JSON.parse(readFileSync(path.join(out, 'adapter_config.json'), 'utf8'))).toMatchObject({
+    r: 3,
+    lora_alpha: 12,
+    base_model_name_or_path: 'model',
+    target_modules: ['down_proj', 'gate_proj', 'k_proj', 'o_proj', 'q_proj', 'up_proj', 'v_proj'],
+  });
+  expect((await condenser('merge', site.model, out, '--out', merged)).status).toBe(0);
+  const whole = tensorsOf(path.join(site.dir, 'merged/model.safetensors'));
+  const outside = tensorsOf(path.join(merged, 'model.safetensors'));
+  for (const name of whole.all.keys()) expect(outside.bytes(name), name).toBe(whole.bytes(name));
+
+  expect((await condenser('merge', merged, out, '--undo', '--out', undone)).status).toBe(0);
+  const floats = (folder: string) => {
+    const { bytes } = tensorsOf(path.join(folder, 'model.safetensors'));
+    const name = 'model.layers.1.self_attn.q_proj.weight';
+    return new Float32Array(new Uint8Array(Buffer.from(bytes(name), 'base64')).buffer);
+  };
+  const base = floats(site.model);
+  const largest = (a: Float32Array) => Math.max(...a.map((x, i) => Math.abs(x - (base[i] ?? NaN))));
+  expect(largest(floats(merged))).toBeGreaterThan(1e-3);
+  expect(largest(floats(undone))).toBeLessThan(1e-6);
+});
+
+test('a run goes on from adapters as they are', async () => {
+  const runFile = path.join(site.dir, 'again.json');
+  const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as object;
+  const method = { name: 'lora', options: { adapterFolder: path.join(site.dir, 'adapter') } };
+  writeFileSync(runFile, JSON.stringify({ ...spec, method }));
+  const losses = async (file: string) =>
+    (await condenser('train', file, '--home', site.home, '--json'))
+      .json()
+      .filter(({ type }) => type === 'evaluation')
+      .map(({ loss }) => Number(loss));
+  const [first] = await losses(runFile);
+  expect(first).toBe((await losses(path.join(site.dir, 'lora.json'))).at(-1));
+});
+
+test('an adapter with magnitudes is merged but not taken out again', async () => {
+  const runFile = path.join(site.dir, 'dora.json');
+  const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as object;
+  writeFileSync(runFile, JSON.stringify({ ...spec, method: { name: 'dora', options: { rank: 2 } } }));
+  const [started] = (await condenser('train', runFile, '--home', site.home, '--json')).json();
+  const [out, merged, whole] = ['dora', 'dora-merged', 'dora-whole'].map((name) =>
+    path.join(site.dir, name),
+  ) as [string, string, string];
+  const dir = String(started?.['dir']);
+  expect((await condenser('export', dir, '--format', 'adapter', '--out', out)).status).toBe(0);
+  expect((await condenser('export', dir, '--out', whole)).status).toBe(0);
+  expect((await condenser('merge', site.model, out, '--out', merged)).status).toBe(0);
+  const [a, b] = [whole, merged].map((folder) => tensorsOf(path.join(folder, 'model.safetensors')));
+  for (const name of a?.all.keys() ?? []) expect(b?.bytes(name), name).toBe(a?.bytes(name));
+  const said = await condenser('merge', merged, out, '--undo', '--out', `${out}-undone`, '--json');
+  expect(said.json()[0]).toMatchObject({ code: 'adapter/not-undone' });
+});
+
+test('only a run of adapters has some to export', async () => {
+  const run = path.join(site.dir, 'without');
+  expect((await condenser('train', site.runFile, '--out', run, '--home', site.home)).status).toBe(0);
+  const out = path.join(site.dir, 'none');
+  const said = await condenser('export', run, '--format', 'adapter', '--out', out, '--json');
+  expect(said.json()[0]).toMatchObject({ code: 'export/no-adapters' });
+});
