@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { attentionMask, checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
+import { AttentionMask } from './attention-mask.ts';
+import { checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
 
 function batchOf(
   rows: number,
@@ -31,7 +32,7 @@ test('the label of a position is the next one, inside its row', () => {
 function visible(segments: number[]): string[] {
   const batch = batchOf(1, { segments });
   const mask = new Float32Array(segments.length ** 2);
-  attentionMask(batch, mask);
+  new AttentionMask(batch).writeWhole(mask);
   return segments.map((_, query) =>
     Array.from(mask.subarray(query * segments.length, (query + 1) * segments.length), (value) => {
       expect([0, Math.fround(-1e9)]).toContain(value);

@@ -41,27 +41,6 @@ export function realTokenMask(batch: MicroBatch): Uint8Array {
 }
 
 /**
- * What is added to attention scores, `[batch, 1, sequence, sequence]`: 0 where a query may look, −10⁹ elsewhere (finite, so
- * that a row that may look nowhere stays a number). A query sees real tokens of its own segment up to itself; a padding
- * query sees all real tokens before it, as the reference implementations have it.
- * @param window a query sees this many places of its row at most, its own included.
- */
-export function attentionMask(batch: MicroBatch, mask_B1SS: Float32Array, window = Infinity): void {
-  const { batch: rows, sequence: length, segments } = batch;
-  mask_B1SS.fill(-1e9);
-  for (let row = 0; row < rows; row++) {
-    for (let query = 0; query < length; query++) {
-      const own = segments[row * length + query] as number;
-      const base = (row * length + query) * length;
-      for (let key = Math.max(0, query - window + 1); key <= query; key++) {
-        const other = segments[row * length + key] as number;
-        if (other > 0 && (own === 0 || own === other)) mask_B1SS[base + key] = 0;
-      }
-    }
-  }
-}
-
-/**
  * Refuses ids outside the vocabulary before they reach a table look-up.
  * @throws UserError `data/token-out-of-range`.
  */

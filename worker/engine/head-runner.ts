@@ -4,7 +4,8 @@ import { parameterId, type DecoderPlan } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import { lossTargets, type MicroBatch } from './batch.ts';
 import type { ParameterStore } from './parameter-store.ts';
-import { stageRoles, type StagePrograms } from './stage-programs.ts';
+import type { StagePrograms } from './stage-programs.ts';
+import { stageRoles } from './stage-roles.ts';
 import type { ArenaTensor, Workspace } from './workspace.ts';
 
 /** Elements of one chunk of logits: the head runs over as many tokens as fit. */

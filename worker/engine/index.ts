@@ -1,4 +1,5 @@
 /** Runs the stages of a decoder in order: weights in memory, dispatch to experts, forward, backward, optimizer. */
+export { QUERY_BLOCK } from './attention-runner.ts';
 export { lossTargets, type MicroBatch } from './batch.ts';
 export { Executor, type LayerRoutingView } from './executor.ts';
 export { adamwStep, gradientNorm } from './optimizer.ts';

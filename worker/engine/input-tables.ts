@@ -1,8 +1,9 @@
 /** What attention reads beside the hidden state: positions, masks and rotary tables. */
 import { ropeTables, type DecoderPlan, type RopePlan } from '#worker/model/index.ts';
 import type { TensorView } from '#worker/runtime/index.ts';
-import type { AttentionInputs } from './attention-runner.ts';
-import { attentionMask, type MicroBatch } from './batch.ts';
+import { QUERY_BLOCK, type AttentionInputs } from './attention-runner.ts';
+import { AttentionMask } from './attention-mask.ts';
+import type { MicroBatch } from './batch.ts';
 import type { Workspace } from './workspace.ts';
 
 interface Tables {
@@ -26,20 +27,31 @@ export class InputTables {
     // The kernel wants tables as long as the row, whatever the positions in it.
     const highest = batch.positions.reduce((most, position) => Math.max(most, position + 1), length);
     const positions = this.#workspace.integers(batch.positions, rows, length);
-    const masks = new Map<number | undefined, TensorView>();
+    const masks = new Map<number | undefined, Pick<AttentionInputs, 'mask' | 'whole'>>();
     return plan.layers.map(({ attention: { window, rope } }) => {
       let mask = masks.get(window);
-      if (mask === undefined) {
-        const made = this.#workspace.tensor(rows, 1, length, length);
-        attentionMask(batch, made.data, window);
-        masks.set(window, (mask = made));
-      }
-      return { positions, mask, ...(rope !== null && this.#ropeTables(rope, highest)) };
+      if (mask === undefined) masks.set(window, (mask = this.#mask(batch, window)));
+      return {
+        rows,
+        length,
+        ...mask,
+        tables: { positions, ...(rope !== null && this.#ropeTables(rope, highest)) },
+      };
     });
   }
 
+  /** Long rows have no mask as a whole: it grows with their square. */
+  #mask(batch: MicroBatch, window: number | undefined): Pick<AttentionInputs, 'mask' | 'whole'> {
+    const { batch: rows, sequence: length } = batch;
+    const mask = new AttentionMask(batch, window);
+    if (length > QUERY_BLOCK) return { mask, whole: null };
+    const whole = this.#workspace.tensor(rows, 1, length, length);
+    mask.writeWhole(whole.data);
+    return { mask, whole };
+  }
+
   /** Tables grow in powers of two, so that they are rarely made again. */
-  #ropeTables(rope: RopePlan, positions: number): Pick<Tables, 'cos' | 'sin'> {
+  #ropeTables(rope: RopePlan, positions: number): { readonly cos: TensorView; readonly sin: TensorView } {
     let tables = this.#tables.get(rope);
     if (tables === undefined || tables.positions < positions) {
       const size = 2 ** Math.ceil(Math.log2(positions));

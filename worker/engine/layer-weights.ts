@@ -2,7 +2,8 @@
 import { parameterId, withAdapterRoles, type ParameterRole, type WeightDtypes } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { ParameterStore } from './parameter-store.ts';
-import { stageRoles, type StageName, type WeightUse } from './stage-programs.ts';
+import type { WeightUse } from './stage-program.ts';
+import { stageRoles, type StageName } from './stage-roles.ts';
 
 /** Weights of decoder layer `layer`, by stage. */
 export class LayerWeights {

@@ -17,7 +17,7 @@ import {
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { FrozenWeights } from './frozen-weights.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
-import type { WeightUse } from './stage-programs.ts';
+import type { WeightUse } from './stage-program.ts';
 
 const ALIGN = 16;
 

@@ -1,9 +1,7 @@
 /** Stage graphs, compiled once and reused for every layer and expert that has the same shape. */
 import { invariant } from '#core/contract/errors.ts';
-import { accumulate, gradient, type Graph } from '#worker/graph/index.ts';
+import { accumulate, gradient } from '#worker/graph/index.ts';
 import {
-  attentionSaved,
-  attentionStage,
   denseStage,
   expertStage,
   gatedMlpSaved,
@@ -22,100 +20,40 @@ import {
   type MoePlan,
   type Routings,
   type WeightDtypes,
-  type WeightRole,
 } from '#worker/model/index.ts';
-import type { Program, Runtime, TensorView, Tensors } from '#worker/runtime/index.ts';
+import type { Runtime } from '#worker/runtime/index.ts';
+import { AttentionPrograms } from './attention-programs.ts';
+import {
+  ProgramCache,
+  backward,
+  typesOf,
+  useKey,
+  type StageProgram,
+  type WeightUse,
+} from './stage-program.ts';
+import { stageRoles as roles } from './stage-roles.ts';
 
-/** A compiled stage that takes what it needs from the values offered. */
-export class StageProgram {
-  readonly #program: Program;
-
-  constructor(program: Program) {
-    this.#program = program;
-  }
-
-  /** Runs the stage; `offered` may hold more than it reads. Results are written into `fetches`. */
-  run(offered: Tensors, fetches: Tensors): void {
-    const feeds: Record<string, TensorView> = {};
-    for (const name of this.#program.inputs) {
-      const view = offered[name];
-      invariant(
-        view !== undefined,
-        `${this.#program.name}: ${name} is not among ${Object.keys(offered).join(', ')}`,
-      );
-      feeds[name] = view;
-    }
-    this.#program.run(feeds, fetches);
-  }
-}
-
-/** How a stage's weights take part in a backward pass. */
-export interface WeightUse {
-  readonly dtypes: WeightDtypes;
-  /** Roles whose gradient is wanted. */
-  readonly trained: readonly string[];
-  /** Their gradients already hold something that is added to. */
-  readonly accumulates: boolean;
-}
-
-const roles = {
-  attention: [
-    'inputNorm',
-    'query',
-    'key',
-    'value',
-    'output',
-    'queryBias',
-    'keyBias',
-    'valueBias',
-    'outputBias',
-    'queryNorm',
-    'keyNorm',
-    'sinks',
-    'outputGate',
-    'queryDown',
-    'queryDownNorm',
-    'keyValueDown',
-    'keyValueDownNorm',
-    'keyValueUp',
-    'attentionOutputNorm',
-  ],
-  router: ['postAttentionNorm', 'router', 'routerBias', 'selectionBias'],
-  expert: ['expertGate', 'expertUp', 'expertDown', 'expertGateBias', 'expertUpBias', 'expertDownBias'],
-  shared: ['sharedGate', 'sharedUp', 'sharedDown', 'sharedMix'],
-  dense: ['postAttentionNorm', 'denseGate', 'denseUp', 'denseDown', 'feedForwardOutputNorm'],
-  outputNorm: ['feedForwardOutputNorm'],
-  head: ['finalNorm', 'head'],
-} as const satisfies Readonly<Record<string, readonly WeightRole[]>>;
-
-/** A stage that reads weights. */
-export type StageName = keyof typeof roles;
-
-/** The weights each stage may read, by role; a plan has some of them. */
-export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = roles;
+/** What of a layer its feed-forward half does not depend on. */
+const attentionFields: ReadonlySet<string> = new Set<keyof LayerPlan>([
+  'attention',
+  'inputNorm',
+  'attentionOutputNorm',
+]);
 
 /** The programs of one decoder under one method. */
 export class StagePrograms {
-  readonly #runtime: Runtime;
+  readonly attention: AttentionPrograms;
+  readonly #cache: ProgramCache;
   readonly #plan: DecoderPlan;
   readonly #session: Routings;
   readonly #adapters: AdapterPlan | null;
-  readonly #compiled = new Map<string, Promise<StageProgram>>();
 
   constructor(runtime: Runtime, plan: DecoderPlan, session: MethodSession) {
-    this.#runtime = runtime;
+    this.#cache = new ProgramCache(runtime);
     this.#plan = plan;
     this.#session = session;
     this.#adapters = session.adapters ?? null;
-  }
-
-  #program(key: string, build: () => Graph): Promise<StageProgram> {
-    let program = this.#compiled.get(key);
-    if (program === undefined) {
-      program = this.#runtime.compile(build()).then((compiled) => new StageProgram(compiled));
-      this.#compiled.set(key, program);
-    }
-    return program;
+    this.attention = new AttentionPrograms(this.#cache, plan, this.#adapters);
   }
 
   #layer(index: number): LayerPlan {
@@ -130,32 +68,12 @@ export class StagePrograms {
     return feedForward;
   }
 
-  /** Layers with equal keys share programs. */
-  #key(stage: string, half: 'attention' | 'feedForward', index: number, weights: string): string {
-    const { attention, inputNorm, attentionOutputNorm, ...rest } = this.#layer(index);
-    const own =
-      half === 'attention'
-        ? [attention, inputNorm, attentionOutputNorm, rest.residualScale]
-        : Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1));
+  /** Layers with equal feed-forward halves share programs. */
+  #key(stage: string, index: number, weights: string): string {
+    const own = Object.entries(this.#layer(index))
+      .filter(([name]) => !attentionFields.has(name))
+      .sort(([a], [b]) => (a < b ? -1 : 1));
     return `${stage} ${JSON.stringify(own)} ${weights}`;
-  }
-
-  attention(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(this.#key('attention', 'attention', index, typesOf(roles.attention, dtypes)), () =>
-      attentionStage(this.#layer(index), this.#plan.hiddenSize, dtypes, this.#adapters),
-    );
-  }
-
-  attentionBackward(index: number, use: WeightUse): Promise<StageProgram> {
-    const layer = this.#layer(index);
-    return this.#program(this.#key("attention'", 'attention', index, useKey(roles.attention, use)), () =>
-      backward(attentionStage(layer, this.#plan.hiddenSize, use.dtypes, this.#adapters), {
-        outputs: ['out'],
-        through: ['h'],
-        saved: Object.keys(attentionSaved(layer.attention)),
-        use,
-      }),
-    );
   }
 
   /** A stage of the routing; modes with one routing share its programs. */
@@ -165,7 +83,7 @@ export class StagePrograms {
 
   router(index: number, dtypes: WeightDtypes, mode: Mode): Promise<StageProgram> {
     const stage = this.#routed('router', mode);
-    return this.#program(this.#key(stage, 'feedForward', index, typesOf(roles.router, dtypes)), () =>
+    return this.#cache.program(this.#key(stage, index, typesOf(roles.router, dtypes)), () =>
       routerStage(
         this.#layer(index),
         this.#plan.hiddenSize,
@@ -178,7 +96,7 @@ export class StagePrograms {
 
   /** Adds the gradient of `h` to what its accumulator holds. */
   routerBackward(index: number, use: WeightUse): Promise<StageProgram> {
-    return this.#program(this.#key("router'", 'feedForward', index, useKey(roles.router, use)), () =>
+    return this.#cache.program(this.#key("router'", index, useKey(roles.router, use)), () =>
       accumulate(
         backward(
           routerStage(
@@ -197,14 +115,14 @@ export class StagePrograms {
 
   gate(index: number, mode: Mode, withLosses: boolean): Promise<StageProgram> {
     const stage = this.#routed('gate', mode);
-    return this.#program(this.#key(stage, 'feedForward', index, String(withLosses)), () =>
+    return this.#cache.program(this.#key(stage, index, String(withLosses)), () =>
       gateStage(this.#layer(index), routingOf(this.#session, mode), withLosses),
     );
   }
 
   gateBackward(index: number, withLosses: boolean): Promise<StageProgram> {
     const outputs = withLosses ? ['weights', 'probabilities', 'logSumExp'] : ['weights'];
-    return this.#program(this.#key("gate'", 'feedForward', index, String(withLosses)), () =>
+    return this.#cache.program(this.#key("gate'", index, String(withLosses)), () =>
       gradient(gateStage(this.#layer(index), this.#session.routing, withLosses), {
         outputs,
         wrt: ['logits'],
@@ -213,7 +131,7 @@ export class StagePrograms {
   }
 
   expert(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(this.#key('expert', 'feedForward', index, typesOf(roles.expert, dtypes)), () =>
+    return this.#cache.program(this.#key('expert', index, typesOf(roles.expert, dtypes)), () =>
       expertStage(
         this.#moe(index),
         this.#plan.hiddenSize,
@@ -226,7 +144,7 @@ export class StagePrograms {
 
   expertBackward(index: number, use: WeightUse): Promise<StageProgram> {
     const { residualScale } = this.#layer(index);
-    return this.#program(this.#key("expert'", 'feedForward', index, useKey(roles.expert, use)), () =>
+    return this.#cache.program(this.#key("expert'", index, useKey(roles.expert, use)), () =>
       backward(
         expertStage(this.#moe(index), this.#plan.hiddenSize, use.dtypes, residualScale, this.#adapters),
         {
@@ -240,13 +158,13 @@ export class StagePrograms {
   }
 
   dense(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(this.#key('dense', 'feedForward', index, typesOf(roles.dense, dtypes)), () =>
+    return this.#cache.program(this.#key('dense', index, typesOf(roles.dense, dtypes)), () =>
       denseStage(this.#layer(index), this.#plan.hiddenSize, dtypes, this.#adapters),
     );
   }
 
   denseBackward(index: number, use: WeightUse): Promise<StageProgram> {
-    return this.#program(this.#key("dense'", 'feedForward', index, useKey(roles.dense, use)), () =>
+    return this.#cache.program(this.#key("dense'", index, useKey(roles.dense, use)), () =>
       backward(denseStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes, this.#adapters), {
         outputs: ['out'],
         through: ['h'],
@@ -257,13 +175,13 @@ export class StagePrograms {
   }
 
   shared(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(this.#key('shared', 'feedForward', index, typesOf(roles.shared, dtypes)), () =>
+    return this.#cache.program(this.#key('shared', index, typesOf(roles.shared, dtypes)), () =>
       sharedStage(this.#layer(index), this.#plan.hiddenSize, dtypes, this.#adapters),
     );
   }
 
   sharedBackward(index: number, use: WeightUse): Promise<StageProgram> {
-    return this.#program(this.#key("shared'", 'feedForward', index, useKey(roles.shared, use)), () =>
+    return this.#cache.program(this.#key("shared'", index, useKey(roles.shared, use)), () =>
       backward(sharedStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes, this.#adapters), {
         outputs: ['out'],
         through: ['x'],
@@ -274,14 +192,13 @@ export class StagePrograms {
   }
 
   outputNorm(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(
-      this.#key('output norm', 'feedForward', index, typesOf(roles.outputNorm, dtypes)),
-      () => outputNormStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
+    return this.#cache.program(this.#key('output norm', index, typesOf(roles.outputNorm, dtypes)), () =>
+      outputNormStage(this.#layer(index), this.#plan.hiddenSize, dtypes),
     );
   }
 
   outputNormBackward(index: number, use: WeightUse): Promise<StageProgram> {
-    return this.#program(this.#key("output norm'", 'feedForward', index, useKey(roles.outputNorm, use)), () =>
+    return this.#cache.program(this.#key("output norm'", index, useKey(roles.outputNorm, use)), () =>
       backward(outputNormStage(this.#layer(index), this.#plan.hiddenSize, use.dtypes), {
         outputs: ['out'],
         through: ['mix'],
@@ -292,16 +209,18 @@ export class StagePrograms {
   }
 
   logits(dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(`logits ${typesOf(roles.head, dtypes)}`, () => logitsStage(this.#plan, dtypes));
+    return this.#cache.program(`logits ${typesOf(roles.head, dtypes)}`, () =>
+      logitsStage(this.#plan, dtypes),
+    );
   }
 
   loss(dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#program(`loss ${typesOf(roles.head, dtypes)}`, () => lossStage(this.#plan, dtypes));
+    return this.#cache.program(`loss ${typesOf(roles.head, dtypes)}`, () => lossStage(this.#plan, dtypes));
   }
 
   /** Loss and its gradient in one run, so that logits are never kept. */
   lossBackward(use: WeightUse): Promise<StageProgram> {
-    return this.#program(`loss' ${useKey(roles.head, use)}`, () =>
+    return this.#cache.program(`loss' ${useKey(roles.head, use)}`, () =>
       backward(lossStage(this.#plan, use.dtypes), {
         outputs: ['loss'],
         through: ['h'],
@@ -311,33 +230,4 @@ export class StagePrograms {
       }),
     );
   }
-}
-
-function typesOf(names: readonly string[], dtypes: WeightDtypes): string {
-  return names.map(dtypes).join(' ');
-}
-
-function useKey(names: readonly string[], use: WeightUse): string {
-  return `${typesOf(names, use.dtypes)} ${use.trained.join(' ')} ${use.accumulates}`;
-}
-
-interface Backward {
-  readonly outputs: readonly string[];
-  /** Inputs the gradient flows on to. */
-  readonly through: readonly string[];
-  readonly saved: readonly string[];
-  readonly use: WeightUse;
-  readonly valueToo?: readonly string[];
-}
-
-function backward(graph: Graph, { outputs, through, saved, use, valueToo = [] }: Backward): Graph {
-  const inputs = new Set(graph.inputs.map((input) => input.name));
-  const trained = use.trained.filter((role) => inputs.has(role));
-  const derived = gradient(graph, { outputs, wrt: [...through, ...trained], saved, valueToo });
-  return use.accumulates
-    ? accumulate(
-        derived,
-        trained.map((role) => `grad.${role}`),
-      )
-    : derived;
 }

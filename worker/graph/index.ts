@@ -10,6 +10,7 @@ export * as op from './ops/index.ts';
 export { accumulate } from './passes/accumulate.ts';
 export { toFloat64 } from './passes/to-float64.ts';
 export { print } from './print.ts';
+export { resume } from './resume.ts';
 export { opTable } from './registry.ts';
 export type { DType, Dim, TypedArray } from './types.ts';
 export { verify } from './verify.ts';

@@ -4,9 +4,11 @@
 import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import { QUERY_BLOCK } from '#worker/engine/index.ts';
 import {
   attentionSaved,
   elementCount,
+  headWidths,
   isAdded,
   type DecoderPlan,
   type LayerPlan,
@@ -67,8 +69,14 @@ export function memoryBudgetMB(spec: RunSpec): number {
 function layerElements({ attention, feedForward }: LayerPlan, hidden: number, spec: RunSpec) {
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const widths = Object.values(attentionSaved(attention));
-  const scores = 4 * spec.train.microBatch * attention.heads * spec.data.maxLength ** 2;
-  const attentionScratch = scores + 6 * tokens * Math.max(...widths);
+  const { microBatch } = spec.train;
+  const { maxLength } = spec.data;
+  const { queryHeads, keyHeads, valueHeads } = headWidths(attention);
+  // Scores four times over; of long rows those of one block of queries, beside the heads and their gradients.
+  const attentionScratch =
+    maxLength > QUERY_BLOCK
+      ? 4 * attention.heads * QUERY_BLOCK * maxLength + 2 * tokens * (queryHeads + keyHeads + valueHeads)
+      : 4 * microBatch * attention.heads * maxLength ** 2 + 6 * tokens * Math.max(...widths);
   const kept = tokens * (2 * hidden + widths.reduce((sum, width) => sum + width, 0));
   if (feedForward.kind === 'dense') {
     const { intermediate } = feedForward;

@@ -1,14 +1,14 @@
 /** What all kinds of attention share: their surroundings in the stage, heads, and the mixing of values. */
 import { op, type Value } from '#worker/graph/index.ts';
-import type { RopePlan } from '../decoder-plan.ts';
+import { rotatedDim, valueDimOf } from '../attention-parameters.ts';
+import type { AttentionPlan, RopePlan } from '../decoder-plan.ts';
 import type { Matrix } from './weight.ts';
 
-/** What a kind of attention reads to make its context. */
+/** What a kind of attention reads to make its heads. */
 export interface AttentionSite {
   /** The normalised hidden state, [N, hidden]; N = B·S. */
   readonly x_NH: Value;
   readonly hidden: number;
-  readonly mask_B1SS: Value;
   readonly weight: (role: string, shape: readonly number[]) => Value;
   /** A weight of a linear map, for `linear`. */
   readonly matrix: (role: string, shape: readonly [out: number, width: number]) => Matrix;
@@ -18,20 +18,73 @@ export interface AttentionSite {
   readonly save: (name: string, value: Value) => Value;
 }
 
-/** [N, count · D] → [B, count, S, D]. */
-export function splitHeads(value: Value, count: number, headDim: number): Value {
-  return op.transpose(op.reshape(value, ['B', 'S', count, headDim]), { perm: [0, 2, 1, 3] });
+/** What a kind of attention makes of the hidden state. */
+export interface Heads {
+  /** [B, heads, S, D] */
+  readonly query: Value;
+  /** [B, keyValueHeads, S, D] */
+  readonly key: Value;
+  /** [B, keyValueHeads, S, valueDim] */
+  readonly value: Value;
+  /** What gates the context, before its activation; absent: nothing does. */
+  readonly gate?: Value;
 }
 
-/** Mixes values by `softmax(scale · q kᵀ + mask)`: [B, heads, S, D] → [N, heads · D]. */
-export function mixValues(
-  { mask_B1SS }: AttentionSite,
-  { query, key, value }: { readonly query: Value; readonly key: Value; readonly value: Value },
-  { scale, width, sinks_Q11 }: { readonly scale: number; readonly width: number; readonly sinks_Q11?: Value },
+/** Sizes of the heads of a plan. */
+export interface HeadSizes {
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+}
+
+/** Sizes of the heads of any kind of attention. */
+export function headSizes(attention: AttentionPlan): HeadSizes {
+  switch (attention.kind) {
+    case 'grouped-query': {
+      const { heads, keyValueHeads, headDim } = attention;
+      return { heads, keyValueHeads, headDim, valueDim: valueDimOf(attention) };
+    }
+    case 'latent': {
+      const { heads, contentDim, valueDim } = attention;
+      return { heads, keyValueHeads: heads, headDim: contentDim + rotatedDim(attention), valueDim };
+    }
+  }
+}
+
+/** [rows · `length`, count · D] → [rows, count, `length`, D]. */
+export function splitHeads(value: Value, count: number, headDim: number, [rows, length] = ['B', 'S']): Value {
+  return op.transpose(op.reshape(value, [rows ?? 'B', length ?? 'S', count, headDim]), {
+    perm: [0, 2, 1, 3],
+  });
+}
+
+/** The inverse of `splitHeads`: [B, count, S, D] → [`tokens`, count · D]. */
+export function mergeHeads(value: Value, width: number, tokens: string): Value {
+  return op.reshape(op.transpose(value, { perm: [0, 2, 1, 3] }), [tokens, width]);
+}
+
+/** Mixes values by `softmax(scale · q kᵀ + mask)`, `mask` [B, 1, T, U]: [`tokens`, heads · valueDim]. */
+export function mixHeads(
+  attention: AttentionPlan,
+  { query, key, value }: Pick<Heads, 'query' | 'key' | 'value'>,
+  mask_B1TU: Value,
+  weight: AttentionSite['weight'],
+  tokens: string,
 ): Value {
-  const scores_BQSS = op.add(op.matmul(query, key, { transB: true, alpha: scale }), mask_B1SS);
-  const mixed_BQSD = op.matmul(withSink(scores_BQSS, sinks_Q11), value);
-  return op.reshape(op.transpose(mixed_BQSD, { perm: [0, 2, 1, 3] }), ['N', width]);
+  const sizes = headSizes(attention);
+  const scores_BQTU = op.add(
+    op.matmul(query, shareHeads(key, sizes, sizes.headDim), { transB: true, alpha: attention.scale }),
+    mask_B1TU,
+  );
+  const sinks_Q11 =
+    attention.kind === 'grouped-query' && attention.sinks
+      ? op.unsqueeze(weight('sinks', [attention.heads]), { axes: [1, 2] })
+      : undefined;
+  const mixed_BQTD = op.matmul(withSink(scores_BQTU, sinks_Q11), shareHeads(value, sizes, sizes.valueDim));
+  const mixed = mergeHeads(mixed_BQTD, sizes.heads * sizes.valueDim, tokens);
+  const scale = attention.kind === 'grouped-query' ? attention.valueScale : undefined;
+  return scale === undefined ? mixed : op.mul(mixed, scale);
 }
 
 /**
@@ -45,10 +98,11 @@ function withSink(scores_BQSS: Value, sinks_Q11: Value | undefined): Value {
   return op.mul(probabilities, share_BQS1);
 }
 
-/** Repeats each key or value head for the group of query heads that reads it: [B, kv, S, D] → [B, heads, S, D]. */
-export function shareHeads(value: Value, keyValueHeads: number, heads: number, headDim: number): Value {
+/** Repeats each key or value head for the group of query heads that reads it: [B, kv, U, D] → [B, heads, U, D]. */
+function shareHeads(value: Value, { heads, keyValueHeads }: HeadSizes, width: number): Value {
   if (keyValueHeads === heads) return value;
   const group = heads / keyValueHeads;
-  const grouped = op.expand(op.unsqueeze(value, { axes: [2] }), ['B', keyValueHeads, group, 'S', headDim]);
-  return op.reshape(grouped, ['B', heads, 'S', headDim]);
+  const [rows = 'B', , length = 'S'] = value.shape;
+  const grouped = op.expand(op.unsqueeze(value, { axes: [2] }), [rows, keyValueHeads, group, length, width]);
+  return op.reshape(grouped, [rows, heads, length, width]);
 }

@@ -1,13 +1,14 @@
 /** Attention with key and value heads shared by groups of query heads. */
+import { invariant } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import type { GroupedQueryPlan } from '../decoder-plan.ts';
 import { gateWidth, valueDimOf } from '../attention-parameters.ts';
-import { mixValues, shareHeads, splitHeads, type AttentionSite } from './attention-site.ts';
+import { splitHeads, type AttentionSite, type Heads } from './attention-site.ts';
 import { normalised } from './norm.ts';
 import { linear } from './weight.ts';
 
-/** The context of each token, [N, heads · headDim]. */
-export function groupedQueryContext(attention: GroupedQueryPlan, site: AttentionSite): Value {
+/** The heads of each token. */
+export function groupedQueryHeads(attention: GroupedQueryPlan, site: AttentionSite): Heads {
   const { heads, keyValueHeads, headDim, queryKeyNorm, rope, biases } = attention;
   const { weight } = site;
   const valueDim = valueDimOf(attention);
@@ -29,37 +30,33 @@ export function groupedQueryContext(attention: GroupedQueryPlan, site: Attention
     const split = normalise(splitHeads(whole, count, headDim), norm, 'head');
     return normalise(rotate(split), norm, 'rotated-head');
   };
-  const query = turned('query', heads);
-  const key = shareHeads(turned('key', keyValueHeads), keyValueHeads, heads, headDim);
-  const projected = splitHeads(clip(project('value', keyValueHeads)), keyValueHeads, valueDim);
-  const value = shareHeads(projected, keyValueHeads, heads, valueDim);
-  const sinks = attention.sinks
-    ? { sinks_Q11: op.unsqueeze(weight('sinks', [heads]), { axes: [1, 2] }) }
-    : {};
-  const mixed_NC = mixValues(
-    site,
-    { query, key, value },
-    { scale: attention.scale, width: heads * valueDim, ...sinks },
-  );
-  const { valueScale } = attention;
-  return gated(attention, site, valueScale === undefined ? mixed_NC : op.mul(mixed_NC, valueScale));
+  const { outputGate } = attention;
+  return {
+    query: turned('query', heads),
+    key: turned('key', keyValueHeads),
+    value: splitHeads(clip(project('value', keyValueHeads)), keyValueHeads, valueDim),
+    ...(outputGate !== undefined && {
+      gate: site.save(
+        'gateProjection',
+        linear(site.x_NH, site.matrix('outputGate', [gateWidth(attention, outputGate), site.hidden])),
+      ),
+    }),
+  };
 }
 
-/** The context times its gate. */
-function gated(attention: GroupedQueryPlan, site: AttentionSite, context_NC: Value): Value {
-  const { outputGate, heads } = attention;
-  if (outputGate === undefined) return context_NC;
-  const mixed_NC = site.save('mixed', context_NC);
-  const width = gateWidth(attention, outputGate);
-  const gate = site.save(
-    'gateProjection',
-    linear(site.x_NH, site.matrix('outputGate', [width, site.hidden])),
-  );
+/** The context times its gate, where the plan has one. */
+export function gatedContext(
+  { outputGate, heads, ...attention }: GroupedQueryPlan,
+  mixed_NC: Value,
+  gate: Value | undefined,
+): Value {
+  if (outputGate === undefined) return mixed_NC;
+  invariant(gate !== undefined, 'a gated context has a gate');
   switch (outputGate) {
     case 'sigmoid':
       return op.mul(mixed_NC, op.sigmoid(gate));
     case 'softplus-heads': {
-      const valueDim = valueDimOf(attention);
+      const valueDim = attention.valueDim ?? attention.headDim;
       const heads_NQD = op.reshape(mixed_NC, ['N', heads, valueDim]);
       const scaled_NQD = op.mul(heads_NQD, op.unsqueeze(op.softplus(gate), { axes: [2] }));
       return op.reshape(scaled_NQD, ['N', heads * valueDim]);

@@ -1,5 +1,5 @@
 /** The graphs a decoder is run with, one for each kind of stage. */
-export { attentionStage } from './attention.ts';
+export * from './attention.ts';
 export * from './dense.ts';
 export * from './expert.ts';
 export { gatedMlpSaved } from './gated-mlp.ts';

@@ -3,7 +3,7 @@ import { invariant } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import { rotatedDim } from '../attention-parameters.ts';
 import type { LatentPlan } from '../decoder-plan.ts';
-import { mixValues, shareHeads, splitHeads, type AttentionSite } from './attention-site.ts';
+import { splitHeads, type AttentionSite, type Heads } from './attention-site.ts';
 import { normalised } from './norm.ts';
 import { linear } from './weight.ts';
 
@@ -13,8 +13,8 @@ function pair(values: readonly Value[]): readonly [Value, Value] {
   return [first, second];
 }
 
-/** The context of each token, [N, heads · valueDim]. */
-export function latentContext(attention: LatentPlan, site: AttentionSite): Value {
+/** The heads of each token, keys and values expanded. */
+export function latentHeads(attention: LatentPlan, site: AttentionSite): Heads {
   const { heads, contentDim, valueDim, keyValueRank, rope } = attention;
   const rotated = rotatedDim(attention);
   const { weight, matrix } = site;
@@ -42,9 +42,9 @@ export function latentContext(attention: LatentPlan, site: AttentionSite): Value
     ),
   );
   const [keyContent, value] = cut(splitHeads(up_NV, heads, contentDim + valueDim), contentDim, valueDim);
-  const sharedKey = shareHeads(site.rotate(splitHeads(keyPart_NR, 1, rotated), rope), 1, heads, rotated);
-  const key = op.concat([keyContent, sharedKey], { axis: 3 });
-  return mixValues(site, { query, key, value }, { scale: attention.scale, width: heads * valueDim });
+  const keyPart_B1SR = site.rotate(splitHeads(keyPart_NR, 1, rotated), rope);
+  const sharedKey = op.expand(keyPart_B1SR, ['B', heads, 'S', rotated]);
+  return { query, key: op.concat([keyContent, sharedKey], { axis: 3 }), value };
 }
 
 function latentQuery(attention: LatentPlan, site: AttentionSite): Value {

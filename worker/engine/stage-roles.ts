@@ -1,0 +1,41 @@
+/** Which weights each stage reads. */
+import type { WeightRole } from '#worker/model/index.ts';
+
+const attentionRoles = {
+  heads: [
+    'inputNorm',
+    'query',
+    'key',
+    'value',
+    'queryBias',
+    'keyBias',
+    'valueBias',
+    'queryNorm',
+    'keyNorm',
+    'outputGate',
+    'queryDown',
+    'queryDownNorm',
+    'keyValueDown',
+    'keyValueDownNorm',
+    'keyValueUp',
+  ],
+  mix: ['sinks'],
+  attentionOutput: ['output', 'outputBias', 'attentionOutputNorm'],
+} as const satisfies Readonly<Record<string, readonly WeightRole[]>>;
+
+const roles = {
+  ...attentionRoles,
+  attention: Object.values(attentionRoles).flat(),
+  router: ['postAttentionNorm', 'router', 'routerBias', 'selectionBias'],
+  expert: ['expertGate', 'expertUp', 'expertDown', 'expertGateBias', 'expertUpBias', 'expertDownBias'],
+  shared: ['sharedGate', 'sharedUp', 'sharedDown', 'sharedMix'],
+  dense: ['postAttentionNorm', 'denseGate', 'denseUp', 'denseDown', 'feedForwardOutputNorm'],
+  outputNorm: ['feedForwardOutputNorm'],
+  head: ['finalNorm', 'head'],
+} as const satisfies Readonly<Record<string, readonly WeightRole[]>>;
+
+/** A stage that reads weights. */
+export type StageName = keyof typeof roles;
+
+/** The weights each stage may read, by role; a plan has some of them. */
+export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = roles;
