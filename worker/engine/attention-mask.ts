@@ -93,3 +93,15 @@ export class AttentionMask {
     }
   }
 }
+
+/**
+ * Writes the mask of consecutive queries of one row without padding, `mask` [queries, keys]; the first query is key
+ * `offset` of them.
+ */
+export function writeCausalMask(mask: Float32Array, offset: number, keys: number, window: number): void {
+  mask.fill(HIDDEN);
+  for (let query = 0; query * keys < mask.length; query++) {
+    const self = offset + query;
+    mask.fill(0, query * keys + Math.max(0, self - window + 1), query * keys + self + 1);
+  }
+}

@@ -76,6 +76,18 @@ export class AttentionPrograms {
     );
   }
 
+  /** The heads alone, without what a backward pass would read. */
+  headsOnly(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
+    const layer = this.#layer(index);
+    const key = this.#key('heads only', index, typesOf(stageRoles.heads, dtypes));
+    return this.#cache.program(key, () =>
+      resume(headsStage(layer, this.#plan.hiddenSize, dtypes, this.#adapters), {
+        saved: [],
+        outputs: [...HEADS, ...gateOf(layer)],
+      }),
+    );
+  }
+
   /** The same heads from what was saved, without its products. */
   headsAgain(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
     const layer = this.#layer(index);

@@ -44,7 +44,7 @@ export function realTokenMask(batch: MicroBatch): Uint8Array {
  * Refuses ids outside the vocabulary before they reach a table look-up.
  * @throws UserError `data/token-out-of-range`.
  */
-export function checkTokenIds(batch: MicroBatch, vocabularySize: number): void {
+export function checkTokenIds(batch: Pick<MicroBatch, 'inputIds' | 'labels'>, vocabularySize: number): void {
   const check = (id: number, what: string) => {
     if (id < 0 || id >= vocabularySize) {
       throw new UserError(

@@ -25,7 +25,7 @@ export class EmbeddingRunner {
   }
 
   /** Hidden states [N, hidden] of the batch's tokens. */
-  forward(batch: MicroBatch): ArenaTensor {
+  forward(batch: Pick<MicroBatch, 'inputIds'>): ArenaTensor {
     const kernels = this.#kernels;
     const { hiddenSize: width, vocabularySize, embeddingScale } = this.#plan;
     const h = this.#workspace.tensor(batch.inputIds.length, width);

@@ -16,6 +16,7 @@ import type { Runtime } from '#worker/runtime/index.ts';
 import type { AttentionInputs } from './attention-runner.ts';
 import { auxiliaryLosses, type AuxiliaryValue } from './auxiliary-losses.ts';
 import { checkTokenIds, realTokenMask, type MicroBatch } from './batch.ts';
+import { Decoder } from './decoder.ts';
 import { EmbeddingRunner } from './embedding-runner.ts';
 import { HeadRunner, type LossSum } from './head-runner.ts';
 import { InputTables } from './input-tables.ts';
@@ -163,6 +164,21 @@ export class Executor {
         routing.push({ logits_NE: logits.data.slice(), weights_NE: weights.data.slice(), choice });
       });
       return { logits: await this.#head.logits(h, at), routing };
+    });
+  }
+
+  /** Calls `work` with a decoder of `rows` rows, which may grow to `capacity` tokens each. */
+  async decode<T>(rows: number, capacity: number, work: (decoder: Decoder) => Promise<T>): Promise<T> {
+    return this.#workspace.scratch(async () => {
+      const parts = {
+        plan: this.#parts.plan,
+        workspace: this.#workspace,
+        tables: this.#tables,
+        embedding: this.#embedding,
+        layers: this.#layers,
+        head: this.#head,
+      };
+      return work(new Decoder(parts, rows, capacity));
     });
   }
 

@@ -1,6 +1,6 @@
 /** What attention reads beside the hidden state: positions, masks and rotary tables. */
 import { ropeTables, type DecoderPlan, type RopePlan } from '#worker/model/index.ts';
-import type { TensorView } from '#worker/runtime/index.ts';
+import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { QUERY_BLOCK, type AttentionInputs } from './attention-runner.ts';
 import { AttentionMask } from './attention-mask.ts';
 import type { MicroBatch } from './batch.ts';
@@ -38,6 +38,16 @@ export class InputTables {
         tables: { positions, ...(rope !== null && this.#ropeTables(rope, highest)) },
       };
     });
+  }
+
+  /** What the heads of each layer read for tokens at `positions`, as one row. */
+  ofPositions(plan: DecoderPlan, positions: readonly number[]): Tensors[] {
+    const highest = positions.reduce((most, position) => Math.max(most, position + 1), positions.length);
+    const tensor = this.#workspace.integers(positions, 1, positions.length);
+    return plan.layers.map(({ attention: { rope } }) => ({
+      positions: tensor,
+      ...(rope !== null && this.#ropeTables(rope, highest)),
+    }));
   }
 
   /** Long rows have no mask as a whole: it grows with their square. */

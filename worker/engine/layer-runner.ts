@@ -1,8 +1,11 @@
 /** One layer forward and backward: attention, then experts or a dense MLP. */
 import { invariant } from '#core/contract/errors.ts';
 import type { LayerRoutingGradient, Mode } from '#worker/model/index.ts';
+import type { Tensors } from '#worker/runtime/index.ts';
+import { AttentionDecoder, type RowSpan } from './attention-decoder.ts';
 import { AttentionRunner, type AttentionInputs, type AttentionTrace } from './attention-runner.ts';
 import { DenseRunner, type DenseTrace } from './dense-runner.ts';
+import type { KeyValueCache } from './key-value-cache.ts';
 import type { LayerParts } from './layer-parts.ts';
 import { LayerWeights } from './layer-weights.ts';
 import { MoeRunner, type MoeTrace } from './moe-runner.ts';
@@ -17,6 +20,7 @@ export interface LayerTrace {
 /** Runs decoder layer `index`, which is MoE layer `moeIndex` if it has experts. */
 export class LayerRunner {
   readonly #attention: AttentionRunner;
+  readonly #decoder: AttentionDecoder;
   readonly #feedForward: MoeRunner | DenseRunner;
   /** Nothing in or before the attention trains, so that no gradient needs to go through it. */
   readonly #isLowest: boolean;
@@ -26,6 +30,7 @@ export class LayerRunner {
     invariant(layer !== undefined, `layer ${index} of ${parts.plan.layers.length}`);
     const weights = new LayerWeights(parts.store, index);
     this.#attention = new AttentionRunner(parts, weights, index);
+    this.#decoder = new AttentionDecoder(parts, weights, index);
     this.#isLowest = !parts.store.trainsBefore(index) && weights.use('attention').trained.length === 0;
     const { feedForward } = layer;
     this.#feedForward =
@@ -44,6 +49,24 @@ export class LayerRunner {
     const attention = await this.#attention.forward(h, inputs);
     const feedForward = await this.#feedForward.forward(attention.out, include, mode);
     return { attention, feedForward };
+  }
+
+  /** Empty caches for `rows` rows of at most `capacity` tokens. */
+  openCaches(rows: number, capacity: number): KeyValueCache[] {
+    return this.#decoder.open(rows, capacity);
+  }
+
+  /** New tokens `h` [N, hidden] through the layer; the caches hold what attention needs of earlier ones. */
+  async decode(
+    h: ArenaTensor,
+    tables: Tensors,
+    spans: readonly RowSpan[],
+    caches: readonly KeyValueCache[],
+  ): Promise<ArenaTensor> {
+    const out = await this.#decoder.decode(h, tables, spans, caches);
+    const all = new Uint8Array(h.shape[0] ?? 0).fill(1);
+    const feedForward = await this.#feedForward.forward(out, all, 'inference');
+    return feedForward.out;
   }
 
   /**

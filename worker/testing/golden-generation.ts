@@ -27,12 +27,12 @@ export async function checkGenerationCase(dir: string, raw: CaseDocument): Promi
     const generated = new Int32Array(rows * count);
     const stepLogits = new Float32Array(rows * count * vocabulary);
     let step = 0;
-    const prompts = {
-      rows,
-      length,
-      inputIds: Int32Array.from(values),
-      mask: inputs.integers('attention_mask'),
-    };
+    const mask = inputs.integers('attention_mask');
+    const prompts = Array.from({ length: rows }, (_, row) =>
+      Int32Array.from(values)
+        .subarray(row * length, (row + 1) * length)
+        .filter((_id, place) => mask[row * length + place] === 1),
+    );
     await generateGreedy(model.executor, prompts, count, (ids, logits) => {
       ids.forEach((id, row) => {
         generated[row * count + step] = id;

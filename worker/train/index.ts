@@ -1,7 +1,7 @@
 /** Training and generation: from a run specification to checkpoints. */
 export { adaptersByName } from './adapter-names.ts';
 export { measureExperts } from './expert-scores.ts';
-export { generateGreedy, type Prompts } from './generate.ts';
+export { generateGreedy } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';
 export { loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
 export { mergeAdapters } from './merge-adapters.ts';

@@ -1,20 +1,8 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import type { MicroBatch } from '#worker/engine/index.ts';
+import { attentionModels } from './attention-models.fixture.ts';
 import { loadModel } from './load-model.ts';
 
-const root = join(import.meta.dirname, '../..');
-const models: Readonly<Record<string, string>> = {
-  sample: join(root, 'resources/sample/sample-moe'),
-  // Windows and sinks; latent attention; normalised heads; gated contexts.
-  ...Object.fromEntries(
-    ['gpt_oss', 'deepseek_v2-groups', 'mixtral-window-left', 'qwen3_moe', 'afmoe', 'laguna'].map((family) => [
-      family,
-      join(root, '../shared/golden/families', family, 'model'),
-    ]),
-  ),
-};
 const opened: { close(): void }[] = [];
 afterAll(() => opened.forEach((model) => model.close()));
 
@@ -53,7 +41,7 @@ async function gradients(modelDir: string, batch: MicroBatch) {
 
 const norm = (values: Float32Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
-test.each(Object.entries(models).filter(([, dir]) => existsSync(dir)))(
+test.each(attentionModels)(
   'rows that go through attention in blocks give what short rows give (%s)',
   async (_name, dir) => {
     const apart = await gradients(dir, examples(false));

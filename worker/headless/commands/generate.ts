@@ -44,20 +44,13 @@ export const generate: Command = async (invocation) => {
     const newIds: number[] = [];
     let ended = false;
     const started = performance.now();
-    const inputIds = Int32Array.from(promptIds);
-    const mask = new Int32Array(promptIds.length).fill(1);
-    await generateGreedy(
-      model.executor,
-      { rows: 1, length: promptIds.length, inputIds, mask },
-      most,
-      (ids) => {
-        const id = ids[0] ?? 0;
-        ended = ends.has(id);
-        if (!ended) newIds.push(id);
-        invocation.terminal.progress(`${newIds.length} tokens`);
-        return !ended;
-      },
-    );
+    await generateGreedy(model.executor, [Int32Array.from(promptIds)], most, (ids) => {
+      const id = ids[0] ?? 0;
+      ended = ends.has(id);
+      if (!ended) newIds.push(id);
+      invocation.terminal.progress(`${newIds.length} tokens`);
+      return !ended;
+    });
     const seconds = (performance.now() - started) / 1000;
     const made = newIds.length + Number(ended);
     const answer = tokenizer.decode(newIds, { skipSpecialTokens: true });

@@ -138,6 +138,7 @@ export function headWidths(attention: AttentionPlan) {
     keyHeads: keyValueHeads * headDim,
     valueHeads: keyValueHeads * valueDim,
     mixed: heads * valueDim,
+    gateProjection: headsSaved(attention)['gateProjection'],
   };
 }
 

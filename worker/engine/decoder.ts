@@ -1,0 +1,96 @@
+/** Decoding token by token: rows go on from what their caches hold. */
+import { invariant } from '#core/contract/errors.ts';
+import type { DecoderPlan } from '#worker/model/index.ts';
+import type { RowSpan } from './attention-decoder.ts';
+import { checkTokenIds } from './batch.ts';
+import type { EmbeddingRunner } from './embedding-runner.ts';
+import type { HeadRunner } from './head-runner.ts';
+import type { InputTables } from './input-tables.ts';
+import type { KeyValueCache } from './key-value-cache.ts';
+import type { LayerRunner } from './layer-runner.ts';
+import type { Workspace } from './workspace.ts';
+
+/** Tokens of several rows that go through the model together; a longer row goes alone. */
+const PASS_TOKENS = 1024;
+
+/** Rows in their order, as many together as a pass takes. */
+function* passes(rows: readonly Int32Array[]) {
+  let spans: RowSpan[] = [];
+  let ids: number[] = [];
+  for (const [row, own] of rows.entries()) {
+    invariant(own.length > 0, 'a row is fed at least one token');
+    if (ids.length > 0 && ids.length + own.length > PASS_TOKENS) {
+      yield { spans, ids: Int32Array.from(ids) };
+      [spans, ids] = [[], []];
+    }
+    spans.push({ row, from: ids.length, to: ids.length + own.length });
+    for (const id of own) ids.push(id);
+  }
+  if (spans.length > 0) yield { spans, ids: Int32Array.from(ids) };
+}
+
+/** What a decoder runs with: the parts of an executor. */
+interface DecoderParts {
+  readonly plan: DecoderPlan;
+  readonly workspace: Workspace;
+  readonly tables: InputTables;
+  readonly embedding: EmbeddingRunner;
+  readonly layers: readonly LayerRunner[];
+  readonly head: HeadRunner;
+}
+
+/** Rows that grow. Good inside the `Executor.decode` that made it. */
+export class Decoder {
+  readonly #parts: DecoderParts;
+  readonly #caches: readonly (readonly KeyValueCache[])[];
+  readonly #lengths: number[];
+
+  constructor(parts: DecoderParts, rows: number, capacity: number) {
+    this.#parts = parts;
+    this.#caches = parts.layers.map((layer) => layer.openCaches(rows, capacity));
+    this.#lengths = new Array<number>(rows).fill(0);
+  }
+
+  /** Adds tokens to each row, none of them empty; returns the logits [rows × vocabulary] of what follows their last. */
+  async feed(rows: readonly Int32Array[]): Promise<Float32Array> {
+    invariant(rows.length === this.#lengths.length, `${rows.length} lists for ${this.#lengths.length} rows`);
+    const width = this.#parts.plan.vocabularySize;
+    const logits = new Float32Array(rows.length * width);
+    for (const { spans, ids } of passes(rows)) {
+      logits.set(await this.#run(ids, spans), (spans[0]?.row ?? 0) * width);
+    }
+    return logits;
+  }
+
+  /** Adds one token to each row, `ids` [rows]; returns the logits [rows × vocabulary] of what follows. */
+  async step(ids: Int32Array): Promise<Float32Array> {
+    invariant(ids.length === this.#lengths.length, `${ids.length} tokens for ${this.#lengths.length} rows`);
+    return this.#run(
+      ids,
+      Array.from(ids, (_, row) => ({ row, from: row, to: row + 1 })),
+    );
+  }
+
+  async #run(ids: Int32Array, spans: readonly RowSpan[]): Promise<Float32Array> {
+    const { plan, workspace, tables, embedding, layers, head } = this.#parts;
+    checkTokenIds({ inputIds: ids, labels: new Int32Array() }, plan.vocabularySize);
+    return workspace.scratch(async () => {
+      const positions = spans.flatMap(({ row, from, to }) =>
+        Array.from({ length: to - from }, (_, i) => (this.#lengths[row] ?? 0) + i),
+      );
+      const inputs = tables.ofPositions(plan, positions);
+      const h = embedding.forward({ inputIds: ids });
+      for (const [index, layer] of layers.entries()) {
+        await workspace.scratch(async () => {
+          const out = await layer.decode(h, inputs[index] ?? {}, spans, this.#caches[index] ?? []);
+          h.data.set(out.data);
+        });
+      }
+      for (const { row, from, to } of spans) this.#lengths[row] = (this.#lengths[row] ?? 0) + to - from;
+      return head.logits(
+        h,
+        Int32Array.from(spans, ({ to }) => to - 1),
+      );
+    });
+  }
+}
