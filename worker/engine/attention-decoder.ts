@@ -89,7 +89,7 @@ export class AttentionDecoder {
       const place = cache.length - (to - start);
       const lastKey = place + (end - start);
       const firstKey = Math.max(0, place - window + 1);
-      await workspace.scratch(async () => {
+      await workspace.scratch(() => {
         const mask = workspace.tensor(1, 1, end - start, lastKey - firstKey);
         writeCausalMask(mask.data, place - firstKey, lastKey - firstKey, window);
         mix.run(

@@ -52,7 +52,7 @@ export class Workspace {
   }
 
   /** Runs `work` and takes back everything it allocated. */
-  async scratch<T>(work: () => Promise<T>): Promise<T> {
+  async scratch<T>(work: () => Promise<T> | T): Promise<T> {
     const mark = this.arena.mark();
     try {
       return await work();
