@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Choice } from '#worker/model/index.ts';
-import { dispatchTokens, gatherPairs, scatterPairs } from './dispatch.ts';
+import { dispatchTokens, gatherPairs, scatterPairs, tokensElsewhere } from './dispatch.ts';
 import { layerRouting, layerUsage } from './usage.ts';
 
 const choice: Choice = { chosen_NK: Int32Array.of(2, 0, 1, 2, 0, 1), k: 2, always: [], overlap: 'union' };
@@ -42,6 +42,13 @@ test('values of pairs are gathered and put back', () => {
   const back = new Float32Array(9).fill(7);
   scatterPairs(sent, values, back);
   expect([...back]).toEqual([0, 0, 2, 0, 4, 5, 6, 7, 0]);
+});
+
+test('tokens that could have come to an expert and went elsewhere', () => {
+  const elsewhere = (include: typeof everyone) =>
+    [0, 1, 2].map((expert) => [...tokensElsewhere(dispatch({}, include), expert)]);
+  expect(elsewhere(everyone)).toEqual([[1], [0], [2]]);
+  expect(elsewhere(Uint8Array.of(1, 0, 1))).toEqual([[], [0], [2]]);
 });
 
 test('usage counts choices and weights of real tokens, and of all positions apart', () => {

@@ -10,6 +10,8 @@ export interface Dispatch {
   readonly offsets: Int32Array;
   /** How often each expert counts for each token, `[tokens × experts]`. */
   readonly multiplicity_NE: Float32Array;
+  /** Tokens with 0 here visit no expert. */
+  readonly include_N: Uint8Array;
 }
 
 /**
@@ -49,7 +51,7 @@ export function dispatchTokens(
     sorted[next[e] as number] = Math.floor(at / experts);
     next[e] = (next[e] as number) + 1;
   }
-  return { experts, tokens: sorted, offsets, multiplicity_NE };
+  return { experts, tokens: sorted, offsets, multiplicity_NE, include_N: include };
 }
 
 /** Picks the entry of each pair from a `[tokens × experts]` matrix. */
@@ -65,6 +67,17 @@ export function scatterPairs(dispatch: Dispatch, values: Float32Array, matrix_NE
   forEachPair(dispatch, (pair, at) => {
     matrix_NE[at] = values[pair] as number;
   });
+}
+
+/** Tokens that visit experts, but not this one; in order. */
+export function tokensElsewhere(dispatch: Dispatch, expert: number): Int32Array {
+  const { experts, include_N, multiplicity_NE } = dispatch;
+  const elsewhere = new Int32Array(include_N.length);
+  let count = 0;
+  for (let token = 0; token < include_N.length; token++) {
+    if (include_N[token] === 1 && multiplicity_NE[token * experts + expert] === 0) elsewhere[count++] = token;
+  }
+  return elsewhere.subarray(0, count);
 }
 
 function forEachPair(dispatch: Dispatch, visit: (pair: number, at: number) => void): void {

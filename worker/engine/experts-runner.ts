@@ -7,6 +7,7 @@ import type { ArenaTensor } from './workspace.ts';
 
 /** What experts keep for their backward pass; all lie in the order of the pairs. */
 export interface ExpertsTrace {
+  /** What gradients are weighted with. */
   readonly pairWeights: ArenaTensor;
   readonly gateProjection: ArenaTensor;
   readonly upProjection: ArenaTensor;
@@ -26,18 +27,27 @@ export class ExpertsRunner {
     this.#index = index;
   }
 
-  /** Adds to `out` what the experts make of `x`, weighted by `weights` [N, E]. */
+  /**
+   * Adds to `out` what the experts make of `x`, weighted by `weights` [N, E].
+   * @param gradientWeights what the backward pass weighs them with.
+   */
   async forward(
     x: ArenaTensor,
     weights: ArenaTensor,
+    gradientWeights: ArenaTensor,
     dispatch: Dispatch,
     out: ArenaTensor,
   ): Promise<ExpertsTrace> {
     const { programs, workspace, kernels } = this.#parts;
     const [tokens = 0, hidden = 0] = x.shape;
     const pairs = dispatch.tokens.length;
-    const pairWeights = workspace.tensor(pairs, 1);
-    gatherPairs(dispatch, weights.data, pairWeights.data);
+    const pairWeightsOf = (matrix_NE: ArenaTensor): ArenaTensor => {
+      const gathered = workspace.tensor(pairs, 1);
+      gatherPairs(dispatch, matrix_NE.data, gathered.data);
+      return gathered;
+    };
+    const pairWeights = pairWeightsOf(weights);
+    const kept = gradientWeights === weights ? pairWeights : pairWeightsOf(gradientWeights);
     const gateProjection = workspace.tensor(pairs, this.#plan.intermediate);
     const upProjection = workspace.tensor(pairs, this.#plan.intermediate);
     await workspace.scratch(async () => {
@@ -54,7 +64,7 @@ export class ExpertsRunner {
       }
       kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
     });
-    return { pairWeights, gateProjection, upProjection };
+    return { pairWeights: kept, gateProjection, upProjection };
   }
 
   /** From the gradient of the output, `dOut`: adds that of the input to `dX`, and writes that of the gate weights. */

@@ -11,6 +11,7 @@ import { dispatchTokens, type Dispatch } from './dispatch.ts';
 import { ExpertsRunner, type ExpertsTrace } from './experts-runner.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
+import { StandInRunner } from './stand-in-runner.ts';
 import type { ArenaTensor } from './workspace.ts';
 
 /** What a MoE layer keeps for its backward pass. */
@@ -21,6 +22,8 @@ export interface MoeTrace extends ExpertsTrace {
   readonly logits: ArenaTensor;
   readonly scores: ArenaTensor;
   readonly weights: ArenaTensor;
+  /** Null: the routing has no dense gate. */
+  readonly denseWeights: ArenaTensor | null;
   readonly probabilities: ArenaTensor | null;
   readonly logSumExp: ArenaTensor | null;
   readonly choice: Choice;
@@ -41,6 +44,7 @@ export class MoeRunner {
   readonly #index: number;
   readonly #moeIndex: number;
   readonly #experts: ExpertsRunner;
+  readonly #standIns: StandInRunner;
   readonly #hasOutputNorm: boolean;
 
   constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number, moeIndex: number) {
@@ -50,6 +54,7 @@ export class MoeRunner {
     this.#index = index;
     this.#moeIndex = moeIndex;
     this.#experts = new ExpertsRunner(parts, weights, plan, index);
+    this.#standIns = new StandInRunner(parts, weights, index);
     this.#hasOutputNorm = parts.plan.layers[index]?.feedForwardOutputNorm !== undefined;
   }
 
@@ -75,24 +80,31 @@ export class MoeRunner {
     const router = await programs.router(this.#index, this.#weights.dtypes(), mode);
     router.run({ h, ...this.#weights.views('router'), ...this.#buffers(mode) }, { x, logits, scores });
 
-    const choice = routingOf(session, mode).choose(scores.data, tokens, this.#moeIndex);
+    const routing = routingOf(session, mode);
+    const choice = routing.choose(scores.data, tokens, this.#moeIndex);
     const multiplicity = workspace.tensor(tokens, experts);
     const dispatch = dispatchTokens(choice, tokens, experts, include, multiplicity.data);
     const weights = workspace.tensor(tokens, experts);
+    const denseWeights = routing.dense === undefined ? null : workspace.tensor(tokens, experts);
     const withLosses = mode === 'training' && session.losses.length > 0;
     const probabilities = withLosses ? workspace.tensor(tokens, experts) : null;
     const logSumExp = withLosses ? workspace.tensor(tokens) : null;
     const gate = await programs.gate(this.#index, mode, withLosses);
     gate.run(
       { logits, multiplicity, ...this.#buffers(mode) },
-      { weights, ...(probabilities && { probabilities }), ...(logSumExp && { logSumExp }) },
+      {
+        weights,
+        ...(denseWeights && { denseWeights }),
+        ...(probabilities && { probabilities }),
+        ...(logSumExp && { logSumExp }),
+      },
     );
 
     const mix = this.#hasOutputNorm ? workspace.zeros(tokens, hidden) : null;
     const sum = mix ?? workspace.tensor(tokens, hidden);
     const shared = await this.#sharedForward(mix ?? h, x, sum);
     if (shared === null && mix === null) sum.data.set(h.data);
-    const trace = await this.#experts.forward(x, weights, dispatch, sum);
+    const trace = await this.#experts.forward(x, weights, denseWeights ?? weights, dispatch, sum);
     const out = mix === null ? sum : workspace.tensor(tokens, hidden);
     if (mix !== null) {
       const norm = await programs.outputNorm(this.#index, this.#weights.dtypes());
@@ -106,6 +118,7 @@ export class MoeRunner {
       logits,
       scores,
       weights,
+      denseWeights,
       probabilities,
       logSumExp,
       choice,
@@ -141,7 +154,7 @@ export class MoeRunner {
     lossGradient: LayerRoutingGradient | null,
   ): Promise<void> {
     const { programs, workspace } = this.#parts;
-    const { x, logits, weights, dispatch } = trace;
+    const { x, logits, denseWeights, dispatch } = trace;
     const [tokens = 0] = x.shape;
     const { experts } = dispatch;
     await workspace.scratch(async () => {
@@ -149,6 +162,7 @@ export class MoeRunner {
       const dX = await this.#sharedBackward(trace, dMix);
       const dWeights = workspace.tensor(tokens, experts);
       await this.#experts.backward(trace, dMix, dX, dWeights);
+      if (denseWeights !== null) await this.#standIns.backward(trace, dMix, dWeights);
 
       const dLogits = workspace.tensor(tokens, experts);
       const withLosses = trace.probabilities !== null;
@@ -168,9 +182,8 @@ export class MoeRunner {
         {
           logits,
           multiplicity,
-          weights,
           ...this.#buffers('training'),
-          'd.weights': dWeights,
+          [denseWeights === null ? 'd.weights' : 'd.denseWeights']: dWeights,
           ...lossGradients,
         },
         { 'grad.logits': dLogits },

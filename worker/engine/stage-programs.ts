@@ -121,7 +121,8 @@ export class StagePrograms {
   }
 
   gateBackward(index: number, withLosses: boolean): Promise<StageProgram> {
-    const outputs = withLosses ? ['weights', 'probabilities', 'logSumExp'] : ['weights'];
+    const weights = this.#session.routing.dense === undefined ? 'weights' : 'denseWeights';
+    const outputs = withLosses ? [weights, 'probabilities', 'logSumExp'] : [weights];
     return this.#cache.program(this.#key("gate'", index, String(withLosses)), () =>
       gradient(gateStage(this.#layer(index), this.#session.routing, withLosses), {
         outputs,
@@ -154,6 +155,17 @@ export class StagePrograms {
           use,
         },
       ),
+    );
+  }
+
+  /** The gradient of the gate weight alone, from nothing that was kept. */
+  expertWeightGradient(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
+    const { residualScale } = this.#layer(index);
+    return this.#cache.program(this.#key('expert weight', index, typesOf(roles.expert, dtypes)), () =>
+      gradient(expertStage(this.#moe(index), this.#plan.hiddenSize, dtypes, residualScale, this.#adapters), {
+        outputs: ['y'],
+        wrt: ['weight'],
+      }),
     );
   }
 

@@ -91,9 +91,10 @@ export async function passThrough(session: MethodSession, context: MethodContext
   const dWeights = outputs.flatMap((experts) =>
     experts.map(([a, b]) => a * lossDirection[0] + b * lossDirection[1]),
   );
-  const backward = await runOnce(gradient(gate, { outputs: ['weights'], wrt: ['logits'] }), {
+  const learnt = session.routing.dense === undefined ? 'weights' : 'denseWeights';
+  const backward = await runOnce(gradient(gate, { outputs: [learnt], wrt: ['logits'] }), {
     shapes: { N: TOKENS },
-    values: { ...values, 'd.weights': dWeights },
+    values: { ...values, [`d.${learnt}`]: dWeights },
   });
   return {
     y: outputs.map((experts, t) =>

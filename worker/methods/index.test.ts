@@ -16,6 +16,7 @@ test('the methods, in the order of the form', () => {
     'esft',
     'loss-free-balancing',
     'expert-condenser',
+    'densemixer',
     'ds-moe',
   ]);
 });

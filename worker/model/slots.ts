@@ -24,6 +24,19 @@ export interface Choice {
   readonly overlap: 'union' | 'double';
 }
 
+/**
+ * Gate weights of all experts, for methods in which an expert counts for tokens that are not sent to it. Gradients flow
+ * through these weights in place of `Routing.weights` (a straight-through estimator). A pair of token and expert that is
+ * not routed has a stand-in for the expert's output: its gate weight gets the gradient ⟨∂L/∂y, stand-in⟩, while neither
+ * the expert nor the token gets any.
+ */
+export interface DenseGate {
+  /** `[tokens, experts]`. Where the multiplicity is not zero, what the backward pass weighs the routed expert with. */
+  weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
+  /** `output`: what the expert would have computed, evaluated in the backward pass, one expert at a time. */
+  readonly standIn: 'output';
+}
+
 /** Turns router logits into a choice of experts and their gate weights. */
 export interface Routing {
   /** Names of the buffers below. */
@@ -32,6 +45,8 @@ export interface Routing {
   scores(logits_NE: Value, buffers: RouteBuffers): Value;
   /** Gate weights as applied; zero where the multiplicity is zero. */
   weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
+  /** Absent: only routed pairs of token and expert count, in value and gradient. */
+  readonly dense?: DenseGate;
   /** Chooses for `tokens` rows of `scores_NE`. `layer` counts MoE layers from 0. */
   choose(scores_NE: Float32Array, tokens: number, layer: number): Choice;
 }

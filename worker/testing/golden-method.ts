@@ -54,6 +54,12 @@ function balancingOptions(o: Options): Record<string, unknown> {
   return { score: o['score'], normalise: o['normalise'] === true ? 'yes' : 'no', biasSpeed: o['gamma'] };
 }
 
+/** Some cases do not name the reading: that of the published code for the family. */
+function denseWeightsOf(document: CaseDocument): unknown {
+  const { denseWeights } = (document['options'] ?? {}) as Options;
+  return denseWeights ?? (document['family'] === 'qwen2moe' ? 'p' : 'p/S');
+}
+
 /** The experts of a case go through a file, as a user gives them. */
 function esftOptions(document: CaseDocument): Record<string, unknown> {
   const o = (document['options'] ?? {}) as Options;
@@ -96,6 +102,11 @@ export function goldenMethod(dir: string, document: CaseDocument): MethodChoice 
       return { name: 'frozen-router', options: {} };
     case 'esft':
       return { name: 'esft', options: esftOptions(document) };
+    case 'densemixer':
+      return {
+        name: 'densemixer',
+        options: { denseWeights: denseWeightsOf(document), ...adapterChoice(dir, options) },
+      };
     case 'ds-moe':
       return {
         name: 'ds-moe',

@@ -46,6 +46,7 @@ describe.each<LoadRequest['method']>([
   { name: 'full', options: { auxLossCoefficient: 0.01, zLossCoefficient: 0.001 } },
   { name: 'expert-condenser', options: { phase: 'both' } },
   { name: 'frozen-router', options: {} },
+  { name: 'densemixer', options: {} },
 ])('$name', (method) => {
   test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
     const kept = await gradients(method, 0);

@@ -58,7 +58,7 @@ export function routerStage(
 
 /**
  * Graph of the gate. Inputs: `logits` and `multiplicity` [N, E] and the method's buffers. Output: `weights` [N, E];
- * with `withLosses` also `probabilities` [N, E] and `logSumExp` [N] of the raw logits, which auxiliary losses read.
+ * with a dense gate also its `denseWeights` [N, E]; with `withLosses` also `probabilities` [N, E] and `logSumExp` [N] of the raw logits, which auxiliary losses read.
  */
 export function gateStage(layer: LayerPlan, routing: Routing, withLosses: boolean): Graph {
   const { experts } = moeOf(layer);
@@ -67,6 +67,8 @@ export function gateStage(layer: LayerPlan, routing: Routing, withLosses: boolea
   const multiplicity_NE = builder.input('multiplicity', 'float32', ['N', experts]);
   const buffers = bufferInputs(builder, routing, experts);
   builder.output('weights', routing.weights(logits_NE, multiplicity_NE, buffers));
+  if (routing.dense !== undefined)
+    builder.output('denseWeights', routing.dense.weights(logits_NE, multiplicity_NE, buffers));
   if (withLosses) {
     builder.output('probabilities', op.softmax(logits_NE));
     builder.output('logSumExp', op.logSumExp(logits_NE));
