@@ -64,7 +64,16 @@ test('usage counts choices and weights of real tokens, and of all positions apar
 
 test('auxiliary losses see the choice on raw probabilities of real tokens', () => {
   const probabilities = Float32Array.of(0.2, 0.3, 0.5, 0.6, 0.3, 0.1);
-  const routing = layerRouting(probabilities, Float32Array.of(1, 2), Uint8Array.of(1, 0), 3, 2);
+  const choice = { chosen_NK: Int32Array.of(0, 1, 0, 1), k: 2, always: [], overlap: 'union' } as const;
+  const layer = {
+    probabilities_NE: probabilities,
+    logSumExp_N: Float32Array.of(1, 2),
+    mask_N: Uint8Array.of(1, 0),
+    experts: 3,
+    rows: 1,
+    choice,
+  };
+  const routing = layerRouting(layer, 2);
   expect([...routing.counts_E]).toEqual([0, 1, 1]);
   expect(routing).toMatchObject({ tokens: 2, experts: 3 });
 });

@@ -108,7 +108,7 @@ export class Executor {
       for (const index of this.#layers.keys()) {
         const read = ({ feedForward }: LayerTrace) => {
           if (feedForward.kind !== 'moe') return;
-          if (this.#withLosses) routing.push(this.#routing(feedForward, routing.length, pass.mask_N));
+          if (this.#withLosses) routing.push(this.#routing(feedForward, routing.length, pass));
           usage.push(usageOf(feedForward, pass.mask_N));
         };
         const input = h;
@@ -186,7 +186,8 @@ export class Executor {
     const { plan, session } = this.#parts;
     checkTokenIds(batch, plan.vocabularySize);
     const mask_N = realTokenMask(batch);
-    const include_N = session.readsPadding ? new Uint8Array(mask_N.length).fill(1) : mask_N;
+    const readsPadding = session.readsPadding || session.losses.some((loss) => loss.readsPadding);
+    const include_N = readsPadding ? new Uint8Array(mask_N.length).fill(1) : mask_N;
     return { batch, inputs: this.#tables.ofLayers(plan, batch), mask_N, include_N };
   }
 
@@ -220,15 +221,19 @@ export class Executor {
   }
 
   /** What auxiliary losses read of a layer; copied, since the layer may not stay in memory. */
-  #routing(trace: MoeTrace, moeIndex: number, mask_N: Uint8Array): LayerRouting {
-    const { probabilities, logSumExp, dispatch } = trace;
+  #routing(trace: MoeTrace, moeIndex: number, { mask_N, batch }: Pass): LayerRouting {
+    const { probabilities, logSumExp, dispatch, choice } = trace;
     invariant(probabilities !== null && logSumExp !== null, 'auxiliary losses keep their inputs');
     const { expertsPerToken } = shapeOf(routerShapes(this.#parts.plan), moeIndex);
     return layerRouting(
-      probabilities.data.slice(),
-      logSumExp.data.slice(),
-      mask_N,
-      dispatch.experts,
+      {
+        experts: dispatch.experts,
+        mask_N,
+        probabilities_NE: probabilities.data.slice(),
+        logSumExp_N: logSumExp.data.slice(),
+        rows: batch.batch,
+        choice,
+      },
       expertsPerToken,
     );
   }

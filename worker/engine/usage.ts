@@ -39,18 +39,16 @@ export function layerUsage(
   };
 }
 
-/** What auxiliary losses read of a layer. Their choice is made afresh on the raw probabilities, whatever was routed. */
+/** What auxiliary losses read of a layer. Their counts are made afresh on the raw probabilities, whatever was routed. */
 export function layerRouting(
-  probabilities_NE: Float32Array,
-  logSumExp_N: Float32Array,
-  mask_N: Uint8Array,
-  experts: number,
+  layer: Omit<LayerRouting, 'counts_E' | 'tokens'>,
   expertsPerToken: number,
 ): LayerRouting {
+  const { probabilities_NE, mask_N, experts } = layer;
   const tokens = mask_N.length;
   const counts_E = new Uint32Array(experts);
   topK(probabilities_NE, tokens, experts, expertsPerToken).forEach((e, slot) => {
     counts_E[e] = (counts_E[e] as number) + (mask_N[Math.floor(slot / expertsPerToken)] as number);
   });
-  return { tokens, experts, mask_N, probabilities_NE, logSumExp_N, counts_E };
+  return { ...layer, tokens, counts_E };
 }

@@ -1,7 +1,7 @@
 /** Options of the auxiliary losses, shared by the methods that allow them. */
 import { z } from 'zod';
 import type { RoutingLoss } from '#worker/model/index.ts';
-import { loadBalancingLoss, zLoss } from './routing-losses.ts';
+import { loadBalancingLoss, sequenceBalancingLoss, zLoss } from './routing-losses.ts';
 
 /** Fields of an options schema; spread them into the method's own. */
 export const routingLossOptions = {
@@ -11,10 +11,10 @@ export const routingLossOptions = {
     description:
       'Pulls the router towards equal use of experts. 0: off, as in Hugging Face fine-tuning unless it is asked for.',
   }),
-  auxLossPooling: z.enum(['pooled', 'perLayer']).default('pooled').meta({
+  auxLossPooling: z.enum(['pooled', 'perLayer', 'perSequence']).default('pooled').meta({
     title: 'Load-balancing population',
     description:
-      'pooled: all layers together (Hugging Face); perLayer: each layer by itself (Switch Transformer).',
+      'pooled: all layers together (Hugging Face); perLayer: each layer by itself (Switch Transformer); perSequence: each row by itself, padding counted, layers added up (DeepSeek-V2).',
     advanced: true,
   }),
   zLossCoefficient: z.number().min(0).default(0).meta({
@@ -35,10 +35,13 @@ const RoutingLossOptions = z.object(routingLossOptions);
 
 /** The auxiliary losses that `options` switch on. */
 export function routingLosses(options: z.output<typeof RoutingLossOptions>): RoutingLoss[] {
+  const { auxLossCoefficient, auxLossPooling, zLossCoefficient, auxAccumulation } = options;
+  const balancing =
+    auxLossPooling === 'perSequence'
+      ? sequenceBalancingLoss(auxLossCoefficient, auxAccumulation)
+      : loadBalancingLoss(auxLossCoefficient, auxLossPooling, auxAccumulation);
   return [
-    ...(options.auxLossCoefficient > 0
-      ? [loadBalancingLoss(options.auxLossCoefficient, options.auxLossPooling, options.auxAccumulation)]
-      : []),
-    ...(options.zLossCoefficient > 0 ? [zLoss(options.zLossCoefficient, options.auxAccumulation)] : []),
+    ...(auxLossCoefficient > 0 ? [balancing] : []),
+    ...(zLossCoefficient > 0 ? [zLoss(zLossCoefficient, auxAccumulation)] : []),
   ];
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LayerRouting, RoutingLoss } from '#worker/model/index.ts';
-import { loadBalancingLoss, mutualInformationLoss, zLoss } from './routing-losses.ts';
+import { loadBalancingLoss, mutualInformationLoss, sequenceBalancingLoss, zLoss } from './routing-losses.ts';
 
 /** A layer from probabilities and selections of its experts. */
 function layerOf(
@@ -16,6 +16,13 @@ function layerOf(
     probabilities_NE: Float32Array.from(probabilities.flat()),
     logSumExp_N: Float32Array.from(options.logSumExp ?? new Array<number>(tokens).fill(0)),
     counts_E: Uint32Array.from(counts),
+    rows: 1,
+    choice: {
+      chosen_NK: Int32Array.from(counts.flatMap((count, e) => new Array<number>(count).fill(e))),
+      k: 1,
+      always: [],
+      overlap: 'union',
+    },
   };
 }
 
@@ -129,3 +136,14 @@ function expectGradient(
     });
   });
 }
+
+test('sequence-wise balancing looks at each row by itself, and adds layers up', () => {
+  const loss = sequenceBalancingLoss(1, 'sum');
+  const layer = layerOf(probabilities, [1, 1, 0]);
+  expect(loss.evaluate([layer]).value).toBeCloseTo(1.190618, 5);
+  expect(loss.evaluate([layer, layer]).value).toBeCloseTo(2 * 1.190618, 5);
+  // In rows of one token each the chosen expert carries all of the load.
+  const apart = loss.evaluate([{ ...layer, rows: 2 }]);
+  expect(apart.value).toBeCloseTo((3 * (0.524185 + 0.463963)) / 2, 5);
+  expect([...(apart.gradients[0]?.probabilities_NE ?? [])]).toEqual([1.5, 0, 0, 0, 1.5, 0]);
+});

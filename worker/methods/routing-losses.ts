@@ -73,6 +73,40 @@ export function loadBalancingLoss(
   };
 }
 
+/**
+ * The sequence-wise balancing loss of DeepSeek-V2 (arXiv 2405.04434, equations 23 to 25): for each row of S tokens
+ * `Σ_e (count_e · E / (S · k)) · mean_s p_e`, mean over rows, sum over layers; balanced value 1 for each layer. As in the
+ * published code padding counts, and the choice counted is the one that was made.
+ */
+export function sequenceBalancingLoss(coefficient: number, accumulation: 'mean' | 'sum'): RoutingLoss {
+  return {
+    name: 'sequence balancing',
+    coefficient,
+    accumulation,
+    readsPadding: true,
+    evaluate(layers) {
+      let value = 0;
+      const gradients = layers.map((layer): LayerRoutingGradient => {
+        const { rows, experts, probabilities_NE, choice } = layer;
+        const length = layer.tokens / rows;
+        const gradient_NE = new Float32Array(layer.tokens * experts);
+        for (let row = 0; row < rows; row++) {
+          const load_E = new Float64Array(experts);
+          const own = choice.chosen_NK.subarray(row * length * choice.k, (row + 1) * length * choice.k);
+          for (const e of own) load_E[e] = (load_E[e] as number) + experts / (length * choice.k);
+          for (let at = row * length * experts; at < (row + 1) * length * experts; at++) {
+            const slope = (load_E[at % experts] as number) / (length * rows);
+            value += slope * (probabilities_NE[at] as number);
+            gradient_NE[at] = slope;
+          }
+        }
+        return { probabilities_NE: gradient_NE, logSumExp_N: null };
+      });
+      return { value, gradients };
+    },
+  };
+}
+
 /** The router z-loss of ST-MoE (Zoph et al. 2022): mean over real tokens and MoE layers of `logsumexp(z)²`. */
 export function zLoss(coefficient: number, accumulation: 'mean' | 'sum'): RoutingLoss {
   return {

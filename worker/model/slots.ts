@@ -75,6 +75,10 @@ export interface LayerRouting {
   readonly logSumExp_N: Float32Array;
   /** How often each expert is among the k largest raw probabilities of a real token. */
   readonly counts_E: Uint32Array;
+  /** Rows of the micro-batch: each holds as many tokens. */
+  readonly rows: number;
+  /** What was chosen, padding included. */
+  readonly choice: Choice;
 }
 
 /** Gradient of an auxiliary loss with respect to one layer's routing; null: none. */
@@ -89,6 +93,8 @@ export interface RoutingLoss {
   readonly coefficient: number;
   /** `mean`: each micro-batch counts 1 / (micro-batches of the step); `sum`: each counts 1. */
   readonly accumulation: 'mean' | 'sum';
+  /** The loss looks at padding, so padding must be computed. */
+  readonly readsPadding?: true;
   /** The loss before its coefficient, and its gradient for each layer. */
   evaluate(layers: readonly LayerRouting[]): {
     readonly value: number;

@@ -19,16 +19,11 @@ function present(options: Record<string, unknown>): Record<string, unknown> {
 }
 
 function fullOptions(o: Options): Record<string, unknown> {
-  if (o['auxKind'] !== undefined)
-    throw new UserError(
-      'parity/unsupported',
-      `auxiliary loss ${JSON.stringify(o['auxKind'])} is not supported yet`,
-    );
   return present({
     auxLossCoefficient: o['auxLoss'] === true ? o['auxCoef'] : undefined,
-    auxLossPooling: o['auxPooling'],
+    auxLossPooling: o['auxKind'] === 'deepseek-seq' ? 'perSequence' : o['auxPooling'],
     zLossCoefficient: o['zLossCoef'],
-    auxAccumulation: o['auxAccumulation'],
+    auxAccumulation: o['auxAccumulation'] ?? undefined,
   });
 }
 
@@ -63,11 +58,10 @@ function denseWeightsOf(document: CaseDocument): unknown {
 /** The experts of a case go through a file, as a user gives them. */
 function esftOptions(document: CaseDocument): Record<string, unknown> {
   const o = (document['options'] ?? {}) as Options;
-  const losses = fullOptions({ ...o, auxKind: o['auxKind'] ?? undefined, auxAccumulation: undefined });
   const folder = mkdtempSync(join(tmpdir(), 'condenser-golden-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(join(folder, 'expert_cfg.json'), JSON.stringify(document['expert_config']));
-  return { expertConfig: folder, ...losses };
+  return { expertConfig: folder, ...fullOptions(o) };
 }
 
 /** Adapters of a case go through their folder, as a user gives them; it decides rank, scale and targets. */

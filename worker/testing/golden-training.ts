@@ -73,7 +73,12 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
     for (const [microBatch, batch] of batches.entries()) {
       const result = await model.executor.train(batch, lossTokens, microBatches);
       lossSum += result.lossSum;
-      trajectory.auxiliary.push(...result.auxiliary.map(({ value }) => value));
+      // DeepSeek's code states its loss with the coefficient, the others without.
+      trajectory.auxiliary.push(
+        ...result.auxiliary.map(({ name, value, weighted }) =>
+          name === 'sequence balancing' ? weighted : value,
+        ),
+      );
       model.session.afterMicroBatch(result.usage, {
         step,
         totalSteps: document.steps,
