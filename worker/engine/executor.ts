@@ -160,8 +160,8 @@ export class Executor {
       const routing: LayerRoutingView[] = [];
       const h = await this.#through(batch, ({ feedForward }) => {
         if (feedForward.kind !== 'moe') return;
-        const { logits, weights, choice } = feedForward;
-        routing.push({ logits_NE: logits.data.slice(), weights_NE: weights.data.slice(), choice });
+        const { rawLogits, weights, choice } = feedForward;
+        routing.push({ logits_NE: rawLogits.data.slice(), weights_NE: weights.data.slice(), choice });
       });
       return { logits: await this.#head.logits(h, at), routing };
     });

@@ -1,9 +1,9 @@
 /** The weights of one layer as graph inputs, and their gradients as graph outputs. */
-import { parameterId, withAdapterRoles, type ParameterRole, type WeightDtypes } from '#worker/model/index.ts';
+import { parameterId, type ParameterRole, type WeightDtypes } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import type { WeightUse } from './stage-program.ts';
-import { stageRoles, type StageName } from './stage-roles.ts';
+import { rolesOf, type StageName } from './stage-roles.ts';
 
 /** Weights of decoder layer `layer`, by stage. */
 export class LayerWeights {
@@ -21,13 +21,13 @@ export class LayerWeights {
     return (role) => parameterId(role as ParameterRole, this.#layer, expert);
   }
 
-  /** What a stage reads of this layer, adapters included. */
+  /** What a stage reads of this layer, with what the method adds. */
   #present(stage: StageName, expert: number | null): readonly ParameterRole[] {
     const key = expert ?? stage;
     const known = this.#roles.get(key);
     if (known !== undefined) return known;
     const idOf = this.#idOf(expert);
-    const roles = stageRoles[stage].flatMap(withAdapterRoles).filter((role) => this.#store.has(idOf(role)));
+    const roles = rolesOf(stage).filter((role) => this.#store.has(idOf(role)));
     this.#roles.set(key, roles);
     return roles;
   }

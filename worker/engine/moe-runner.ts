@@ -20,6 +20,8 @@ export interface MoeTrace extends ExpertsTrace {
   readonly h: ArenaTensor;
   readonly x: ArenaTensor;
   readonly logits: ArenaTensor;
+  /** Of the router itself, where the method transforms them; else `logits`. */
+  readonly rawLogits: ArenaTensor;
   readonly scores: ArenaTensor;
   readonly weights: ArenaTensor;
   /** Null: the routing has no dense gate. */
@@ -78,9 +80,13 @@ export class MoeRunner {
     const logits = workspace.tensor(tokens, experts);
     const scores = workspace.tensor(tokens, experts);
     const router = await programs.router(this.#index, this.#weights.dtypes(), mode);
-    router.run({ h, ...this.#weights.views('router'), ...this.#buffers(mode) }, { x, logits, scores });
-
     const routing = routingOf(session, mode);
+    const rawLogits = routing.transform === undefined ? logits : workspace.tensor(tokens, experts);
+    router.run(
+      { h, ...this.#weights.views('router'), ...this.#buffers(mode) },
+      { x, logits, scores, ...(rawLogits !== logits && { rawLogits }) },
+    );
+
     const choice = routing.choose(scores.data, tokens, this.#moeIndex);
     const multiplicity = workspace.tensor(tokens, experts);
     const dispatch = dispatchTokens(choice, tokens, experts, include, multiplicity.data);
@@ -116,6 +122,7 @@ export class MoeRunner {
       h,
       x,
       logits,
+      rawLogits,
       scores,
       weights,
       denseWeights,

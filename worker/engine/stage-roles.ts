@@ -1,5 +1,5 @@
 /** Which weights each stage reads. */
-import type { WeightRole } from '#worker/model/index.ts';
+import { withAdapterRoles, type GateRole, type ParameterRole, type WeightRole } from '#worker/model/index.ts';
 
 const attentionRoles = {
   heads: [
@@ -39,3 +39,13 @@ export type StageName = keyof typeof roles;
 
 /** The weights each stage may read, by role; a plan has some of them. */
 export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = roles;
+
+/** What methods add to a stage, beside adapters. */
+const addedRoles: Partial<Record<StageName, readonly ParameterRole[]>> = {
+  router: ['gateOffset', 'gateLogTemperature'] satisfies readonly GateRole[],
+};
+
+/** Everything a stage may read of a layer: weights, adapters beside them, and what methods add. */
+export function rolesOf(stage: StageName): readonly ParameterRole[] {
+  return [...stageRoles[stage].flatMap(withAdapterRoles), ...(addedRoles[stage] ?? [])];
+}

@@ -18,6 +18,7 @@ test('the methods, in the order of the form', () => {
     'expert-condenser',
     'densemixer',
     'ds-moe',
+    'transformed-gate',
   ]);
 });
 

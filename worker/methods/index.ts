@@ -13,6 +13,7 @@ import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
 import { lora } from './lora.ts';
 import { lossFreeBalancing } from './loss-free-balancing.ts';
+import { transformedGate } from './transformed-gate.ts';
 
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 export { moveBias } from './router-bias.ts';
@@ -28,6 +29,7 @@ const methods: readonly Method[] = [
   expertCondenser,
   denseMixer,
   dsMoe,
+  transformedGate,
 ];
 
 /**

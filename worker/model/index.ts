@@ -3,7 +3,7 @@ export * from './adapters.ts';
 export * from './attention-parameters.ts';
 export * from './decoder-plan.ts';
 export * from './family.ts';
-export type { AdapterPart, ParameterRole, WeightRole } from './parameter-roles.ts';
+export type { AdapterPart, GateRole, ParameterRole, WeightRole } from './parameter-roles.ts';
 export * from './parameters.ts';
 export * from './routing.ts';
 export * from './slots.ts';

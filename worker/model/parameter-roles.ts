@@ -46,8 +46,11 @@ export type WeightRole =
 /** A part of a low-rank adapter. */
 export type AdapterPart = 'loraA' | 'loraB' | 'magnitude';
 
-/** What a parameter does: a weight, or a part of the adapter beside one. */
-export type ParameterRole = WeightRole | `${WeightRole}.${AdapterPart}`;
+/** What a method learns about the gate of a layer, beside its router. */
+export type GateRole = 'gateOffset' | 'gateLogTemperature';
+
+/** What a parameter does: a weight, a part of the adapter beside one, or a part of the gate. */
+export type ParameterRole = WeightRole | `${WeightRole}.${AdapterPart}` | GateRole;
 
 /** A role with its shape, before it has a place. */
 export type RoleShape = readonly [role: ParameterRole, shape: readonly number[]];

@@ -8,6 +8,7 @@ import type { z } from 'zod';
 import type { Value } from '#worker/graph/index.ts';
 import type { AdapterPlan } from './adapters.ts';
 import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
+import type { GateRole } from './parameter-roles.ts';
 import { hasGradient, isAdded, parametersOf, type AddedParameter, type Parameter } from './parameters.ts';
 
 /** Per-expert constants of a layer that the routing graphs read, by name; each is a float32 `[experts]` vector. */
@@ -45,6 +46,14 @@ export interface Routing {
   scores(logits_NE: Value, buffers: RouteBuffers): Value;
   /** Gate weights as applied; zero where the multiplicity is zero. */
   weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
+  /**
+   * What becomes of the raw logits before anything else reads them; absent: nothing. Its weights are added parameters of
+   * the layer.
+   */
+  readonly transform?: (
+    logits_NE: Value,
+    weight: (role: GateRole, shape: readonly number[]) => Value,
+  ) => Value;
   /** Absent: only routed pairs of token and expert count, in value and gradient. */
   readonly dense?: DenseGate;
   /** Chooses for `tokens` rows of `scores_NE`. `layer` counts MoE layers from 0. */

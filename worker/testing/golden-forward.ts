@@ -14,7 +14,7 @@ import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import { GoldenTensors, absoluteCheck, relativeCheck, type CaseDocument, type Check } from './golden-case.ts';
 import { goldenMethod, restoreGoldenRouter } from './golden-method.ts';
-import { parametersByPublishedName, publishedTensor } from './golden-names.ts';
+import { addedParameterId, parametersByPublishedName, publishedTensor } from './golden-names.ts';
 
 const Limits = z.object({ atol: z.number().optional(), rtol: z.number().optional() });
 
@@ -64,6 +64,7 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
     const moe = moeLayerIndices(model.plan);
     const shapes = routerShapes(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);
+    restoreAdded(model, inputs);
     const everywhere = Int32Array.from(batch.inputIds, (_, i) => i);
     const { logits, routing } = await model.executor.logits(batch, everywhere);
     const real = (width: number) => (index: number) => (batch.segments[Math.floor(index / width)] ?? 0) > 0;
@@ -146,10 +147,15 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
       if (!name.startsWith('grad.')) continue;
       const held = parameters.get(name.slice('grad.'.length)) ?? [];
       const { shape } = tensors.get(name);
+      const added = addedParameterId(name.slice('grad.'.length));
       checks.push(
         gradientCheck(
           name,
-          publishedTensor(model.family, model.plan, held, shape, (parameter) => gradientOf(model, parameter)),
+          added === null
+            ? publishedTensor(model.family, model.plan, held, shape, (parameter) =>
+                gradientOf(model, parameter),
+              )
+            : (model.store.gradient(added).data as Float32Array),
           tensors.floats(name),
           relative,
           limits.grad?.atol ?? 1e-6,
@@ -162,6 +168,14 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
     return checks;
   } finally {
     model.close();
+  }
+}
+
+/** Gives parameters that the method adds the values a case starts from. */
+function restoreAdded(model: LoadedModel, inputs: GoldenTensors): void {
+  for (const name of inputs.names) {
+    const id = addedParameterId(name);
+    if (id !== null) (model.store.weight(id).data as Float32Array).set(inputs.floats(name));
   }
 }
 

@@ -109,6 +109,8 @@ export function goldenMethod(dir: string, document: CaseDocument): MethodChoice 
           mutualInformationAccumulation: options['miAccumulation'],
         },
       };
+    case 'transformed-gate':
+      return { name: 'transformed-gate', options: { activation: options['activation'] } };
     case 'loss-free-balancing':
       return { name: 'loss-free-balancing', options: balancingOptions(options) };
     default:

@@ -3,6 +3,7 @@ import { invariant } from '#core/contract/errors.ts';
 import {
   blockLayout,
   elementCount,
+  parameterId,
   parametersOf,
   placeValues,
   type DecoderPlan,
@@ -41,6 +42,13 @@ export function publishedTensor(
     placeValues(valuesOf(parameter), layout, tensor);
   }
   return tensor;
+}
+
+/** Golden name of a parameter that a method adds → its id. */
+export function addedParameterId(name: string): string | null {
+  const gate = /^gate\.(b0|log_tau)\.(\d+)$/.exec(name);
+  if (gate === null) return null;
+  return parameterId(gate[1] === 'b0' ? 'gateOffset' : 'gateLogTemperature', Number(gate[2]), null);
 }
 
 /** Reads values of a model by their published name; those of adapters have the name PEFT gives them. */

@@ -17,11 +17,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
   'method smt': ['methods/smt-olmoe'],
-  'method transformed-gate': [
-    'methods/activation-gate-sigmoid-olmoe',
-    'methods/activation-gate-tanh-olmoe',
-    'methods/temperature-gate-olmoe',
-  ],
 };
 
 /** Case → what is missing. */

@@ -143,6 +143,7 @@ for (const [name, method] of [
   ['lora', lora],
   ['condensers-lora', { name: 'expert-condenser', options: { biasSpeed: 0.0625, adapters: { rank: 2 } } }],
   ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625 } }],
+  ['gate', { name: 'transformed-gate' }],
 ] as const) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
     await run(`${name}-whole`, { method });

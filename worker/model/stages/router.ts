@@ -25,8 +25,8 @@ function moeOf(layer: LayerPlan): MoePlan {
 
 /**
  * Graph of the router stage. Inputs: `h` [N, hidden], `postAttentionNorm`, `router` [E, hidden], the method's buffers, and
- * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E]. The selection
- * bias of a checkpoint is part of the scores.
+ * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E], and where
+ * the method transforms the logits also `rawLogits`. The selection bias of a checkpoint is part of the scores.
  */
 export function routerStage(
   layer: LayerPlan,
@@ -40,15 +40,17 @@ export function routerStage(
   const weight = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
   const h_NH = builder.input('h', 'float32', ['N', hidden]);
   const x_NH = normalised(h_NH, layer.postAttentionNorm, 'postAttentionNorm', weight);
-  const logits_NE = linear(
+  const raw_NE = linear(
     x_NH,
     matrixInput(builder, 'router', dtypes, [experts, hidden], adapters),
     router.bias ? weight('routerBias', [experts]) : undefined,
   );
+  const logits_NE = routing.transform?.(raw_NE, weight) ?? raw_NE;
   const scores_NE = routing.scores(logits_NE, bufferInputs(builder, routing, experts));
   // Without a norm the experts read the hidden state itself, and a graph cannot hand out its own input.
   builder.output('x', x_NH === h_NH ? op.mul(h_NH, 1) : x_NH);
   builder.output('logits', logits_NE);
+  if (routing.transform !== undefined) builder.output('rawLogits', raw_NE);
   builder.output(
     'scores',
     router.selectionBias ? op.add(scores_NE, weight('selectionBias', [experts])) : scores_NE,
