@@ -169,7 +169,9 @@ function measurePeer(modelDir: string, tokens: string, executable: string, dir: 
     [
       [path.join(dir, 'peer_train.py')],
       ['--model', modelDir, '--method', method, '--batch', batch, '--seq', seq, '--steps', steps],
-      ['--dtype', dtype, '--tokens', tokens, '--skip-probe'],
+      ['--dtype', dtype, '--tokens', tokens],
+      // Which experts train is found by a probe; only this form computes no gradient of the others.
+      method === 'esft' ? ['--experts', 'split'] : ['--skip-probe'],
     ].flat(),
   ) as {
     tokens_per_s: number;

@@ -3,7 +3,7 @@ export { adaptersByName } from './adapter-names.ts';
 export { measureExperts } from './expert-scores.ts';
 export { generateGreedy } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';
-export { loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
+export { loadModel, vocabularySizeOf, type LoadedModel, type LoadRequest } from './load-model.ts';
 export { mergeAdapters } from './merge-adapters.ts';
 export { listMethods, planRun } from './plan-run.ts';
 export { train } from './trainer.ts';

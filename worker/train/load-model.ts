@@ -95,3 +95,13 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     throw error;
   }
 }
+
+/** Rows of the model's embedding, from its configuration: data are checked against it before weights are read. */
+export async function vocabularySizeOf(modelDir: string): Promise<number> {
+  const folder = await openModelFolder(modelDir);
+  try {
+    return familyOf(folder.config).plan(folder.config).vocabularySize;
+  } finally {
+    folder.close();
+  }
+}

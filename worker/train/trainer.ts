@@ -15,9 +15,8 @@ import {
   type PreparedData,
 } from '#worker/data/index.ts';
 import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
-import { familyOf } from '#worker/families/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
-import { loadModel, type LoadedModel } from './load-model.ts';
+import { loadModel, vocabularySizeOf, type LoadedModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { RoutingTotals } from './routing-totals.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
@@ -35,7 +34,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
   run.observer.progress('preparing', 0, 0);
   const { spec } = run;
   const tokenizer = await openTokenizer(spec.model.path);
-  const vocabularySize = await readVocabularySize(spec.model.path);
+  const vocabularySize = await vocabularySizeOf(spec.model.path);
   const data = await prepareData(spec.data, {
     tokenizer,
     cacheDir: run.cacheDir,
@@ -61,16 +60,6 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     }
   } finally {
     data.close();
-  }
-}
-
-/** Rows of the model's embedding, from its configuration: data are checked against it before weights are read. */
-async function readVocabularySize(modelDir: string): Promise<number> {
-  const folder = await openModelFolder(modelDir);
-  try {
-    return familyOf(folder.config).plan(folder.config).vocabularySize;
-  } finally {
-    folder.close();
   }
 }
 

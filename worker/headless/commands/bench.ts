@@ -7,8 +7,9 @@ import { adamwStep, gradientNorm, lossTargets, type MicroBatch } from '#worker/e
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, moeLayerIndices } from '#worker/model/index.ts';
 import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
-import { loadModel, type LoadedModel } from '#worker/train/index.ts';
+import { vocabularySizeOf, type LoadedModel } from '#worker/train/index.ts';
 import { fromRoot } from '../host-ports.ts';
+import { loadForBench } from './bench-method.ts';
 import type { Command, Invocation } from './command.ts';
 import { measureLoad, ownSeconds } from './machine-load.ts';
 import { StageClock } from './stage-clock.ts';
@@ -44,13 +45,11 @@ export const bench: Command = async (invocation) => {
   const steps = invocation.integer('steps') ?? 5;
   const threads = invocation.integer('threads') ?? 'auto';
   const clock = new StageClock(createRuntime(typeof threads === 'number' ? { threads } : {}));
-  const model = await loadModel({
-    modelDir,
-    method: { name: method, options: optionsOf(method) },
-    runtime: clock.runtime,
-  });
+  const vocabularySize = await vocabularySizeOf(modelDir);
+  const tokens = tokenStream(invocation, vocabularySize, batch * sequence);
+  const sample = batchOf(tokens(-1), batch, sequence);
+  const model = await loadForBench(modelDir, method, sample, clock.runtime);
   try {
-    const tokens = tokenStream(invocation, model.plan.vocabularySize, batch * sequence);
     const gemm = await createGemm(clock.plain);
     const losses: number[] = [];
     const times: StepTimes[] = [];
@@ -70,14 +69,7 @@ export const bench: Command = async (invocation) => {
       else if (step >= WARM_UPS) times.push({ ...measured, gemmGflops: gemm() });
     }
     const document = summarize(model, { batch, sequence, times, losses, firstStepMs });
-    const request = {
-      model: path.basename(modelDir),
-      method,
-      options: optionsOf(method),
-      batch,
-      sequence,
-      steps,
-    };
+    const request = { model: path.basename(modelDir), method, batch, sequence, steps };
     return {
       document: { ...request, threads: model.runtime.threads, ...document },
       text: describe(`${request.model} ${method} ${batch}x${sequence}`, document, invocation.flag('profile')),
@@ -87,12 +79,7 @@ export const bench: Command = async (invocation) => {
   }
 };
 
-/** Expert condensers are measured in their second, dearer phase, which here begins after the first step. */
-function optionsOf(method: string): Record<string, unknown> {
-  return method === 'expert-condenser' ? { phase: 'both', phaseSplit: 1e-6 } : {};
-}
-
-/** Ids of step n: random ones from 2 on, or those of a file, from its start again where it ends. */
+/** Ids of step n, from −1: random ones from 2 on, or those of a file, from its start again where it ends. */
 function tokenStream(
   invocation: Invocation,
   vocabulary: number,
@@ -103,7 +90,7 @@ function tokenStream(
     return (step) =>
       Int32Array.from(
         { length: perStep },
-        (_, i) => 2 + (philox(SEED, step * perStep + i, 0)[0] % (vocabulary - 2)),
+        (_, i) => 2 + (philox(SEED, (step + 1) * perStep + i, 0)[0] % (vocabulary - 2)),
       );
   }
   const bytes = readFileSync(file);
@@ -119,7 +106,10 @@ function tokenStream(
       'Give a longer file.',
     );
   }
-  return (step) => ids.subarray((step % stepsInFile) * perStep, ((step % stepsInFile) + 1) * perStep);
+  return (step) => {
+    const at = (step + stepsInFile) % stepsInFile;
+    return ids.subarray(at * perStep, (at + 1) * perStep);
+  };
 }
 
 function batchOf(ids: Int32Array, batch: number, sequence: number): MicroBatch {

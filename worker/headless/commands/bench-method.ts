@@ -1,0 +1,60 @@
+/** The method that `bench` measures, with options that show what it costs. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { MicroBatch } from '#worker/engine/index.ts';
+import { moeLayerIndices, topK } from '#worker/model/index.ts';
+import { loadModel, type LoadRequest, type LoadedModel } from '#worker/train/index.ts';
+
+/** The part of each layer's experts that expert-specialised fine-tuning trains here: those `sample` uses most. */
+const ESFT_SHARE = 0.2;
+
+/** Loads a model under `method`. Expert condensers are measured in their second, dearer phase. */
+export async function loadForBench(
+  modelDir: string,
+  method: string,
+  sample: MicroBatch,
+  runtime: NonNullable<LoadRequest['runtime']>,
+): Promise<LoadedModel> {
+  const load = (options: Readonly<Record<string, unknown>>) =>
+    loadModel({ modelDir, method: { name: method, options }, runtime });
+  switch (method) {
+    case 'expert-condenser':
+      return load({ phase: 'both', phaseSplit: 1e-6 });
+    case 'esft': {
+      const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
+      try {
+        const experts = await mostUsedExperts(modelDir, sample);
+        writeFileSync(
+          path.join(folder, 'expert_cfg.json'),
+          JSON.stringify({ experts, shared_experts: false, non_expert_modules: false }),
+        );
+        return await load({ expertConfig: folder });
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    }
+    default:
+      return load({});
+  }
+}
+
+/** The most used experts of each layer on a sample, by decoder layer. */
+async function mostUsedExperts(modelDir: string, sample: MicroBatch): Promise<Record<number, number[]>> {
+  const model = await loadModel({ modelDir, method: { name: 'full', options: {} }, trains: false });
+  try {
+    const { routing } = await model.executor.logits(sample, Int32Array.of(0));
+    const layers = moeLayerIndices(model.plan);
+    return Object.fromEntries(
+      routing.map(({ choice, weights_NE }, index) => {
+        const experts = weights_NE.length / sample.inputIds.length;
+        const counts_E = new Float32Array(experts);
+        for (const expert of choice.chosen_NK) counts_E[expert] = (counts_E[expert] ?? 0) + 1;
+        const wanted = Math.max(1, Math.round(ESFT_SHARE * experts));
+        return [layers[index] ?? index, [...topK(counts_E, 1, experts, wanted)]];
+      }),
+    );
+  } finally {
+    model.close();
+  }
+}
