@@ -69,6 +69,14 @@ export function scatterPairs(dispatch: Dispatch, values: Float32Array, matrix_NE
   });
 }
 
+/** Experts with tokens, and their range of pairs. */
+export function* busyExperts({ experts, offsets }: Dispatch) {
+  for (let expert = 0; expert < experts; expert++) {
+    const [from = 0, to = 0] = [offsets[expert], offsets[expert + 1]];
+    if (from < to) yield { expert, from, to };
+  }
+}
+
 /** Tokens that visit experts, but not this one; in order. */
 export function tokensElsewhere(dispatch: Dispatch, expert: number): Int32Array {
   const { experts, include_N, multiplicity_NE } = dispatch;

@@ -240,8 +240,11 @@ export class Executor {
 }
 
 function usageOf(trace: MoeTrace, mask_N: Uint8Array): LayerUsage {
-  const { choice, scores, weights, dispatch } = trace;
-  return layerUsage(choice, scores.data, weights.data, mask_N, dispatch.experts);
+  const { choice, scores, weights, dispatch, meanOutput } = trace;
+  return {
+    ...layerUsage(choice, scores.data, weights.data, mask_N, dispatch.experts),
+    ...(meanOutput && { meanOutput_EH: meanOutput.data.slice() }),
+  };
 }
 
 function entry<T>(list: readonly T[], index: number): T {

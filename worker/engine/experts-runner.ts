@@ -1,6 +1,6 @@
 /** The experts of a layer on the tokens sent to them, forward and backward. */
 import type { MoePlan } from '#worker/model/index.ts';
-import { gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
+import { busyExperts, gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
 import type { ArenaTensor } from './workspace.ts';
@@ -106,13 +106,5 @@ export class ExpertsRunner {
       kernels.addRows(dX.offset, dSortedX.offset, dispatch.tokens, hidden, tokens);
       scatterPairs(dispatch, dPairWeights.data, dWeights.data);
     });
-  }
-}
-
-/** Experts with tokens, and their range of pairs. */
-function* busyExperts({ experts, offsets }: Dispatch) {
-  for (let expert = 0; expert < experts; expert++) {
-    const [from = 0, to = 0] = [offsets[expert], offsets[expert + 1]];
-    if (from < to) yield { expert, from, to };
   }
 }

@@ -26,6 +26,8 @@ export interface MoeTrace extends ExpertsTrace {
   readonly weights: ArenaTensor;
   /** Null: the routing has no dense gate. */
   readonly denseWeights: ArenaTensor | null;
+  /** What each expert gave on average; null: the method does not ask. */
+  readonly meanOutput: ArenaTensor | null;
   readonly probabilities: ArenaTensor | null;
   readonly logSumExp: ArenaTensor | null;
   readonly choice: Choice;
@@ -56,7 +58,7 @@ export class MoeRunner {
     this.#index = index;
     this.#moeIndex = moeIndex;
     this.#experts = new ExpertsRunner(parts, weights, plan, index);
-    this.#standIns = new StandInRunner(parts, weights, index);
+    this.#standIns = new StandInRunner(parts, weights, plan, index, moeIndex);
     this.#hasOutputNorm = parts.plan.layers[index]?.feedForwardOutputNorm !== undefined;
   }
 
@@ -111,6 +113,11 @@ export class MoeRunner {
     const shared = await this.#sharedForward(mix ?? h, x, sum);
     if (shared === null && mix === null) sum.data.set(h.data);
     const trace = await this.#experts.forward(x, weights, denseWeights ?? weights, dispatch, sum);
+    const { dense } = routing;
+    const meanOutput =
+      dense !== undefined && denseWeights !== null
+        ? await this.#standIns.forward(dense.standIn, { ...trace, x, denseWeights, dispatch }, sum, mode)
+        : null;
     const out = mix === null ? sum : workspace.tensor(tokens, hidden);
     if (mix !== null) {
       const norm = await programs.outputNorm(this.#index, this.#weights.dtypes());
@@ -126,6 +133,7 @@ export class MoeRunner {
       scores,
       weights,
       denseWeights,
+      meanOutput,
       probabilities,
       logSumExp,
       choice,
@@ -169,7 +177,9 @@ export class MoeRunner {
       const dX = await this.#sharedBackward(trace, dMix);
       const dWeights = workspace.tensor(tokens, experts);
       await this.#experts.backward(trace, dMix, dX, dWeights);
-      if (denseWeights !== null) await this.#standIns.backward(trace, dMix, dWeights);
+      const { dense } = this.#parts.session.routing;
+      if (dense !== undefined && denseWeights !== null)
+        await this.#standIns.backward(dense.standIn, { x, denseWeights, dispatch }, dMix, dWeights);
 
       const dLogits = workspace.tensor(tokens, experts);
       const withLosses = trace.probabilities !== null;

@@ -8,10 +8,12 @@ import {
   gateStage,
   logitsStage,
   lossStage,
+  meanOutputStage,
   outputNormStage,
   routerStage,
   routingOf,
   sharedStage,
+  standInStage,
   type AdapterPlan,
   type DecoderPlan,
   type LayerPlan,
@@ -166,6 +168,31 @@ export class StagePrograms {
         outputs: ['y'],
         wrt: ['weight'],
       }),
+    );
+  }
+
+  standIn(index: number): Promise<StageProgram> {
+    return this.#cache.program(this.#key('stand-in', index, ''), () =>
+      standInStage(this.#layer(index), this.#plan.hiddenSize),
+    );
+  }
+
+  /** Adds the gradient of the dense weights to what its accumulator holds. */
+  standInBackward(index: number): Promise<StageProgram> {
+    return this.#cache.program(this.#key("stand-in'", index, ''), () =>
+      accumulate(
+        gradient(standInStage(this.#layer(index), this.#plan.hiddenSize), {
+          outputs: ['y'],
+          wrt: ['denseWeights'],
+        }),
+        ['grad.denseWeights'],
+      ),
+    );
+  }
+
+  meanOutput(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
+    return this.#cache.program(this.#key('mean output', index, typesOf(roles.expert, dtypes)), () =>
+      meanOutputStage(this.#moe(index), this.#plan.hiddenSize, dtypes, this.#adapters),
     );
   }
 

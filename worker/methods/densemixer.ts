@@ -57,7 +57,7 @@ export const denseMixer: Method<typeof Options> = {
       routing: {
         ...plain,
         dense: {
-          standIn: 'output',
+          standIn: { kind: 'output' },
           weights(logits_NE, multiplicity_NE) {
             const probabilities_NE = routerScores(router, logits_NE);
             return divided

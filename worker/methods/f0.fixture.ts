@@ -3,7 +3,13 @@
  * E₂(x) = −x + [½, ½], and the loss Σ_t ⟨[1, ½], y_t⟩.
  */
 import { GraphBuilder, gradient } from '#worker/graph/index.ts';
-import { gateStage, type DecoderPlan, type MethodContext, type MethodSession } from '#worker/model/index.ts';
+import {
+  gateStage,
+  standInStage,
+  type DecoderPlan,
+  type MethodContext,
+  type MethodSession,
+} from '#worker/model/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
 
@@ -48,6 +54,7 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
     readAdapters: (path) => {
       throw new RangeError(`no adapters in ${path}`);
     },
+    readDefaultOutputs: () => [],
     expertScores: null,
   };
 }
@@ -88,20 +95,42 @@ export async function passThrough(session: MethodSession, context: MethodContext
   const values = { ...buffers(session), logits: logits_NE, multiplicity };
   const forward = await runOnce(gate, { shapes: { N: TOKENS }, values });
   const weights = Array.from(forward.results['weights']?.data ?? [], Number);
+  const dense = session.routing.dense;
+  const standIn = dense?.standIn.kind === 'vector' ? dense.standIn : null;
+  const y = outputs.map((experts, t) =>
+    [0, 1].map((h) =>
+      experts.reduce((sum, out, e) => sum + (weights[t * EXPERTS + e] ?? 0) * (out[h] ?? 0), 0),
+    ),
+  );
   const dWeights = outputs.flatMap((experts) =>
     experts.map(([a, b]) => a * lossDirection[0] + b * lossDirection[1]),
   );
-  const learnt = session.routing.dense === undefined ? 'weights' : 'denseWeights';
+  if (standIn !== null) {
+    const stage = standInStage(layer, 2);
+    const inputs = {
+      denseWeights: Array.from(forward.results['denseWeights']?.data ?? [], Number),
+      multiplicity,
+      vectors: [...standIn.vectors_EH(0)],
+    };
+    const given = await runOnce(stage, { shapes: { N: TOKENS }, values: inputs });
+    const back = await runOnce(gradient(stage, { outputs: ['y'], wrt: ['denseWeights'] }), {
+      shapes: { N: TOKENS },
+      values: { ...inputs, 'd.y': [...lossDirection, ...lossDirection] },
+    });
+    if (standIn.inValue)
+      y.forEach((row, t) =>
+        row.forEach((value, h) => {
+          row[h] = value + Number(given.results['y']?.data[2 * t + h]);
+        }),
+      );
+    multiplicity.forEach((count, at) => {
+      if (count === 0) dWeights[at] = Number(back.results['grad.denseWeights']?.data[at]);
+    });
+  }
+  const learnt = dense === undefined ? 'weights' : 'denseWeights';
   const backward = await runOnce(gradient(gate, { outputs: [learnt], wrt: ['logits'] }), {
     shapes: { N: TOKENS },
     values: { ...values, [`d.${learnt}`]: dWeights },
   });
-  return {
-    y: outputs.map((experts, t) =>
-      [0, 1].map((h) =>
-        experts.reduce((sum, out, e) => sum + (weights[t * EXPERTS + e] ?? 0) * (out[h] ?? 0), 0),
-      ),
-    ),
-    dLogits: Array.from(backward.results['grad.logits']?.data ?? [], Number),
-  };
+  return { y, dLogits: Array.from(backward.results['grad.logits']?.data ?? [], Number) };
 }

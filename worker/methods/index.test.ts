@@ -17,6 +17,7 @@ test('the methods, in the order of the form', () => {
     'loss-free-balancing',
     'expert-condenser',
     'densemixer',
+    'default-moe',
     'ds-moe',
     'transformed-gate',
   ]);

@@ -6,6 +6,7 @@ import type { MethodInfo } from '#core/contract/method.ts';
 import type { Method, MethodContext, MethodSession } from '#worker/model/index.ts';
 import { esft } from './esft.ts';
 import { dora } from './dora.ts';
+import { defaultMoe } from './default-moe.ts';
 import { denseMixer } from './densemixer.ts';
 import { dsMoe } from './ds-moe.ts';
 import { expertCondenser } from './expert-condenser.ts';
@@ -28,6 +29,7 @@ const methods: readonly Method[] = [
   lossFreeBalancing,
   expertCondenser,
   denseMixer,
+  defaultMoe,
   dsMoe,
   transformedGate,
 ];

@@ -34,9 +34,21 @@ export interface Choice {
 export interface DenseGate {
   /** `[tokens, experts]`. Where the multiplicity is not zero, what the backward pass weighs the routed expert with. */
   weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
-  /** `output`: what the expert would have computed, evaluated in the backward pass, one expert at a time. */
-  readonly standIn: 'output';
+  readonly standIn: StandIn;
 }
+
+/** What stands for the output of an expert on a token that is not sent to it. */
+export type StandIn =
+  /** What the expert would have computed: evaluated in the backward pass, one expert at a time. */
+  | { readonly kind: 'output' }
+  /** A vector for each expert, the same for all tokens. */
+  | {
+      readonly kind: 'vector';
+      /** They are part of the value, with their dense weights; otherwise of the gradient only. */
+      readonly inValue: boolean;
+      /** The present vectors of a MoE layer, `[experts × hidden]`. */
+      vectors_EH(layer: number): Float32Array;
+    };
 
 /** Turns router logits into a choice of experts and their gate weights. */
 export interface Routing {
@@ -70,6 +82,11 @@ export interface LayerUsage {
   readonly hardAll_E: Uint32Array;
   /** Sum of gate weights over real tokens. */
   readonly mass_E: Float32Array;
+  /**
+   * Mean output of each expert over the tokens sent to it, before gate weights, `[experts × hidden]`; zeros without tokens.
+   * Only where stand-ins are vectors.
+   */
+  readonly meanOutput_EH?: Float32Array;
 }
 
 /** One layer's routing as an auxiliary loss sees it. */
@@ -144,6 +161,8 @@ export interface RouterState {
   readonly biasSpeed?: number;
   readonly condensers?: readonly (readonly number[])[];
   readonly expertConfig?: ExpertConfig;
+  /** Vectors that stand for experts in the value, one `[experts × hidden]` matrix for each MoE layer. */
+  readonly defaultOutputs?: readonly Float32Array[];
 }
 
 /** What a forward pass is for: training, or using the model (validation, generation). */
@@ -201,6 +220,8 @@ export interface MethodContext {
   readExpertConfig(path: string, firstLayer: 0 | 1): ExpertConfig;
   /** Reads a folder of low-rank adapters in the format of PEFT. */
   readAdapters(path: string): GivenAdapters;
+  /** Reads a file of default outputs (`default_outputs.safetensors`): one `[experts × hidden]` matrix for each MoE layer. */
+  readDefaultOutputs(path: string): Float32Array[];
   /** What `Method.sampleTokens` asked for; null where nothing was routed. */
   readonly expertScores: ExpertScores | null;
 }

@@ -2,7 +2,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
+import { decodeFloats, encodeFloats } from '#worker/checkpoint/index.ts';
+import { routerShapes } from '#worker/model/index.ts';
 import type { LoadedModel } from '#worker/train/index.ts';
 import type { CaseDocument, GoldenTensors } from './golden-case.ts';
 
@@ -96,6 +99,14 @@ export function goldenMethod(dir: string, document: CaseDocument): MethodChoice 
       return { name: 'frozen-router', options: {} };
     case 'esft':
       return { name: 'esft', options: esftOptions(document) };
+    case 'default-moe':
+      return {
+        name: 'default-moe',
+        options: {
+          defaultsIn: options['reading'] === 'D1' ? 'value' : 'gradient',
+          beta: options['beta'],
+        },
+      };
     case 'densemixer':
       return {
         name: 'densemixer',
@@ -118,7 +129,16 @@ export function goldenMethod(dir: string, document: CaseDocument): MethodChoice 
   }
 }
 
-/** Gives a condenser session the bias, usage and condensers a case starts from; other cases have none. */
+/** Default outputs of experts in the state of a session, one matrix for each MoE layer; empty where it has none. */
+export function defaultOutputsOf({ session }: LoadedModel): Float32Array[] {
+  const { success, data } = z.object({ outputs: z.array(z.base64()) }).safeParse(session.save());
+  return success ? data.outputs.map((text) => decodeFloats(Buffer.from(text, 'base64'), 'F32')) : [];
+}
+
+/**
+ * Gives a session what a case starts from: bias, usage and condensers, or default outputs of experts. Other cases have
+ * neither.
+ */
 export function restoreGoldenRouter(
   model: LoadedModel,
   moeLayers: readonly number[],
@@ -128,6 +148,15 @@ export function restoreGoldenRouter(
     const file = files.find((candidate) => candidate.has(name));
     return file === undefined ? null : Array.from(file.get(name).values);
   };
+  const outputs = moeLayers.map((layer) => find(`init.ema.${layer}`));
+  if (!outputs.some((layer) => layer === null)) {
+    model.session.restore({
+      outputs: outputs.map((layer) =>
+        Buffer.from(encodeFloats(Float32Array.from(layer ?? []), 'F32')).toString('base64'),
+      ),
+      known: routerShapes(model.plan).map(({ experts }) => new Array<boolean>(experts).fill(true)),
+    });
+  }
   const bias = moeLayers.map((layer) => find(`init.bias.${layer}`));
   if (bias.some((layer) => layer === null)) return;
   const zeros = bias.map((layer) => (layer ?? []).map(() => 0));

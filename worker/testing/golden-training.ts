@@ -13,7 +13,7 @@ import {
   type CaseDocument,
   type Check,
 } from './golden-case.ts';
-import { goldenMethod, restoreGoldenRouter } from './golden-method.ts';
+import { defaultOutputsOf, goldenMethod, restoreGoldenRouter } from './golden-method.ts';
 import { finalValues } from './golden-names.ts';
 
 const TrainingCase = z.object({
@@ -32,6 +32,7 @@ const TrainingCase = z.object({
     final_max_abs: z.number(),
     final_mean_abs: z.number(),
     bias_abs: z.number().optional(),
+    noise_probe: z.object({ buffers_max_abs: z.number().optional() }),
   }),
   expected: z.object({
     steps: z.array(
@@ -53,6 +54,8 @@ interface Trajectory {
   readonly auxiliary: number[];
   /** Router bias after each step, `[steps][layers × experts]`. */
   readonly bias: Float32Array[];
+  /** Default outputs after each step, `[steps][layers][experts × hidden]`. */
+  readonly defaults: Float32Array[][];
 }
 
 async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenTensors): Promise<Trajectory> {
@@ -63,7 +66,7 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
     weightDecay: optimizer.weight_decay,
     maxGradNorm: optimizer.max_grad_norm,
   };
-  const trajectory: Trajectory = { losses: [], norms: [], auxiliary: [], bias: [] };
+  const trajectory: Trajectory = { losses: [], norms: [], auxiliary: [], bias: [], defaults: [] };
   for (let step = 0; step < document.steps; step++) {
     const batches = Array.from({ length: microBatches }, (_, micro) =>
       goldenBatch(inputs, `step${step}.micro${micro}.`),
@@ -91,6 +94,7 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
     model.session.afterStep({ step, totalSteps: document.steps, microBatch: microBatches - 1, microBatches });
     trajectory.losses.push(lossSum / lossTokens);
     trajectory.norms.push(norm);
+    trajectory.defaults.push(defaultOutputsOf(model));
     trajectory.bias.push(model.session.routerState().bias_LE ?? new Float32Array(0));
   }
   return trajectory;
@@ -143,6 +147,26 @@ function routerChecks(
   });
 }
 
+/** Default outputs after each step, `ema.<layer>` [steps, experts, hidden]; tolerance is ten times the noise, as elsewhere. */
+function defaultChecks(
+  tensors: GoldenTensors,
+  defaults: readonly Float32Array[][],
+  moe: readonly number[],
+  { tolerances }: TrainingCase,
+): Check[] {
+  return moe
+    .map((layer, index) => ({ name: `ema.${layer}`, index }))
+    .filter(({ name }) => tensors.has(name))
+    .map(({ name, index }) =>
+      absoluteCheck(
+        name,
+        defaults.flatMap((step) => [...(step[index] ?? [])]),
+        tensors.floats(name),
+        10 * (tolerances.noise_probe.buffers_max_abs ?? 0),
+      ),
+    );
+}
+
 /** Runs a `training` case. */
 export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise<Check[]> {
   const method = goldenMethod(dir, raw);
@@ -153,7 +177,7 @@ export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise
   try {
     const moe = moeLayerIndices(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);
-    const { losses, norms, auxiliary, bias } = await train(model, document, inputs);
+    const { losses, norms, auxiliary, bias, defaults } = await train(model, document, inputs);
     const { expected, tolerances } = document;
     const checks = [
       absoluteCheck(
@@ -170,6 +194,7 @@ export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise
       ),
       ...finalChecks(model, tensors, document),
       ...routerChecks(model, tensors, bias, moe),
+      ...defaultChecks(tensors, defaults, moe, document),
     ];
     const wantAuxiliary = expected.steps.flatMap(
       (step) => step.aux_loss_per_micro ?? step.z_loss_per_micro ?? step.mi_loss_per_micro ?? [],

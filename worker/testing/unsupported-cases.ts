@@ -13,7 +13,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'family cohere2_moe': ['families/cohere2_moe'],
   'family lfm2_moe': ['families/lfm2_moe'],
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],
-  'method default-moe': ['methods/default-moe-d1-olmoe', 'methods/default-moe-d2-olmoe'],
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
   'method smt': ['methods/smt-olmoe'],

@@ -47,6 +47,7 @@ describe.each<LoadRequest['method']>([
   { name: 'expert-condenser', options: { phase: 'both' } },
   { name: 'frozen-router', options: {} },
   { name: 'densemixer', options: {} },
+  { name: 'default-moe', options: {} },
 ])('$name', (method) => {
   test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
     const kept = await gradients(method, 0);

@@ -11,6 +11,7 @@ import {
   type MethodContext,
 } from '#worker/model/index.ts';
 import { readAdapters } from './adapter-names.ts';
+import { readDefaultOutputs } from './default-output-file.ts';
 import { biasOfLayers, condensersOfLayers } from './router-files.ts';
 
 /**
@@ -33,6 +34,7 @@ export function methodContext(
     readCondensers: (path) => condensersOfLayers(path, layers),
     readExpertConfig: (path, firstLayer) => expertConfigOf(path, layers, firstLayer),
     readAdapters: (path) => readAdapters(path, family, plan),
+    readDefaultOutputs: (path) => readDefaultOutputs(path, plan),
     expertScores,
   };
 }

@@ -8,6 +8,7 @@ import {
   writeForcedExperts,
 } from '#worker/checkpoint/index.ts';
 import { moeLayerIndices, type DecoderPlan, type Family, type MethodSession } from '#worker/model/index.ts';
+import { writeDefaultOutputs } from './default-output-file.ts';
 
 /** Values for each of `layers` (decoder indices), in order. */
 function forLayers<R extends { readonly layer: number }, T>(
@@ -56,7 +57,7 @@ export function writeRouterFiles(
   model: { readonly family: Family; readonly plan: DecoderPlan; readonly session: MethodSession },
   method: string,
 ): void {
-  const { bias_LE, condensers, expertConfig } = model.session.routerState();
+  const { bias_LE, condensers, expertConfig, defaultOutputs } = model.session.routerState();
   const layers = moeLayerIndices(model.plan);
   const savedAt = new Date();
   if (bias_LE !== undefined) {
@@ -86,6 +87,7 @@ export function writeRouterFiles(
       { savedAt },
     );
   }
+  if (defaultOutputs !== undefined) writeDefaultOutputs(dir, model.plan, defaultOutputs);
   if (expertConfig !== undefined) {
     const { experts, ...parts } = expertConfig;
     writeExpertConfig(dir, {

@@ -122,6 +122,8 @@ const condensers: Method = {
 
 const lora: Method = { name: 'lora', options: { rank: 4, alpha: 8 } };
 
+const defaults: Method = { name: 'default-moe', options: { defaultsIn: 'value' } };
+
 const esft: Method = { name: 'esft', options: { share: 0.3, sampleTokens: 500 } };
 
 test('eight rows are learnt, every step has metrics and routing, evaluations come when asked for', async () => {
@@ -142,6 +144,7 @@ for (const [name, method] of [
   ['esft', esft],
   ['lora', lora],
   ['condensers-lora', { name: 'expert-condenser', options: { biasSpeed: 0.0625, adapters: { rank: 2 } } }],
+  ['default-outputs', defaults],
   ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625 } }],
   ['gate', { name: 'transformed-gate' }],
 ] as const) {
@@ -199,6 +202,21 @@ test('an adapter of another seed starts elsewhere', async () => {
     return values;
   };
   expect(await of('seed-1', 1)).not.toEqual(await of('seed-2', 2));
+});
+
+test('default outputs in the value are written beside the run, and another run starts from them', async () => {
+  await run('defaults', { method: defaults });
+  const dir = join(work, 'defaults');
+  const weights = openTrainedWeights(dir);
+  weights.close();
+  const written = readFileSync(join(dir, 'default_outputs.safetensors'));
+  const kept = (weights.method as { outputs: string[] }).outputs.map((text) => Buffer.from(text, 'base64'));
+  expect(written.subarray(-4 * 16 * 128 * 4)).toEqual(Buffer.concat(kept));
+  const method = { name: 'default-moe', options: { defaultsIn: 'value', defaultsFile: dir } } as const;
+  const again = await run('defaults-again', { method, model: join(sample, 'sample-moe') });
+  const first = await run('defaults-none', { method: defaults });
+  // The first validation already has them.
+  expect(again.evaluations[0]?.loss).not.toBe(first.evaluations[0]?.loss);
 });
 
 test('ESFT routes a sample, trains the experts it uses most and nothing else, and writes the published file', async () => {

@@ -256,7 +256,7 @@ describe('export', () => {
     expect(said.json()[0]).toMatchObject({
       format: 'hf',
       step: 4,
-      notes: [expect.stringContaining('router bias') as string],
+      notes: [expect.stringContaining('moe_bias_states.json and forced_experts_records.json') as string],
     });
     expect((await condenser('inspect', out)).status).toBe(0);
     expect((await condenser('export', run, '--out', out, '--json')).json()[0]).toMatchObject({

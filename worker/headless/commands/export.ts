@@ -21,7 +21,7 @@ import { openTrainedRun, type TrainedRun } from './trained-run.ts';
 type Dtype = FloatDtype | 'source';
 
 /** Files in which a run keeps the state of its router; stock loaders do not read them. */
-const ROUTER_FILES = ['moe_bias_states.json', 'forced_experts_records.json'];
+const ROUTER_FILES = ['moe_bias_states.json', 'forced_experts_records.json', 'default_outputs.safetensors'];
 
 /** Writes the export and reads it back. */
 export const exportRun: Command = async (invocation) => {
@@ -43,7 +43,7 @@ export const exportRun: Command = async (invocation) => {
       routerFiles.size === 0
         ? []
         : [
-            'Stock model classes ignore the router bias and condensers of this run; its routing needs the files beside the weights.',
+            `Stock model classes ignore ${[...routerFiles.keys()].join(' and ')}, without which this model is another one.`,
           ];
     return {
       document: { format, out, step: run.step, dtype, ...written, notes },
@@ -63,7 +63,7 @@ async function write(
   format: 'hf' | 'delta' | 'adapter',
   out: string,
   dtype: Dtype,
-  routerFiles: ReadonlyMap<string, string>,
+  routerFiles: ReadonlyMap<string, Uint8Array>,
 ) {
   switch (format) {
     case 'hf':
@@ -89,11 +89,11 @@ function writeRunAdapters(run: TrainedRun, out: string, dtype: Dtype) {
   return writeAdapters({ ...run, adapters, base }, out, dtype === 'source' ? 'F32' : dtype);
 }
 
-function readRouterFiles(runDir: string): Map<string, string> {
+function readRouterFiles(runDir: string): Map<string, Uint8Array> {
   return new Map(
     ROUTER_FILES.filter((name) => existsSync(path.join(runDir, name))).map((name) => [
       name,
-      readFileSync(path.join(runDir, name), 'utf8'),
+      readFileSync(path.join(runDir, name)),
     ]),
   );
 }

@@ -5,4 +5,5 @@ export * from './expert.ts';
 export { gatedMlpSaved } from './gated-mlp.ts';
 export * from './head.ts';
 export * from './router.ts';
+export * from './stand-in.ts';
 export * from './weight.ts';

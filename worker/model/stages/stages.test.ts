@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { familyOf } from '#worker/families/index.ts';
 import type { Graph } from '#worker/graph/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
-import { checkGradient, type CheckOptions } from '#worker/testing/index.ts';
+import { checkGradient, runOnce, type CheckOptions } from '#worker/testing/index.ts';
 import type { DecoderPlan, GroupedQueryPlan, LayerPlan, MoePlan } from '../decoder-plan.ts';
 import { plainRouting } from '../routing.ts';
 import { routerShapes, type Routing } from '../slots.ts';
@@ -10,6 +10,7 @@ import { attentionStage } from './attention.ts';
 import { expertStage } from './expert.ts';
 import { lossStage } from './head.ts';
 import { gateStage, routerStage } from './router.ts';
+import { meanOutputStage, standInStage } from './stand-in.ts';
 
 const plan: DecoderPlan = familyOf({ model_type: 'olmoe' }).plan({
   vocab_size: 7,
@@ -114,6 +115,7 @@ const condensers: Routing = startMethod(
     readAdapters: (path) => {
       throw new RangeError(`no adapters in ${path}`);
     },
+    readDefaultOutputs: () => [],
     expertScores: null,
   },
 ).routing;
@@ -170,6 +172,41 @@ test('expert: gradient', async () => {
     outputs: ['y'],
     wrt: ['x', 'weight', 'expertGate', 'expertUp', 'expertDown'],
   });
+});
+
+test('stand-ins: gradient', async () => {
+  await expectGradient(
+    standInStage(
+      { ...layer, residualScale: 0.3, feedForward: { ...layer.feedForward, routedScale: 2.5 } },
+      8,
+    ),
+    {
+      shapes: { N: 3 },
+      values: { multiplicity: [1, 0, 1, 0, 0, 2, 0, 1, 1, 1, 0, 0] },
+      outputs: ['y'],
+      wrt: ['denseWeights', 'vectors'],
+    },
+  );
+});
+
+test.each<[string, Partial<MoePlan>]>([
+  ['plain', {}],
+  ['clamped, with biases', { activation: { kind: 'clamped', alpha: 1.7, limit: 0.7 }, expertBiases: true }],
+])('expert: the mean output is that of its outputs with gate weight 1, %s', async (_title, more) => {
+  const moe = { ...layer.feedForward, ...more };
+  const { feeds, results } = await runOnce(expertStage(moe, 8, float32), {
+    shapes: { n: 3 },
+    values: { weight: [1, 1, 1] },
+  });
+  const values = Object.fromEntries(
+    Object.entries({ ...feeds, ...results }).map(([name, { data }]) => [name, Array.from(data, Number)]),
+  );
+  const mean = await runOnce(meanOutputStage(moe, 8, float32, null), { shapes: { n: 3 }, values });
+  const y = values['y'] ?? [];
+  for (let h = 0; h < 8; h++) {
+    const expected = ((y[h] ?? NaN) + (y[8 + h] ?? NaN) + (y[16 + h] ?? NaN)) / 3;
+    expect(Number(mean.results['mean']?.data[h])).toBeCloseTo(expected, 5);
+  }
 });
 
 test('head and loss: gradient', async () => {
