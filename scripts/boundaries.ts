@@ -79,7 +79,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'worker/runtime',
     ],
   },
-  'worker/train': { areas: [...engineParts, 'core/store'] },
+  'worker/train': { areas: [...engineParts, 'core/report', 'core/store'] },
   'worker/headless': {
     areas: [
       ...engineParts,
@@ -106,7 +106,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
     areas: [...engineParts, 'worker/train', 'worker/testing'],
     open: true,
   },
-  'worker/testing': { areas: [...engineParts, 'worker/train'] },
+  'worker/testing': { areas: [...engineParts, 'core/report', 'worker/train'] },
   // The process itself: main, session, heartbeat thread.
   worker: { areas: [...engineParts, 'core/link', 'core/store', 'worker/train'] },
 

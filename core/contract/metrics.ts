@@ -57,6 +57,10 @@ export interface RoutingRecord {
   readonly counts_LE: Uint32Array;
   /** Sum of gate weights over real tokens. */
   readonly mass_LE?: Float32Array;
+  /** Sum of the router's scores over real tokens, chosen or not. */
+  readonly soft_LE?: Float32Array;
+  /** Norm of each expert's gradient before clipping; NaN where nothing of the expert trains. */
+  readonly gradNorm_LE?: Float32Array;
   /** Router bias after the step, where the method keeps one. */
   readonly bias_LE?: Float32Array;
   /** Always-active experts by layer, where the method has any. */
@@ -70,6 +74,8 @@ export const PackedRouting = z.object({
   step: z.int(),
   counts: Base64,
   mass: Base64.optional(),
+  soft: Base64.optional(),
+  gradNorm: Base64.optional(),
   bias: Base64.optional(),
   condensers: z.array(z.array(z.int())).optional(),
 });
@@ -95,6 +101,8 @@ export function packRouting(record: RoutingRecord): PackedRouting {
     step: record.step,
     counts: toBase64(record.counts_LE),
     ...(record.mass_LE && { mass: toBase64(record.mass_LE) }),
+    ...(record.soft_LE && { soft: toBase64(record.soft_LE) }),
+    ...(record.gradNorm_LE && { gradNorm: toBase64(record.gradNorm_LE) }),
     ...(record.bias_LE && { bias: toBase64(record.bias_LE) }),
     ...(record.condensers && { condensers: record.condensers.map((layer) => [...layer]) }),
   };
@@ -106,6 +114,8 @@ export function unpackRouting(packed: PackedRouting): RoutingRecord {
     step: packed.step,
     counts_LE: new Uint32Array(fromBase64(packed.counts)),
     ...(packed.mass !== undefined && { mass_LE: new Float32Array(fromBase64(packed.mass)) }),
+    ...(packed.soft !== undefined && { soft_LE: new Float32Array(fromBase64(packed.soft)) }),
+    ...(packed.gradNorm !== undefined && { gradNorm_LE: new Float32Array(fromBase64(packed.gradNorm)) }),
     ...(packed.bias !== undefined && { bias_LE: new Float32Array(fromBase64(packed.bias)) }),
     ...(packed.condensers && { condensers: packed.condensers }),
   };

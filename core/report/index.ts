@@ -2,9 +2,12 @@
 export { buildReport } from './build-report.ts';
 export type { ReportData } from './report-data.ts';
 export { compareRuns } from './compare-runs.ts';
+export { OutputCosines, coSelection_EE, cosines_EE } from './expert-correlation.ts';
+export { effectiveUpdates_E, expectedUpdates, starvation } from './expert-updates.ts';
 export { findingsOf } from './run-findings.ts';
-export { loadMetrics } from './routing-metrics.ts';
+export { divergencesOf, loadMetrics, shares, type LoadMetrics } from './routing-metrics.ts';
 export type { RunData } from './run-data.ts';
 export { toHtml } from './to-html.ts';
 export { toJson } from './to-json.ts';
 export { toMarkdown } from './to-markdown.ts';
+export { DriftSum, RoutingSum, type RoutingDrift, type TokenRouting } from './token-routing.ts';

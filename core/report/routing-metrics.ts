@@ -126,23 +126,35 @@ export function overloaded(counts_E: Numbers, ratio: number): number[] {
 
 /** Kullback–Leibler divergence Σ p ln(p/q) in nats, of two loads of the same experts; infinite where q lacks an expert of p. */
 export function klDivergence(p_E: Numbers, q_E: Numbers): number {
-  return divergence(shares(p_E), shares(q_E));
+  return divergencesOf(shares(p_E), shares(q_E)).kl;
 }
 
 /** Jensen–Shannon divergence in nats with equal weights, 0 … ln 2: ½ KL(p‖m) + ½ KL(q‖m), m = (p + q) / 2. */
 export function jensenShannon(p_E: Numbers, q_E: Numbers): number {
-  const [p, q] = [shares(p_E), shares(q_E)];
-  const middle = p.map((value, e) => (value + (q[e] ?? 0)) / 2);
-  return (divergence(p, middle) + divergence(q, middle)) / 2;
+  return divergencesOf(shares(p_E), shares(q_E)).js;
 }
 
 /** Total variation distance ½ Σ |p − q|, 0 … 1: the share of selections that moved to other experts. */
 export function totalVariation(p_E: Numbers, q_E: Numbers): number {
-  const [p, q] = [shares(p_E), shares(q_E)];
-  return total(p.map((value, e) => Math.abs(value - (q[e] ?? 0)))) / 2;
+  return divergencesOf(shares(p_E), shares(q_E)).tv;
 }
 
-function divergence(p: Float64Array, q: Float64Array): number {
-  invariant(p.length === q.length, `loads of ${p.length} and ${q.length} experts cannot be compared`);
-  return total(p.map((value, e) => (value > 0 ? value * Math.log(value / (q[e] ?? 0)) : 0)));
+/** The three divergences of two distributions over the same experts, each with the sum 1. */
+export function divergencesOf(
+  p_E: Float64Array,
+  q_E: Float64Array,
+): { readonly kl: number; readonly js: number; readonly tv: number } {
+  invariant(p_E.length === q_E.length, `loads of ${p_E.length} and ${q_E.length} experts cannot be compared`);
+  let [kl, js, tv] = [0, 0, 0];
+  for (let e = 0; e < p_E.length; e++) {
+    const [p, q] = [p_E[e] as number, q_E[e] as number];
+    const middle = (p + q) / 2;
+    if (p > 0) {
+      kl += p * Math.log(p / q);
+      js += (p * Math.log(p / middle)) / 2;
+    }
+    if (q > 0) js += (q * Math.log(q / middle)) / 2;
+    tv += Math.abs(p - q) / 2;
+  }
+  return { kl, js, tv };
 }

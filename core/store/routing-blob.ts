@@ -15,6 +15,8 @@ export interface UsageRow {
   readonly encoding: number;
   readonly counts: Uint8Array;
   readonly mass: Uint8Array | null;
+  readonly soft: Uint8Array | null;
+  readonly grad_norm: Uint8Array | null;
   readonly bias: Uint8Array | null;
   /** u16: for each layer the number of condensers, then their ids. */
   readonly condensers: Uint8Array | null;
@@ -28,6 +30,8 @@ export function packUsage(record: RoutingRecord): UsageRow {
     encoding: wide ? ENCODING_U32 : ENCODING_U16,
     counts: bytesOf(wide ? record.counts_LE : Uint16Array.from(record.counts_LE)),
     mass: record.mass_LE ? bytesOf(record.mass_LE) : null,
+    soft: record.soft_LE ? bytesOf(record.soft_LE) : null,
+    grad_norm: record.gradNorm_LE ? bytesOf(record.gradNorm_LE) : null,
     bias: record.bias_LE ? bytesOf(record.bias_LE) : null,
     condensers: record.condensers ? bytesOf(packLists(record.condensers)) : null,
   };
@@ -45,6 +49,8 @@ export function unpackUsage(row: UsageRow): RoutingRecord {
     counts_LE:
       row.encoding === ENCODING_U32 ? new Uint32Array(counts) : Uint32Array.from(new Uint16Array(counts)),
     ...(row.mass && { mass_LE: new Float32Array(bufferOf(row.mass)) }),
+    ...(row.soft && { soft_LE: new Float32Array(bufferOf(row.soft)) }),
+    ...(row.grad_norm && { gradNorm_LE: new Float32Array(bufferOf(row.grad_norm)) }),
     ...(row.bias && { bias_LE: new Float32Array(bufferOf(row.bias)) }),
     ...(row.condensers && { condensers: unpackLists(new Uint16Array(bufferOf(row.condensers))) }),
   };

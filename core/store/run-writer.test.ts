@@ -74,6 +74,8 @@ test('what is written is read back', () => {
   writer.step(metrics(1, { auxLoss: 2.5 }), {
     ...routing(1),
     mass_LE: Float32Array.of(1.5, 0, 0, 0, 0.25, 0, 0, 0),
+    soft_LE: Float32Array.of(2, 0.5, 0, 0, 0.75, 0, 0, 0),
+    gradNorm_LE: Float32Array.of(1, NaN, 0, 0, 0.125, 0, 0, NaN),
     bias_LE: Float32Array.of(-1, 1, 0, 0, 0, 0, 0, 3),
     condensers: [[3, 1], []],
   });
@@ -92,6 +94,8 @@ test('what is written is read back', () => {
       step: 1,
       counts_LE: Uint32Array.of(1, 2, 3, 4, 5, 6, 7, 8),
       mass_LE: Float32Array.of(1.5, 0, 0, 0, 0.25, 0, 0, 0),
+      soft_LE: Float32Array.of(2, 0.5, 0, 0, 0.75, 0, 0, 0),
+      gradNorm_LE: Float32Array.of(1, NaN, 0, 0, 0.125, 0, 0, NaN),
       bias_LE: Float32Array.of(-1, 1, 0, 0, 0, 0, 0, 3),
       condensers: [[3, 1], []],
     },

@@ -90,8 +90,8 @@ function writerOf(store: Store, dir: string, release: () => void): RunWriter {
        VALUES (@step, @wallMs, @loss, @learningRate, @gradNorm, @tokens, @trainedTokens, @tokensPerSecond, @rssMB, @auxLoss)`,
     ),
     usage: db.prepare(
-      `INSERT INTO usage(step, encoding, counts, mass, bias, condensers)
-       VALUES (@step, @encoding, @counts, @mass, @bias, @condensers)`,
+      `INSERT INTO usage(step, encoding, counts, mass, soft, grad_norm, bias, condensers)
+       VALUES (@step, @encoding, @counts, @mass, @soft, @grad_norm, @bias, @condensers)`,
     ),
     event: db.prepare('INSERT INTO event(step, wall_ms, kind, message) VALUES (?, ?, ?, ?)'),
     evaluation: db.prepare(

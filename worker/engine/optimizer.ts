@@ -1,5 +1,6 @@
 /** The end of an optimizer step: global norm, clipping, AdamW. */
 import type { Kernels } from '#worker/kernels/index.ts';
+import { moeLayerIndices, type DecoderPlan } from '#worker/model/index.ts';
 import type { ParameterStore } from './parameter-store.ts';
 
 /** Constants of AdamW (Loshchilov & Hutter 2019) and of clipping. */
@@ -16,6 +17,30 @@ export interface AdamWSettings {
 export function gradientNorm(store: ParameterStore, kernels: Kernels): number {
   store.completeGradients();
   return Math.sqrt(kernels.sumOfSquares(store.blocks.gradients, store.trainedElements));
+}
+
+/**
+ * Norm of the gradient of each expert, `[MoE layers × experts]`: of all of it that trains, adapters included; NaN where
+ * nothing does. Call it like `gradientNorm`, before the update.
+ */
+export function expertGradientNorms(
+  plan: DecoderPlan,
+  store: ParameterStore,
+  kernels: Kernels,
+): Float32Array {
+  const moe = moeLayerIndices(plan);
+  const first = plan.layers[moe[0] ?? -1]?.feedForward;
+  const experts = first?.kind === 'moe' ? first.experts : 0;
+  const squares_LE = new Float64Array(moe.length * experts).fill(NaN);
+  store.completeGradients();
+  for (const { id, layer, expert } of store.parameters) {
+    if (layer === null || expert === null || !store.isTrained(id)) continue;
+    const at = moe.indexOf(layer) * experts + expert;
+    const { data } = store.gradient(id);
+    const before = squares_LE[at] as number;
+    squares_LE[at] = (Number.isNaN(before) ? 0 : before) + kernels.sumOfSquares(data.byteOffset, data.length);
+  }
+  return Float32Array.from(squares_LE, Math.sqrt);
 }
 
 /**

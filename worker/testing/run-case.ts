@@ -4,6 +4,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { readCase, type CaseResult, type Check } from './golden-case.ts';
 import { checkForwardCase } from './golden-forward.ts';
 import { checkGenerationCase } from './golden-generation.ts';
+import { checkMetricsCase } from './golden-metrics.ts';
 import { checkSelectionCase } from './golden-selection.ts';
 import { checkTokenizerCase } from './golden-tokenizers.ts';
 import { checkTrainingCase } from './golden-training.ts';
@@ -21,6 +22,8 @@ async function checksOf(dir: string): Promise<Check[]> {
       return checkTrainingCase(dir, document);
     case 'expert-selection':
       return checkSelectionCase(dir, document);
+    case 'metrics':
+      return checkMetricsCase(dir, document);
     case 'transform':
       return checkTransformCase(dir, document);
     case 'tokenizer':

@@ -1,4 +1,5 @@
 /** How much an untouched model uses its experts on a sample of the training data, for methods that choose experts by it. */
+import { RoutingSum, shares } from '#core/report/index.ts';
 import { readExpertScores, writeExpertScores } from '#worker/checkpoint/index.ts';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { sampleTokensOf } from '#worker/methods/index.ts';
@@ -16,23 +17,13 @@ export async function measureExperts(
   batches: Iterable<MicroBatch>,
   tokens: number,
 ): Promise<ExpertScores> {
-  const counts: number[][] = [];
-  const gates: number[][] = [];
+  const sums: RoutingSum[] = [];
   let seen = 0;
   for (const batch of batches) {
     const { routing } = await model.executor.logits(batch, new Int32Array(0));
     routing.forEach(({ logits_NE, choice }, layer) => {
-      const experts = logits_NE.length / batch.inputIds.length;
-      const count_E = (counts[layer] ??= new Array<number>(experts).fill(0));
-      const gate_E = (gates[layer] ??= new Array<number>(experts).fill(0));
-      for (let token = 0; token < batch.inputIds.length; token++) {
-        if (batch.segments[token] === 0) continue;
-        const probabilities_E = softmax(logits_NE.subarray(token * experts, (token + 1) * experts));
-        for (const e of choice.chosen_NK.subarray(token * choice.k, (token + 1) * choice.k)) {
-          count_E[e] = (count_E[e] ?? 0) + 1;
-          gate_E[e] = (gate_E[e] ?? 0) + (probabilities_E[e] ?? 0);
-        }
-      }
+      const sum = (sums[layer] ??= new RoutingSum(logits_NE.length / batch.inputIds.length));
+      sum.add({ logits_NE, ...choice }, (token) => batch.segments[token] !== 0);
     });
     seen += batch.segments.reduce((sum, segment) => sum + (segment > 0 ? 1 : 0), 0);
     if (seen >= tokens) break;
@@ -40,19 +31,9 @@ export async function measureExperts(
     await new Promise(setImmediate);
   }
   return {
-    token: counts.map((count_E) => {
-      const choices = count_E.reduce((sum, count) => sum + count, 0);
-      return count_E.map((count) => count / choices);
-    }),
-    gate: gates.map((gate_E) => gate_E.map((sum) => sum / seen)),
+    token: sums.map(({ counts_E }) => [...shares(counts_E)]),
+    gate: sums.map(({ mass_E }) => [...mass_E].map((mass) => mass / seen)),
   };
-}
-
-function softmax(logits: Float32Array): Float64Array {
-  const largest = logits.reduce((max, value) => Math.max(max, value), -Infinity);
-  const exponentials = Float64Array.from(logits, (value) => Math.exp(value - largest));
-  const sum = exponentials.reduce((total, value) => total + value, 0);
-  return exponentials.map((value) => value / sum);
 }
 
 /**

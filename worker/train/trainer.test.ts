@@ -136,6 +136,13 @@ test('eight rows are learnt, every step has metrics and routing, evaluations com
   // 2 choices for each non-padding token in each of 4 layers.
   const choices = routing[0]?.counts_LE.reduce((sum, count) => sum + count, 0);
   expect(choices).toBe((steps[0]?.tokens ?? 0) * 2 * 4);
+  // Softmax scores of a token add up to one in each layer.
+  const soft = routing[0]?.soft_LE?.reduce((sum, value) => sum + value, 0) ?? 0;
+  expect(soft / ((steps[0]?.tokens ?? 0) * 4)).toBeCloseTo(1, 5);
+  // Experts hold a part of the whole gradient, which has attention and embeddings besides.
+  const ofExperts = Math.sqrt(routing[0]?.gradNorm_LE?.reduce((sum, norm) => sum + norm ** 2, 0) ?? 0);
+  expect(ofExperts).toBeGreaterThan(0.05 * (steps[0]?.gradNorm ?? 0));
+  expect(ofExperts).toBeLessThan(steps[0]?.gradNorm ?? 0);
 });
 
 for (const [name, method] of [
@@ -220,7 +227,7 @@ test('default outputs in the value are written beside the run, and another run s
 });
 
 test('ESFT routes a sample, trains the experts it uses most and nothing else, and writes the published file', async () => {
-  const { outcome, events, steps } = await run('experts', { method: esft });
+  const { outcome, events, steps, routing } = await run('experts', { method: esft });
   expect(outcome).toEqual({ state: 'completed', step: 6 });
   expect(steps.every(({ loss }) => Number.isFinite(loss))).toBe(true);
   const dir = join(work, 'experts');
@@ -232,6 +239,7 @@ test('ESFT routes a sample, trains the experts it uses most and nothing else, an
   const chosen = [...experts.values()].flat().length;
   expect(chosen).toBeGreaterThanOrEqual(4);
   expect(events.filter((event) => event.startsWith(`phase: ${chosen} of 64 experts train`))).toHaveLength(1);
+  expect(routing[0]?.gradNorm_LE?.filter((norm) => !Number.isNaN(norm))).toHaveLength(chosen);
   const trained = openTrainedWeights(dir);
   trained.close();
   const wanted = [...experts].flatMap(([layer, list]) =>

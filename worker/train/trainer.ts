@@ -14,7 +14,7 @@ import {
   type MicroBatch,
   type PreparedData,
 } from '#worker/data/index.ts';
-import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { adamwStep, expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { loadModel, vocabularySizeOf, type LoadedModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
@@ -200,6 +200,7 @@ class Trainer {
     }
     const gradNorm = gradientNorm(store, kernels);
     await this.#checkFinite('gradient norm', gradNorm, batches[0], step);
+    const gradNorm_LE = expertGradientNorms(this.#model.plan, store, kernels);
     const rate = learningRate(this.#schedule, step);
     const { optimizer, maxGradNorm } = spec.train;
     adamwStep(store, kernels, { ...optimizer, maxGradNorm }, step + 1, rate, gradNorm);
@@ -222,7 +223,7 @@ class Trainer {
         rssMB: process.memoryUsage.rss() / 1e6,
         ...(session.losses.length > 0 && { auxLoss }),
       },
-      this.#routing.take(done, session.routerState()),
+      this.#routing.take(done, session.routerState(), gradNorm_LE),
     );
     for (const message of messages) observer.event('phase', done, message);
     const { everySteps } = spec.evaluate;

@@ -54,6 +54,18 @@ const cases: Record<string, { migrations: readonly Migration[]; cases: readonly 
           ],
         },
       },
+      {
+        version: 2,
+        before: `
+          INSERT INTO step VALUES (1, 0, 2, 0.1, 1, 8, 8, 4, 100, NULL);
+          INSERT INTO usage VALUES (1, 1, x'0100', x'0000803f', NULL, NULL);
+        `,
+        after: {
+          'SELECT step, hex(counts) AS counts, hex(mass) AS mass, soft, grad_norm FROM usage': [
+            { step: 1, counts: '0100', mass: '0000803F', soft: null, grad_norm: null },
+          ],
+        },
+      },
     ],
   },
 };

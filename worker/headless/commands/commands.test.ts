@@ -210,10 +210,11 @@ describe('usage', () => {
     expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4]);
     const last = steps.at(-1)?.layers.at(-1);
     expect(last).toMatchObject({ layer: 2 });
-    for (const name of ['counts', 'mass', 'bias']) expect(last?.[name]).toHaveLength(8);
+    for (const name of ['counts', 'mass', 'soft', 'gradNorm', 'bias']) expect(last?.[name]).toHaveLength(8);
     expect(last?.['condensers']).toHaveLength(1);
     // k = 2 choices of every real token.
     expect((last?.['counts'] ?? []).reduce((a, b) => a + b, 0) % 2).toBe(0);
+    expect(document?.['updates']).toHaveLength(3);
   });
 
   test('one step, as a table and as CSV', async () => {
@@ -221,7 +222,7 @@ describe('usage', () => {
       /^step 2: 8 experts a layer, 2 chosen/,
     );
     const csv = (await condenser('usage', run, '--step', '2', '--csv')).stdout.trim().split('\n');
-    expect(csv[0]).toBe('step,layer,expert,selections,load,gate_mass,bias,condenser');
+    expect(csv[0]).toBe('step,layer,expert,selections,load,gate_mass,bias,condenser,soft_usage,grad_norm');
     expect(csv).toHaveLength(1 + 3 * 8);
     expect((await condenser('usage', run, '--step', '99', '--json')).json()[0]).toMatchObject({
       code: 'usage/no-record',

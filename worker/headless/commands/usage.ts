@@ -2,7 +2,7 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { RoutingRecord } from '#core/contract/metrics.ts';
 import type { RunFacts } from '#core/contract/run.ts';
-import { loadMetrics } from '#core/report/index.ts';
+import { effectiveUpdates_E, loadMetrics, starvation } from '#core/report/index.ts';
 import { openRunReader, runFiles } from '#core/store/index.ts';
 import type { z } from 'zod';
 import type { Command } from './command.ts';
@@ -19,6 +19,10 @@ interface LayerUsage {
   readonly counts: readonly number[];
   /** Sum of gate weights over real tokens. */
   readonly mass?: readonly number[];
+  /** Sum of router scores over real tokens. */
+  readonly soft?: readonly number[];
+  /** Norm of the expert's gradient before clipping; null: nothing of it trains. */
+  readonly gradNorm?: readonly (number | null)[];
   readonly bias?: readonly number[];
   readonly condensers?: readonly number[];
 }
@@ -42,7 +46,16 @@ export const usage: Command = (invocation) => {
       'Routing is recorded from the first finished step on.',
     );
   }
-  const document = { dir, experts: facts.experts, expertsPerToken: facts.expertsPerToken, steps };
+  const document = {
+    dir,
+    experts: facts.experts,
+    expertsPerToken: facts.expertsPerToken,
+    steps,
+    updates: facts.moeLayerIndices.map((layer, l) => ({
+      layer,
+      steps: effectiveUpdates_E(steps.map(({ layers }) => layers[l]?.counts ?? [])),
+    })),
+  };
   return Promise.resolve({ document, text: invocation.flag('csv') ? csv(steps) : describe(last, facts) });
 };
 
@@ -68,7 +81,7 @@ function readUsage(
 }
 
 function layersOf(record: RoutingRecord, { experts, moeLayerIndices }: Facts): StepUsage {
-  const { counts_LE, mass_LE, bias_LE, condensers } = record;
+  const { counts_LE, mass_LE, soft_LE, gradNorm_LE, bias_LE, condensers } = record;
   const slice = (values: Uint32Array | Float32Array, l: number) =>
     Array.from(values.subarray(l * experts, (l + 1) * experts));
   return {
@@ -77,6 +90,10 @@ function layersOf(record: RoutingRecord, { experts, moeLayerIndices }: Facts): S
       layer,
       counts: slice(counts_LE, l),
       ...(mass_LE && { mass: slice(mass_LE, l) }),
+      ...(soft_LE && { soft: slice(soft_LE, l) }),
+      ...(gradNorm_LE && {
+        gradNorm: slice(gradNorm_LE, l).map((norm) => (Number.isNaN(norm) ? null : norm)),
+      }),
       ...(bias_LE && { bias: slice(bias_LE, l) }),
       ...(condensers && { condensers: condensers[l] ?? [] }),
     })),
@@ -86,7 +103,7 @@ function layersOf(record: RoutingRecord, { experts, moeLayerIndices }: Facts): S
 /** `load` is the share of selections divided by the uniform share. */
 function csv(steps: readonly StepUsage[]): string {
   const lines = steps.flatMap(({ step, layers }) =>
-    layers.flatMap(({ layer, counts, mass, bias, condensers }) => {
+    layers.flatMap(({ layer, counts, mass, soft, gradNorm, bias, condensers }) => {
       const total = counts.reduce((sum, value) => sum + value, 0);
       return counts.map((selections, expert) =>
         [
@@ -98,15 +115,19 @@ function csv(steps: readonly StepUsage[]): string {
           mass?.[expert] ?? '',
           bias?.[expert] ?? '',
           condensers === undefined ? '' : Number(condensers.includes(expert)),
+          soft?.[expert] ?? '',
+          gradNorm?.[expert] ?? '',
         ].join(','),
       );
     }),
   );
-  return ['step,layer,expert,selections,load,gate_mass,bias,condenser', ...lines].join('\n');
+  return ['step,layer,expert,selections,load,gate_mass,bias,condenser,soft_usage,grad_norm', ...lines].join(
+    '\n',
+  );
 }
 
 function describe({ step, layers }: StepUsage, { experts, expertsPerToken }: Facts): string {
-  const rows = layers.map(({ layer, counts, bias, condensers }) => {
+  const rows = layers.map(({ layer, counts, gradNorm, bias, condensers }) => {
     const total = counts.reduce((sum, value) => sum + value, 0);
     const busiest = counts
       .map((selections, expert) => ({ selections, expert }))
@@ -116,19 +137,30 @@ function describe({ step, layers }: StepUsage, { experts, expertsPerToken }: Fac
         ({ selections, expert }) => `${expert}: ${number((selections * experts) / Math.max(1, total), 2)}×`,
       );
     const metrics = total === 0 ? undefined : loadMetrics(counts);
+    const learning = gradNorm && starvation(gradNorm.map((norm) => norm ?? NaN));
     return [
       String(layer),
       metrics === undefined ? '–' : number(metrics.gini, 2),
       metrics === undefined ? '–' : String(metrics.dead),
       metrics === undefined ? '–' : String(metrics.expertsForHalf),
+      learning && Number.isFinite(learning.ratio) ? number(learning.ratio, 2) : '–',
       busiest.join(' '),
       bias === undefined ? '–' : `${number(Math.min(...bias), 2)} to ${number(Math.max(...bias), 2)}`,
       condensers === undefined || condensers.length === 0 ? '–' : condensers.join(' '),
     ];
   });
-  const header = ['layer', 'Gini', 'unused', 'for half', 'busiest (× uniform)', 'bias', 'condensers'];
+  const header = [
+    'layer',
+    'Gini',
+    'unused',
+    'for half',
+    'low ÷ high gradient',
+    'busiest (× uniform)',
+    'bias',
+    'condensers',
+  ];
   return [
     `step ${count(step)}: ${experts} experts a layer, ${expertsPerToken} chosen for a token`,
-    table([header, ...rows], new Set([0, 1, 2, 3])),
+    table([header, ...rows], new Set([0, 1, 2, 3, 4])),
   ].join('\n');
 }

@@ -1,5 +1,6 @@
 import type { Migration } from '../migration.ts';
 import { initial } from './0001-initial.ts';
+import { softUsage } from './0002-soft-usage.ts';
 
 /** The schema of `run.db`, oldest first. */
-export const runMigrations: readonly Migration[] = [initial];
+export const runMigrations: readonly Migration[] = [initial, softUsage];
