@@ -2,6 +2,6 @@
 export { QUERY_BLOCK } from './attention-runner.ts';
 export { lossTargets, type MicroBatch } from './batch.ts';
 export { Executor, type LayerRoutingView } from './executor.ts';
-export { adamwStep, expertGradientNorms, gradientNorm } from './optimizer.ts';
+export { adamwStep, expertGradientNorms, gradientNorm, type AdamWSettings } from './optimizer.ts';
 export { locateParameter, readLocated } from './locate-parameter.ts';
 export { ParameterStore } from './parameter-store.ts';

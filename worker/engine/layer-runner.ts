@@ -28,7 +28,7 @@ export class LayerRunner {
   constructor(parts: LayerParts, index: number, moeIndex: number) {
     const layer = parts.plan.layers[index];
     invariant(layer !== undefined, `layer ${index} of ${parts.plan.layers.length}`);
-    const weights = new LayerWeights(parts.store, index);
+    const weights = new LayerWeights(parts.store, index, parts.session.adapters ?? null);
     this.#attention = new AttentionRunner(parts, weights, index);
     this.#decoder = new AttentionDecoder(parts, weights, index);
     this.#isLowest = !parts.store.trainsBefore(index) && weights.use('attention').trained.length === 0;

@@ -1,6 +1,13 @@
 /** The weights of one layer as graph inputs, and their gradients as graph outputs. */
-import { parameterId, type ParameterRole, type WeightDtypes } from '#worker/model/index.ts';
-import type { Tensors } from '#worker/runtime/index.ts';
+import {
+  membership,
+  parameterId,
+  takeSubmatrices,
+  type AdapterPlan,
+  type ParameterRole,
+  type WeightDtypes,
+} from '#worker/model/index.ts';
+import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import type { WeightUse } from './stage-program.ts';
 import { rolesOf, type StageName } from './stage-roles.ts';
@@ -9,12 +16,15 @@ import { rolesOf, type StageName } from './stage-roles.ts';
 export class LayerWeights {
   readonly #store: ParameterStore;
   readonly #layer: number;
+  readonly #adapters: AdapterPlan | null;
   readonly #roles = new Map<string | number, readonly ParameterRole[]>();
   readonly #views = new Map<string | number, Tensors>();
+  readonly #places = new Map<string, Tensors>();
 
-  constructor(store: ParameterStore, layer: number) {
+  constructor(store: ParameterStore, layer: number, adapters: AdapterPlan | null) {
     this.#store = store;
     this.#layer = layer;
+    this.#adapters = adapters;
   }
 
   #idOf(expert: number | null): (role: string) => string {
@@ -39,15 +49,52 @@ export class LayerWeights {
     if (known !== undefined) return known;
     const idOf = this.#idOf(expert);
     const present = this.#present(stage, expert);
-    const views = Object.fromEntries(present.map((role) => [role, this.#store.weight(idOf(role))]));
+    const views = Object.fromEntries(
+      present.flatMap((role) => [
+        [role, this.#store.weight(idOf(role))],
+        ...Object.entries(this.#placesOf(role, idOf(role))),
+      ]),
+    ) as Tensors;
     if (!present.some((role) => this.#store.isStreamed(idOf(role)))) this.#views.set(key, views);
     return views;
+  }
+
+  /** Where the sub-matrices of a weight are, and what it has there: see `matrixInput`. */
+  #placesOf(role: ParameterRole, id: string): Tensors {
+    const places = this.#adapters?.kind === 'submatrices' ? this.#adapters.places.get(id) : undefined;
+    if (this.#adapters?.kind !== 'submatrices' || places === undefined) return {};
+    const known = this.#places.get(id);
+    if (known !== undefined) return known;
+    const { size } = this.#adapters;
+    const [out = 0, width = 0] = this.#store.weight(id).shape;
+    const view = (data: Float32Array, ...shape: readonly number[]): TensorView => ({
+      dtype: 'float32',
+      shape,
+      data,
+    });
+    const member = (axis: 0 | 1, count: number) =>
+      view(
+        membership(
+          places.map((place) => place[axis]),
+          count,
+        ),
+        count,
+        places.length,
+      );
+    const start = takeSubmatrices(this.#store.values(id), size, places, width);
+    const made: Tensors = {
+      [`${role}.start`]: view(start, places.length, size, size),
+      [`${role}.rows`]: member(0, out / size),
+      [`${role}.columns`]: member(1, width / size),
+    };
+    this.#places.set(id, made);
+    return made;
   }
 
   /** The type each weight is held in. */
   dtypes(expert: number | null = null): WeightDtypes {
     const idOf = this.#idOf(expert);
-    return (role) => (this.#store.has(idOf(role)) ? this.#store.dtype(idOf(role)) : 'float32');
+    return (role) => this.#store.dtype(idOf(role));
   }
 
   /** Which weights of a stage train. */

@@ -240,9 +240,9 @@ export class ParameterStore {
     return this.#views.has(id) || this.#frozen.dtype(id) !== undefined;
   }
 
-  /** How the weight is held. */
-  dtype(id: string): WeightDtype {
-    return this.#frozen.dtype(id) ?? (this.weight(id).dtype as WeightDtype);
+  /** How the weight is held; null: there is none. */
+  dtype(id: string): WeightDtype | null {
+    return this.#frozen.dtype(id) ?? (this.#views.get(id)?.dtype as WeightDtype | undefined) ?? null;
   }
 
   /** Whether a view of the weight does not last. */
@@ -278,7 +278,7 @@ export class ParameterStore {
       `gradients of one stage must be written together: ${written.map(idOf).join(', ')} of ${trained.map(idOf).join(', ')}`,
     );
     return {
-      dtypes: (role) => (this.has(idOf(role)) ? this.dtype(idOf(role)) : 'float32'),
+      dtypes: (role) => this.dtype(idOf(role)),
       trained,
       accumulates: written.length > 0,
     };

@@ -56,9 +56,9 @@ export interface WeightUse {
   readonly accumulates: boolean;
 }
 
-/** Part of a program's key: how the weights of a stage are held. */
+/** Part of a program's key: how the weights of a stage are held, and which have sub-matrices. */
 export function typesOf(names: readonly string[], dtypes: WeightDtypes): string {
-  return names.map(dtypes).join(' ');
+  return names.map((name) => `${dtypes(name)}${dtypes(`${name}.submatrices`) === null ? '' : '+'}`).join(' ');
 }
 
 /** Part of a backward program's key: how the weights are held, which train, and whether gradients are added to. */

@@ -6,7 +6,7 @@ import {
   parametersOf,
   rowNorms,
   type AdapterParameter,
-  type AdapterPlan,
+  type LowRankPlan,
   type AddedParameter,
   type GivenAdapters,
   type MethodContext,
@@ -88,7 +88,7 @@ type AdapterOptions = z.output<typeof AdapterOptions>;
 export type TrainedParts = Required<Pick<MethodSession, 'trainable' | 'added' | 'adapters'>>;
 
 /** `options` as a plan, checked against the model. @throws UserError `adapter/no-target`. */
-function planOf(options: AdapterOptions, magnitude: boolean, context: MethodContext): AdapterPlan {
+function planOf(options: AdapterOptions, magnitude: boolean, context: MethodContext): LowRankPlan {
   const roles = new Set<string>(options.targets.flatMap((target) => targets[target]));
   if (!parametersOf(context.plan).some(({ role }) => roles.has(role))) {
     throw new UserError(
@@ -98,7 +98,7 @@ function planOf(options: AdapterOptions, magnitude: boolean, context: MethodCont
     );
   }
   const { rank, alpha, rankStabilised } = options;
-  return { roles, rank, alpha, rankStabilised, magnitude };
+  return { kind: 'low-rank', roles, rank, alpha, rankStabilised, magnitude };
 }
 
 function readGiven(folder: string, magnitude: boolean, context: MethodContext): GivenAdapters {

@@ -55,6 +55,7 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
       throw new RangeError(`no adapters in ${path}`);
     },
     readDefaultOutputs: () => [],
+    submatrices: null,
     expertScores: null,
   };
 }

@@ -13,6 +13,7 @@ test('the methods, in the order of the form', () => {
     'frozen-router',
     'lora',
     'dora',
+    'smt',
     'esft',
     'loss-free-balancing',
     'expert-condenser',
@@ -36,7 +37,8 @@ test.each(methods)('$name tells a person what it is, and what each option does',
 
 test.each(methods)('$name starts with its defaults', ({ name }) => {
   const expertScores = { token: [[0.5, 0.25, 0.25]], gate: [[0.25, 0.125, 0.125]] };
-  const session = startMethod(name, {}, { ...contextOf(2), expertScores });
+  const submatrices = { kind: 'submatrices', size: 2, places: new Map() } as const;
+  const session = startMethod(name, {}, { ...contextOf(2), expertScores, submatrices });
   const saved = session.save();
   session.restore(JSON.parse(JSON.stringify(saved)));
   expect(session.save()).toEqual(saved);

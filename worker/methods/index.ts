@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
-import type { Method, MethodContext, MethodSession } from '#worker/model/index.ts';
+import type { DecoderPlan, Method, MethodContext, MethodSession, WarmUp } from '#worker/model/index.ts';
 import { esft } from './esft.ts';
 import { dora } from './dora.ts';
 import { defaultMoe } from './default-moe.ts';
@@ -14,6 +14,7 @@ import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
 import { lora } from './lora.ts';
 import { lossFreeBalancing } from './loss-free-balancing.ts';
+import { smt } from './smt.ts';
 import { transformedGate } from './transformed-gate.ts';
 
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
@@ -25,6 +26,7 @@ const methods: readonly Method[] = [
   frozenRouter,
   lora,
   dora,
+  smt,
   esft,
   lossFreeBalancing,
   expertCondenser,
@@ -84,6 +86,19 @@ export function startMethod(
 export function sampleTokensOf(name: string, options: Readonly<Record<string, unknown>>): number {
   const { method, parsed } = parseOptions(name, options);
   return method.sampleTokens?.(parsed) ?? 0;
+}
+
+/**
+ * Full fine-tuning that method `name` wants before it starts; null: none.
+ * @throws UserError `method/unknown`, `method/invalid-options` and those of the method.
+ */
+export function warmUpOf(
+  name: string,
+  options: Readonly<Record<string, unknown>>,
+  plan: DecoderPlan,
+): WarmUp | null {
+  const { method, parsed } = parseOptions(name, options);
+  return method.warmUp?.(parsed, plan) ?? null;
 }
 
 /** All methods as a form sees them. */

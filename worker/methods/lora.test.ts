@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { familyOf } from '#worker/families/index.ts';
-import { elementCount, type AdapterPlan, type MethodContext } from '#worker/model/index.ts';
+import { elementCount, type LowRankPlan, type MethodContext } from '#worker/model/index.ts';
 import { contextOf } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
@@ -103,7 +103,8 @@ test('targets that the model does not have are named', () => {
 });
 
 test('given adapters decide rank, scale and weights; those of the other kind are refused', () => {
-  const plan: AdapterPlan = {
+  const plan: LowRankPlan = {
+    kind: 'low-rank',
     roles: new Set(['value']),
     rank: 2,
     alpha: 3,
@@ -129,7 +130,7 @@ test('given adapters decide rank, scale and weights; those of the other kind are
 
 test('expert condensers can train adapters in place of weights', () => {
   const session = startMethod('expert-condenser', { adapters: { rank: 3, targets: ['experts'] } }, context);
-  expect(session.adapters?.rank).toBe(3);
+  expect(session.adapters).toMatchObject({ kind: 'low-rank', rank: 3 });
   expect(session.added).toHaveLength(3 * 3 * 2);
   const parameter = { id: 'x', role: 'query', layer: 0, expert: null, shape: [2, 2] } as const;
   expect(session.trainable(parameter)).toBe(false);

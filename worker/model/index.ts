@@ -1,9 +1,11 @@
 /** The decoder as data (plan, parameters), the slots of a method, and the stage graphs. */
 export * from './adapters.ts';
 export * from './attention-parameters.ts';
+export * from './low-rank.ts';
+export * from './submatrices.ts';
 export * from './decoder-plan.ts';
 export * from './family.ts';
-export type { AdapterPart, GateRole, ParameterRole, WeightRole } from './parameter-roles.ts';
+export type { GateRole, LowRankPart, ParameterRole, WeightRole } from './parameter-roles.ts';
 export * from './parameters.ts';
 export * from './routing.ts';
 export * from './slots.ts';

@@ -44,13 +44,16 @@ export type WeightRole =
   | 'feedForwardOutputNorm';
 
 /** A part of a low-rank adapter. */
-export type AdapterPart = 'loraA' | 'loraB' | 'magnitude';
+export type LowRankPart = 'loraA' | 'loraB' | 'magnitude';
 
 /** What a method learns about the gate of a layer, beside its router. */
 export type GateRole = 'gateOffset' | 'gateLogTemperature';
 
-/** What a parameter does: a weight, a part of the adapter beside one, or a part of the gate. */
-export type ParameterRole = WeightRole | `${WeightRole}.${AdapterPart}` | GateRole;
+/**
+ * What a parameter does: a weight, a part of the adapter beside one, the sub-matrices that replace parts of one, or a part of
+ * the gate.
+ */
+export type ParameterRole = WeightRole | `${WeightRole}.${LowRankPart | 'submatrices'}` | GateRole;
 
 /** A role with its shape, before it has a place. */
 export type RoleShape = readonly [role: ParameterRole, shape: readonly number[]];

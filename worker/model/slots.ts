@@ -7,6 +7,8 @@
 import type { z } from 'zod';
 import type { Value } from '#worker/graph/index.ts';
 import type { AdapterPlan } from './adapters.ts';
+import type { LowRankPlan } from './low-rank.ts';
+import type { SubmatrixPlan } from './submatrices.ts';
 import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
 import type { GateRole } from './parameter-roles.ts';
 import { hasGradient, isAdded, parametersOf, type AddedParameter, type Parameter } from './parameters.ts';
@@ -174,7 +176,7 @@ export interface MethodSession {
   trainable(parameter: Parameter): boolean;
   /** What the method adds to the model; all of it trains. Absent: nothing. */
   readonly added?: readonly AddedParameter[];
-  /** The low-rank adapters among what is added; null or absent: none. */
+  /** The adapters among what is added; null or absent: none. */
   readonly adapters?: AdapterPlan | null;
   readonly routing: Routing;
   /** How the trained model is used, where that is another routing than the one it is trained with. */
@@ -197,10 +199,29 @@ export interface MethodSession {
 
 /** Adapters of an earlier training. */
 export interface GivenAdapters {
-  readonly plan: AdapterPlan;
+  readonly plan: LowRankPlan;
   /** By id of the parameter. */
   readonly values: ReadonlyMap<string, Float32Array>;
 }
+
+/** How good each sub-matrix of a weight is, row by row of sub-matrices, by id of the weight. */
+export type SubmatrixScores = ReadonlyMap<string, Float32Array>;
+
+/** Full fine-tuning before a run, by whose gradients a method chooses sub-matrices. The weights it moved are given up. */
+export interface WarmUp {
+  readonly steps: number;
+  /** Null: that of the run. */
+  readonly learningRate: number | null;
+  /** Rows and columns of a sub-matrix. */
+  readonly size: number;
+  /** What the gradients of a weight, added up over the steps, are scored by; null: none of it can train. */
+  readonly scoreOf: (parameter: Parameter) => SubmatrixScore | null;
+  /** Chooses by the scores. */
+  readonly choose: (scores: SubmatrixScores) => SubmatrixPlan;
+}
+
+/** Score of a sub-matrix G of added-up gradients: `|mean G|`, `mean |G|`, or `√Σ G²`. */
+export type SubmatrixScore = 'absOfMean' | 'meanOfAbs' | 'l2';
 
 /** What a method may look at when it starts. */
 export interface MethodContext {
@@ -222,6 +243,8 @@ export interface MethodContext {
   readAdapters(path: string): GivenAdapters;
   /** Reads a file of default outputs (`default_outputs.safetensors`): one `[experts × hidden]` matrix for each MoE layer. */
   readDefaultOutputs(path: string): Float32Array[];
+  /** What `Method.warmUp` chose; null where there was none. */
+  readonly submatrices: SubmatrixPlan | null;
   /** What `Method.sampleTokens` asked for; null where nothing was routed. */
   readonly expertScores: ExpertScores | null;
 }
@@ -239,6 +262,8 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   readonly options: Options;
   /** Tokens of the training data to route through the untouched model before the start; absent or 0: none. */
   sampleTokens?(options: z.output<Options>): number;
+  /** Full fine-tuning to do first; absent: none. */
+  warmUp?(options: z.output<Options>, plan: DecoderPlan): WarmUp;
   start(options: z.output<Options>, context: MethodContext): MethodSession;
 }
 

@@ -59,7 +59,7 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
   const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
   const batch = goldenBatch(inputs);
-  const model = await loadModel({ modelDir: join(dir, 'model'), method: goldenMethod(dir, document) });
+  const model = await loadModel({ modelDir: join(dir, 'model'), method: await goldenMethod(dir, document) });
   try {
     const moe = moeLayerIndices(model.plan);
     const shapes = routerShapes(model.plan);

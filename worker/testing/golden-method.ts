@@ -8,6 +8,7 @@ import { decodeFloats, encodeFloats } from '#worker/checkpoint/index.ts';
 import { routerShapes } from '#worker/model/index.ts';
 import type { LoadedModel } from '#worker/train/index.ts';
 import type { CaseDocument, GoldenTensors } from './golden-case.ts';
+import { smtOptions } from './golden-submatrices.ts';
 
 interface MethodChoice {
   readonly name: string;
@@ -81,7 +82,7 @@ function adapterChoice(dir: string, o: Options): Record<string, unknown> {
  * @param dir folder of the case.
  * @throws UserError `parity/unsupported` when this project does not have it.
  */
-export function goldenMethod(dir: string, document: CaseDocument): MethodChoice {
+export async function goldenMethod(dir: string, document: CaseDocument): Promise<MethodChoice> {
   const options = (document['options'] ?? {}) as Options;
   switch (document.method) {
     case undefined:
@@ -95,6 +96,8 @@ export function goldenMethod(dir: string, document: CaseDocument): MethodChoice 
     case 'lora':
     case 'dora':
       return { name: document.method, options: adapterOptions(dir, options) };
+    case 'smt':
+      return { name: 'smt', options: await smtOptions(dir, document) };
     case 'frozen-router':
       return { name: 'frozen-router', options: {} };
     case 'esft':

@@ -1,7 +1,9 @@
 /** Names of parameters as golden cases (and published checkpoints) have them. */
 import { invariant } from '#core/contract/errors.ts';
 import {
+  adaptedValues,
   blockLayout,
+  isAdapted,
   elementCount,
   parameterId,
   parametersOf,
@@ -51,20 +53,25 @@ export function addedParameterId(name: string): string | null {
   return parameterId(gate[1] === 'b0' ? 'gateOffset' : 'gateLogTemperature', Number(gate[2]), null);
 }
 
-/** Reads values of a model by their published name; those of adapters have the name PEFT gives them. */
+/** Reads values of a model by their published name; those of low-rank adapters have the name PEFT gives them. */
 export function finalValues({
   family,
   plan,
-  session,
+  session: { adapters = null },
   store,
 }: LoadedModel): (name: string, shape: readonly number[]) => Float32Array {
   const published = parametersByPublishedName(family, plan);
-  const adapters = session.adapters
-    ? adaptersByName(family, plan, session.adapters)
-    : new Map<string, never>();
+  const parts =
+    adapters?.kind === 'low-rank' ? adaptersByName(family, plan, adapters) : new Map<string, never>();
+  const valuesOf = (parameter: Parameter) => {
+    const values = store.values(parameter.id);
+    return adapters !== null && isAdapted(adapters, parameter)
+      ? adaptedValues(adapters, parameter, values, (id) => store.values(id))
+      : values;
+  };
   return (name, shape) => {
-    const adapter = adapters.get(name);
-    if (adapter !== undefined) return store.values(adapter.id);
-    return publishedTensor(family, plan, published.get(name) ?? [], shape, ({ id }) => store.values(id));
+    const part = parts.get(name);
+    if (part !== undefined) return store.values(part.id);
+    return publishedTensor(family, plan, published.get(name) ?? [], shape, valuesOf);
   };
 }

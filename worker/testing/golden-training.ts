@@ -1,7 +1,7 @@
 /** Golden cases of kind `training`: a whole trajectory of optimizer steps, compared at its end. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { adamwStep, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { adamwStep, gradientNorm, lossTargets, type AdamWSettings } from '#worker/engine/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
@@ -15,6 +15,7 @@ import {
 } from './golden-case.ts';
 import { defaultOutputsOf, goldenMethod, restoreGoldenRouter } from './golden-method.ts';
 import { finalValues } from './golden-names.ts';
+import { checkWarmUp } from './golden-submatrices.ts';
 
 const TrainingCase = z.object({
   steps: z.int(),
@@ -58,14 +59,18 @@ interface Trajectory {
   readonly defaults: Float32Array[][];
 }
 
-async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenTensors): Promise<Trajectory> {
-  const { gradient_accumulation: microBatches, optimizer } = document;
-  const settings = {
+function optimizerOf({ optimizer }: TrainingCase): AdamWSettings {
+  return {
     betas: optimizer.betas,
     epsilon: optimizer.eps,
     weightDecay: optimizer.weight_decay,
     maxGradNorm: optimizer.max_grad_norm,
   };
+}
+
+async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenTensors): Promise<Trajectory> {
+  const { gradient_accumulation: microBatches, optimizer } = document;
+  const settings = optimizerOf(document);
   const trajectory: Trajectory = { losses: [], norms: [], auxiliary: [], bias: [], defaults: [] };
   for (let step = 0; step < document.steps; step++) {
     const batches = Array.from({ length: microBatches }, (_, micro) =>
@@ -169,17 +174,21 @@ function defaultChecks(
 
 /** Runs a `training` case. */
 export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise<Check[]> {
-  const method = goldenMethod(dir, raw);
+  const method = await goldenMethod(dir, raw);
   const document = TrainingCase.parse(raw);
   const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
-  const model = await loadModel({ modelDir: join(dir, 'model'), method });
+  const warmUp =
+    method.name === 'smt' ? await checkWarmUp(dir, raw, method.options, optimizerOf(document)) : null;
+  const submatrices = warmUp?.submatrices ?? null;
+  const model = await loadModel({ modelDir: join(dir, 'model'), method, submatrices });
   try {
     const moe = moeLayerIndices(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);
     const { losses, norms, auxiliary, bias, defaults } = await train(model, document, inputs);
     const { expected, tolerances } = document;
     const checks = [
+      ...(warmUp?.checks ?? []),
       absoluteCheck(
         'loss',
         losses,

@@ -14,14 +14,7 @@ import {
   sharedStage,
   plainRouting,
 } from '#worker/model/index.ts';
-import type {
-  AdapterPlan,
-  GroupedQueryPlan,
-  DecoderPlan,
-  LayerPlan,
-  LatentPlan,
-  MoePlan,
-} from '#worker/model/index.ts';
+import type { GroupedQueryPlan, DecoderPlan, LayerPlan, LatentPlan, MoePlan } from '#worker/model/index.ts';
 import { checkDialects, checkGradient } from './gradcheck.ts';
 import type { CheckOptions } from './gradcheck.ts';
 
@@ -103,18 +96,6 @@ const latentWeights = ['keyValueDown', 'keyValueDownNorm', 'keyValueUp', 'output
 const denseWeights = ['denseGate', 'denseUp', 'denseDown'];
 const sharedWeights = ['sharedGate', 'sharedUp', 'sharedDown'];
 const expertWeights = ['expertGate', 'expertUp', 'expertDown'];
-const adapters: AdapterPlan = {
-  roles: new Set(['query', 'key', 'value', 'output', 'expertGate', 'expertUp', 'expertDown', 'router']),
-  rank: 2,
-  alpha: 3,
-  rankStabilised: false,
-  magnitude: false,
-};
-const latentAdapters = new Set(['queryDown', 'query', 'keyValueDown', 'keyValueUp', 'output']);
-const mlpAdapters = new Set([...denseWeights, ...sharedWeights]);
-/** The parts of the adapters beside `roles`. */
-const partsOf = (roles: Iterable<string>, ...parts: readonly string[]) =>
-  [...roles].flatMap((role) => parts.map((part) => `${role}.${part}`));
 const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
   [
     'attention with shared key heads and normalised projections',
@@ -231,46 +212,6 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     { ...attentionInputs, outputs: ['out'], wrt: ['h', 'inputNorm', 'query', ...latentWeights] },
   ],
   [
-    'attention with adapters and a scaled residual',
-    attentionStage({ ...layer, residualScale: 0.3 }, 8, float32, adapters),
-    {
-      ...attentionInputs,
-      outputs: ['out'],
-      wrt: ['h', 'query', 'output', ...partsOf(['query', 'key', 'value', 'output'], 'loraA', 'loraB')],
-    },
-  ],
-  [
-    'latent attention with adapters',
-    attentionStage({ ...layer, attention: latent }, 8, float32, { ...adapters, roles: latentAdapters }),
-    { ...attentionInputs, outputs: ['out'], wrt: ['h', ...partsOf(latentAdapters, 'loraA', 'loraB')] },
-  ],
-  [
-    'attention with magnitudes',
-    attentionStage({ ...layer, residualScale: 0.3 }, 8, float32, { ...adapters, magnitude: true }),
-    {
-      ...attentionInputs,
-      outputs: ['out'],
-      // The norm of a row is a constant to the gradient of W, A and B, so that differences do not follow it.
-      wrt: ['h', ...partsOf(['query', 'key', 'value', 'output'], 'magnitude')],
-    },
-  ],
-  [
-    'dense layer with adapters',
-    denseStage({ ...layer, feedForward: { kind: 'dense', intermediate: 6 } }, 8, float32, {
-      ...adapters,
-      roles: mlpAdapters,
-    }),
-    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', ...partsOf(denseWeights, 'loraA', 'loraB')] },
-  ],
-  [
-    'shared expert with adapters',
-    sharedStage({ ...layer, feedForward: { ...moe, shared: { intermediate: 6, gated: true } } }, 8, float32, {
-      ...adapters,
-      roles: mlpAdapters,
-    }),
-    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'x', ...partsOf(sharedWeights, 'loraA', 'loraB')] },
-  ],
-  [
     'dense layer',
     denseStage({ ...layer, feedForward: { kind: 'dense', intermediate: 6 } }, 8, float32),
     { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'postAttentionNorm', ...denseWeights] },
@@ -345,29 +286,6 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     'router',
     routerStage(layer, 8, plainRouting([moe]), float32),
     { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'postAttentionNorm', 'router'] },
-  ],
-  [
-    'expert with adapters, biases and a scale',
-    expertStage({ ...moe, expertBiases: true, routedScale: 2 }, 8, float32, 0.3, adapters),
-    {
-      shapes: { n: 5 },
-      outputs: ['y'],
-      wrt: ['x', 'weight', 'expertUpBias', ...partsOf(expertWeights, 'loraA', 'loraB')],
-    },
-  ],
-  [
-    'expert with magnitudes',
-    expertStage(moe, 8, float32, 1, { ...adapters, magnitude: true }),
-    { shapes: { n: 5 }, outputs: ['y'], wrt: ['x', 'weight', ...partsOf(expertWeights, 'magnitude')] },
-  ],
-  [
-    'router with an adapter',
-    routerStage(layer, 8, plainRouting([moe]), float32, adapters),
-    {
-      shapes: { N: 5 },
-      outputs: ['x', 'logits'],
-      wrt: ['h', 'postAttentionNorm', ...partsOf(['router'], 'loraA', 'loraB')],
-    },
   ],
   [
     'gate',

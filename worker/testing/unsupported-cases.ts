@@ -14,7 +14,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],
   'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
-  'method smt': ['methods/smt-olmoe'],
 };
 
 /** Case → what is missing. */

@@ -60,6 +60,7 @@ const both = [...query(0), ...query(1)];
 test('rank, scale and weights come from the folder', () => {
   const { plan: adapters, values } = read({ use_rslora: true, lora_dropout: 0.05 }, both);
   expect(adapters).toEqual({
+    kind: 'low-rank',
     roles: new Set(['query']),
     rank: 3,
     alpha: 6,

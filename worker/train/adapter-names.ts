@@ -5,8 +5,8 @@ import {
   adaptableRoles,
   adapterParameters,
   type AdapterParameter,
-  type AdapterPart,
-  type AdapterPlan,
+  type LowRankPart,
+  type LowRankPlan,
   parametersOf,
   type DecoderPlan,
   type Family,
@@ -30,7 +30,7 @@ function modulesOf(family: Family, plan: DecoderPlan, weight: Parameter): string
 export function adaptersByName(
   family: Family,
   plan: DecoderPlan,
-  adapters: AdapterPlan,
+  adapters: LowRankPlan,
 ): Map<string, AdapterParameter> {
   return new Map(
     adapterParameters(parametersOf(plan), adapters).map((parameter) => {
@@ -55,7 +55,7 @@ export function readAdapters(dir: string, family: Family, plan: DecoderPlan): Gi
   const folder = new AdapterFolder(dir);
   try {
     const parameters = parametersOf(plan);
-    const nameOf = (weight: Parameter, part: AdapterPart) =>
+    const nameOf = (weight: Parameter, part: LowRankPart) =>
       modulesOf(family, plan, weight)
         .map((module) => folder.nameOf(module, part))
         .find((name) => name !== undefined);
@@ -64,7 +64,7 @@ export function readAdapters(dir: string, family: Family, plan: DecoderPlan): Gi
         .filter((weight) => adaptableRoles.has(weight.role) && nameOf(weight, 'loraA') !== undefined)
         .map(({ role }) => role),
     );
-    const adapters = { roles, ...folder.config };
+    const adapters: LowRankPlan = { kind: 'low-rank', roles, ...folder.config };
     const left = new Set(folder.names);
     const values = new Map(
       adapterParameters(parameters, adapters).map(({ id, part, weight, shape }) => {
@@ -98,7 +98,7 @@ export function readAdapters(dir: string, family: Family, plan: DecoderPlan): Gi
  * What PEFT matches modules with: the last parts of their names where those mean no other module of the model, else whole
  * names.
  */
-export function targetModules(family: Family, plan: DecoderPlan, adapters: AdapterPlan): string[] {
+export function targetModules(family: Family, plan: DecoderPlan, adapters: LowRankPlan): string[] {
   const modules = (adapted: boolean) =>
     parametersOf(plan)
       .filter(({ role, shape }) => shape.length === 2 && adapters.roles.has(role) === adapted)

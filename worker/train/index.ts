@@ -3,13 +3,14 @@ export { adaptersByName } from './adapter-names.ts';
 export { measureExperts } from './expert-scores.ts';
 export { generateGreedy } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';
-export { loadModel, vocabularySizeOf, type LoadedModel, type LoadRequest } from './load-model.ts';
+export { decoderPlanOf, loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
 export { mergeAdapters } from './merge-adapters.ts';
 export { listMethods, planRun } from './plan-run.ts';
 export { train } from './trainer.ts';
 export { openTrainedWeights } from './trainer-state.ts';
 export { writeAdapters } from './write-adapters.ts';
 export { placeOf, storedValues, writeModel, type ChangedModel } from './write-model.ts';
+export { anySubmatrices, measureSubmatrices } from './warm-up.ts';
 export type {
   TrainingCommand,
   TrainingControl,

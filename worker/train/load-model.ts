@@ -12,6 +12,7 @@ import {
   type Family,
   type MethodSession,
   type Parameter,
+  type SubmatrixPlan,
 } from '#worker/model/index.ts';
 import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
 import type { MemoryPlan, ModelLayout } from './memory-plan.ts';
@@ -40,6 +41,8 @@ export interface LoadRequest {
   readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
   /** Scores for a method that chooses experts by them. */
   readonly expertScores?: ExpertScores | null;
+  /** Sub-matrices for a method that trains some. */
+  readonly submatrices?: SubmatrixPlan | null;
   /** Seed of the run; 0 when absent. */
   readonly seed?: number;
   /** False: nothing trains, as for generation. */
@@ -60,7 +63,11 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   try {
     const family = familyOf(folder.config);
     const plan = family.plan(folder.config);
-    const context = methodContext(family, plan, request.expertScores ?? null, request.seed ?? 0);
+    const context = methodContext(family, plan, {
+      expertScores: request.expertScores ?? null,
+      submatrices: request.submatrices ?? null,
+      seed: request.seed ?? 0,
+    });
     const session = startMethod(request.method.name, request.method.options, context);
     const arena = new Arena();
     const kernels = createKernels(arena);
@@ -96,11 +103,11 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   }
 }
 
-/** Rows of the model's embedding, from its configuration: data are checked against it before weights are read. */
-export async function vocabularySizeOf(modelDir: string): Promise<number> {
+/** The decoder of a model, from its configuration: data are checked against it before weights are read. */
+export async function decoderPlanOf(modelDir: string): Promise<DecoderPlan> {
   const folder = await openModelFolder(modelDir);
   try {
-    return familyOf(folder.config).plan(folder.config).vocabularySize;
+    return familyOf(folder.config).plan(folder.config);
   } finally {
     folder.close();
   }

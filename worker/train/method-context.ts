@@ -16,14 +16,12 @@ import { biasOfLayers, condensersOfLayers } from './router-files.ts';
 
 /**
  * The context of a method on `plan`.
- * @param expertScores where a sample was routed for the method.
- * @param seed of the run.
+ * @param measured what was measured for the method before, and the seed of the run.
  */
 export function methodContext(
   family: Family,
   plan: DecoderPlan,
-  expertScores: ExpertScores | null,
-  seed: number,
+  { expertScores, submatrices, seed }: Pick<MethodContext, 'expertScores' | 'submatrices' | 'seed'>,
 ): MethodContext {
   const layers = moeLayerIndices(plan);
   return {
@@ -35,6 +33,7 @@ export function methodContext(
     readExpertConfig: (path, firstLayer) => expertConfigOf(path, layers, firstLayer),
     readAdapters: (path) => readAdapters(path, family, plan),
     readDefaultOutputs: (path) => readDefaultOutputs(path, plan),
+    submatrices,
     expertScores,
   };
 }

@@ -19,6 +19,7 @@ import {
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
 import { trainingSteps } from './training-steps.ts';
+import { anySubmatrices, planWithWarmUp } from './warm-up.ts';
 
 /** All methods, for forms and help. */
 export function listMethods(): MethodInfo[] {
@@ -60,7 +61,11 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
       startMethod(
         spec.method.name,
         spec.method.options,
-        methodContext(family, plan, evenScores(plan), spec.train.seed),
+        methodContext(family, plan, {
+          expertScores: evenScores(plan),
+          submatrices: anySubmatrices(spec.method, plan),
+          seed: spec.train.seed,
+        }),
       ),
     );
     const parameters = session === undefined ? parametersOf(plan) : parametersUnder(plan, session);
@@ -70,7 +75,9 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
       list.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
     const trained = size(parameters.filter(isTrained));
     const limit = memoryBudgetMB(spec);
-    const memory = planMemory({ plan, parameters, isTrained, storedBytes: folder.totalBytes }, spec, limit);
+    const layout = { plan, parameters, isTrained, storedBytes: folder.totalBytes };
+    const memory =
+      session === undefined ? planMemory(layout, spec, limit) : planWithWarmUp(layout, spec, limit);
     if (exceedsBudget(memory, limit)) {
       problems.push(
         `about ${Math.round(memory.totalMB).toLocaleString('en-US')} MB of memory are needed, ${Math.round(limit).toLocaleString('en-US')} MB are available. Use a smaller micro-batch or shorter examples, or train fewer weights.`,

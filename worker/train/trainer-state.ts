@@ -13,20 +13,7 @@ import {
 import type { LoaderState } from '#worker/data/index.ts';
 import type { ParameterStore } from '#worker/engine/index.ts';
 import type { AdapterPlan, MethodSession } from '#worker/model/index.ts';
-
-const Adapters = z
-  .object({
-    roles: z.array(z.string()),
-    rank: z.int(),
-    alpha: z.number(),
-    rankStabilised: z.boolean(),
-    magnitude: z.boolean(),
-  })
-  .nullable();
-
-function plainAdapters(adapters: AdapterPlan | null): z.output<typeof Adapters> {
-  return Adapters.parse(adapters && { ...adapters, roles: [...adapters.roles].sort() });
-}
+import { AdapterState, fromState, toState } from './adapter-state.ts';
 
 const State = z.object({
   version: z.literal(1),
@@ -35,7 +22,7 @@ const State = z.object({
   loader: z.object({ seed: z.int(), epoch: z.int(), position: z.int() }),
   method: z.unknown(),
   /** What the adapters among the tensors mean. */
-  adapters: Adapters.default(null),
+  adapters: AdapterState.default(null),
   /** What must be equal for a resumed run to be the same run. */
   identity: z.string(),
 });
@@ -76,7 +63,7 @@ export function saveTrainer(
     step,
     loader,
     method,
-    adapters: plainAdapters(adapters),
+    adapters: toState(adapters),
     identity,
   } as unknown as JsonValue;
   return saveCheckpoint(runDir, step, { tensors: tensorsOf(store), state, keep });
@@ -109,7 +96,7 @@ export function restoreTrainer(
   }
   try {
     const state = State.parse(checkpoint.state);
-    const adapters = plainAdapters(session.adapters ?? null);
+    const adapters = toState(session.adapters ?? null);
     if (state.identity !== identity || JSON.stringify(state.adapters) !== JSON.stringify(adapters)) {
       throw new UserError(
         'resume/different-run',
@@ -163,7 +150,7 @@ export function openTrainedWeights(runDir: string): {
   return {
     step: state.step,
     method: state.method,
-    adapters: state.adapters && { ...state.adapters, roles: new Set(state.adapters.roles) },
+    adapters: fromState(state.adapters),
     ids: [...tensors.tensors.keys()].flatMap((name) =>
       name.startsWith('weight.') ? [name.slice('weight.'.length)] : [],
     ),

@@ -123,6 +123,10 @@ const condensers: Method = {
 const lora: Method = { name: 'lora', options: { rank: 4, alpha: 8 } };
 
 const defaults: Method = { name: 'default-moe', options: { defaultsIn: 'value' } };
+const smt: Method = {
+  name: 'smt',
+  options: { warmUpSteps: 2, blockSize: 16, attentionShare: 0.02, mlpShare: 0.03 },
+};
 
 const esft: Method = { name: 'esft', options: { share: 0.3, sampleTokens: 500 } };
 
@@ -152,15 +156,18 @@ for (const [name, method] of [
   ['lora', lora],
   ['condensers-lora', { name: 'expert-condenser', options: { biasSpeed: 0.0625, adapters: { rank: 2 } } }],
   ['default-outputs', defaults],
+  ['dora', { name: 'dora', options: { rank: 2, targets: ['experts'] } }],
+  ['smt', smt],
   ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625 } }],
   ['gate', { name: 'transformed-gate' }],
 ] as const) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
     await run(`${name}-whole`, { method });
-    // Micro-batch 7 is the second one of the fourth step.
+    // Micro-batch 7 is the second one of the fourth step; a warm-up has two steps before.
+    const last = name === 'smt' ? 4 + 7 : 7;
     const first = await run(`${name}-parts`, {
       method,
-      command: (asked) => (asked === 7 ? 'stop' : 'continue'),
+      command: (asked) => (asked === last ? 'stop' : 'continue'),
     });
     expect(first.outcome).toEqual({ state: 'stopped', step: 3 });
     const second = await run(`${name}-parts`, { method, resume: true });
@@ -198,6 +205,33 @@ test('LoRA trains and saves its adapters and nothing else', async () => {
   const { bytes = Infinity } = openLatestCheckpoint(join(work, 'adapters'))?.info ?? {};
   const { bytes: whole = 0 } = openLatestCheckpoint(join(work, 'adapters-full'))?.info ?? {};
   expect(bytes).toBeLessThan(whole / 5);
+});
+
+test('SMT chooses sub-matrices in a warm-up, trains them from the checkpoint and nothing else', async () => {
+  const { steps, events } = await run('submatrices', { method: smt });
+  expect(events.filter((event) => event.includes('Warm-up: 2 steps'))).toHaveLength(1);
+  // The warm-up is given up: the first step computes what the checkpoint does, on the first batch.
+  const { steps: full } = await run('submatrices-full', {});
+  expect(steps[0]?.loss).toBeCloseTo(full[0]?.loss ?? NaN, 6);
+  expect(steps[0]?.gradNorm).toBeLessThan(full[0]?.gradNorm ?? 0);
+  const trained = openTrainedWeights(join(work, 'submatrices'));
+  const { adapters } = trained;
+  if (adapters?.kind !== 'submatrices') throw new Error('there are sub-matrices');
+  expect([...trained.ids].sort()).toEqual(
+    [...adapters.places.keys()].map((id) => `${id}.submatrices`).sort(),
+  );
+  for (const [id, places] of adapters.places)
+    expect(trained.read(`${id}.submatrices`)).toHaveLength(places.length * 16 * 16);
+  trained.close();
+  const count = [...adapters.places.values()].flat().length;
+  expect(events.filter((event) => event.startsWith(`phase: ${count} sub-matrices of 16 × 16`))).toHaveLength(
+    1,
+  );
+});
+
+test('a warm-up can be stopped', async () => {
+  const { outcome, steps } = await run('warm-up-stopped', { method: smt, command: () => 'stop' });
+  expect([outcome, steps]).toEqual([{ state: 'stopped', step: 0 }, []]);
 });
 
 test('an adapter of another seed starts elsewhere', async () => {

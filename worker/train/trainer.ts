@@ -16,13 +16,14 @@ import {
 } from '#worker/data/index.ts';
 import { adamwStep, expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
-import { loadModel, vocabularySizeOf, type LoadedModel } from './load-model.ts';
+import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { RoutingTotals } from './routing-totals.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
 import { learningRate, warmupSteps, type Schedule } from './schedule.ts';
 import { restoreTrainer, saveTrainer, type Boundary } from './trainer-state.ts';
 import type { TrainingCommand, TrainingOutcome, TrainingRun } from './training-run.ts';
+import { submatricesOf } from './warm-up.ts';
 import { writeRouterFiles } from './router-files.ts';
 
 /**
@@ -34,22 +35,26 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
   run.observer.progress('preparing', 0, 0);
   const { spec } = run;
   const tokenizer = await openTokenizer(spec.model.path);
-  const vocabularySize = await vocabularySizeOf(spec.model.path);
+  const plan = await decoderPlanOf(spec.model.path);
   const data = await prepareData(spec.data, {
     tokenizer,
     cacheDir: run.cacheDir,
     seed: spec.train.seed,
-    modelVocabSize: vocabularySize,
+    modelVocabSize: plan.vocabularySize,
     onProgress: () => run.observer.progress('preparing', 0, 0),
   });
   try {
     const sample = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true)).pass();
     const expertScores = await expertScoresOf(run, sample);
+    const first = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true));
+    const submatrices = await submatricesOf(run, plan, () => first.next());
+    if (submatrices === 'stopped') return { state: 'stopped', step: 0 };
     const model = await loadModel({
       modelDir: spec.model.path,
       method: spec.method,
       threads: spec.engine.threads,
       expertScores,
+      submatrices,
       seed: spec.train.seed,
       planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
     });

@@ -8,14 +8,14 @@ import {
   type FileDigest,
   type FloatDtype,
 } from '#worker/checkpoint/index.ts';
-import type { AdapterPlan, DecoderPlan, Family } from '#worker/model/index.ts';
+import type { LowRankPlan, DecoderPlan, Family } from '#worker/model/index.ts';
 import { adaptersByName, readAdapters, targetModules } from './adapter-names.ts';
 
 /** Trained adapters of a model. */
 export interface TrainedAdapters {
   readonly family: Family;
   readonly plan: DecoderPlan;
-  readonly adapters: AdapterPlan;
+  readonly adapters: LowRankPlan;
   /** Name of the model they belong to. */
   readonly base: string;
   /** Values of a part by the id of its parameter. */

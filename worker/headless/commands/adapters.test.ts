@@ -101,3 +101,42 @@ test('only a run of adapters has some to export', async () => {
   const said = await condenser('export', run, '--format', 'adapter', '--out', out, '--json');
   expect(said.json()[0]).toMatchObject({ code: 'export/no-adapters' });
 });
+
+test('sub-matrices take their places in an export, and every other value is that of the checkpoint', async () => {
+  const runFile = path.join(site.dir, 'smt.json');
+  const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as { train: object };
+  const options = { warmUpSteps: 2, blockSize: 16, attentionShare: 0.02, mlpShare: 0.02 };
+  const train = { ...spec.train, learningRate: 0.03 };
+  writeFileSync(runFile, JSON.stringify({ ...spec, method: { name: 'smt', options }, train }));
+  const plan = (await condenser('plan', runFile, '--json')).json()[0];
+  const dir = path.join(site.dir, 'smt');
+  expect((await condenser('train', runFile, '--out', dir, '--home', site.home)).status).toBe(0);
+  const out = path.join(site.dir, 'smt-export');
+  expect((await condenser('export', dir, '--out', out)).status).toBe(0);
+
+  const [after, before] = [out, site.model].map((folder) =>
+    tensorsOf(path.join(folder, 'model.safetensors')),
+  );
+  const words = (of: typeof after, name: string) =>
+    new Uint32Array(new Uint8Array(Buffer.from(of?.bytes(name) ?? '', 'base64')).buffer);
+  /** Squares of 16 × 16 in which a tensor changed. */
+  const changedIn = (name: string, [, width = 1]: readonly number[]) => {
+    const [now, then] = [words(after, name), words(before, name)];
+    const square = (i: number) => `${Math.floor(i / width / 16)} ${Math.floor((i % width) / 16)}`;
+    return new Set([...now.keys()].filter((i) => now[i] !== then[i]).map(square)).size;
+  };
+  const changed = [...(before?.all ?? [])]
+    .map(([name, { shape }]) => ({ name, squares: changedIn(name, shape) }))
+    .filter(({ squares }) => squares > 0);
+  expect(changed.filter(({ name }) => !/[qkv]_proj|experts/.test(name))).toEqual([]);
+  const touched = changed.reduce((sum, { squares }) => sum + squares, 0);
+  expect(touched * 16 * 16).toBe(plan?.['trainableParameters']);
+
+  const generated = async (from: string) =>
+    (await condenser('generate', from, '--prompt', 'w3 w61', '--max-new-tokens', '8', '--json')).json()[0]?.[
+      'ids'
+    ];
+  expect(await generated(out)).toEqual(await generated(dir));
+  const refused = await condenser('export', dir, '--format', 'adapter', '--out', `${out}-adapter`, '--json');
+  expect(refused.json()[0]).toMatchObject({ code: 'export/no-adapters' });
+});

@@ -4,7 +4,13 @@ import os from 'node:os';
 import path from 'node:path';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, topK } from '#worker/model/index.ts';
-import { loadModel, type LoadRequest, type LoadedModel } from '#worker/train/index.ts';
+import {
+  anySubmatrices,
+  decoderPlanOf,
+  loadModel,
+  type LoadRequest,
+  type LoadedModel,
+} from '#worker/train/index.ts';
 
 /** The part of each layer's experts that expert-specialised fine-tuning trains here: those `sample` uses most. */
 const ESFT_SHARE = 0.2;
@@ -33,6 +39,11 @@ export async function loadForBench(
       } finally {
         rmSync(folder, { recursive: true });
       }
+    }
+    case 'smt': {
+      const request = { name: method, options: {} };
+      const submatrices = anySubmatrices(request, await decoderPlanOf(modelDir));
+      return loadModel({ modelDir, method: request, submatrices, runtime });
     }
     default:
       return load({});

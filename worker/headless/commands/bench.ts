@@ -7,7 +7,7 @@ import { adamwStep, gradientNorm, lossTargets, type MicroBatch } from '#worker/e
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, moeLayerIndices } from '#worker/model/index.ts';
 import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
-import { vocabularySizeOf, type LoadedModel } from '#worker/train/index.ts';
+import { decoderPlanOf, type LoadedModel } from '#worker/train/index.ts';
 import { fromRoot } from '../host-ports.ts';
 import { loadForBench } from './bench-method.ts';
 import type { Command, Invocation } from './command.ts';
@@ -45,7 +45,7 @@ export const bench: Command = async (invocation) => {
   const steps = invocation.integer('steps') ?? 5;
   const threads = invocation.integer('threads') ?? 'auto';
   const clock = new StageClock(createRuntime(typeof threads === 'number' ? { threads } : {}));
-  const vocabularySize = await vocabularySizeOf(modelDir);
+  const { vocabularySize } = await decoderPlanOf(modelDir);
   const tokens = tokenStream(invocation, vocabularySize, batch * sequence);
   const sample = batchOf(tokens(-1), batch, sequence);
   const model = await loadForBench(modelDir, method, sample, clock.runtime);

@@ -78,10 +78,10 @@ async function write(
 /** The adapters alone, in the format of PEFT; in float32, as they were trained, unless told otherwise. */
 function writeRunAdapters(run: TrainedRun, out: string, dtype: Dtype) {
   const { adapters, spec } = run;
-  if (adapters === null) {
+  if (adapters?.kind !== 'low-rank') {
     throw new UserError(
       'export/no-adapters',
-      `the run trained weights with ${spec.method.name}, not adapters`,
+      `the run trained weights with ${spec.method.name}, not low-rank adapters`,
       'Use --format hf or delta.',
     );
   }

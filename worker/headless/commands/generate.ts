@@ -92,7 +92,12 @@ async function open(invocation: Invocation): Promise<Speaker> {
   const weights = openTrainedWeights(runDir);
   try {
     const tokenizer = await openTokenizer(spec.model.path);
-    const model = await loadModel({ modelDir: spec.model.path, method: spec.method, trains: false });
+    const model = await loadModel({
+      modelDir: spec.model.path,
+      method: spec.method,
+      submatrices: weights.adapters?.kind === 'submatrices' ? weights.adapters : null,
+      trains: false,
+    });
     for (const id of weights.ids) setWeight(model, id, weights.read(id));
     model.session.restore(weights.method);
     return { model, tokenizer, template: spec.data.template, step: weights.step };

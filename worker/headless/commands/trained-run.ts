@@ -5,9 +5,9 @@ import { readRunSpec } from '#core/store/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import {
-  adapterOf,
-  adapterParameters,
-  mergeAdapter,
+  adaptedValues,
+  adapterIds,
+  isAdapted,
   parametersOf,
   type AdapterPlan,
   type Parameter,
@@ -18,7 +18,7 @@ import { openTrainedWeights, storedValues, type ChangedModel } from '#worker/tra
 export interface TrainedRun extends ChangedModel {
   readonly spec: RunSpec;
   readonly step: number;
-  /** Low-rank adapters beside the weights; null: the run has none. */
+  /** Adapters beside the weights; null: the run has none. */
   readonly adapters: AdapterPlan | null;
   /** Values of a trained parameter by its id. */
   readonly read: (id: string) => Float32Array;
@@ -49,16 +49,13 @@ export async function openTrainedRun(runDir: string): Promise<TrainedRun> {
       parameters,
       adapters,
       read: (id) => weights.read(id),
-      isChanged: ({ id, role }) => trained.has(id) || (adapters?.roles.has(role) ?? false),
+      isChanged: (parameter) =>
+        trained.has(parameter.id) || (adapters !== null && isAdapted(adapters, parameter)),
       values(parameter) {
         if (trained.has(parameter.id)) return weights.read(parameter.id);
         const values = sourceValues(parameter);
-        return adapters?.roles.has(parameter.role)
-          ? mergeAdapter(
-              values,
-              adapterOf(parameter, adapters, (id) => weights.read(id)),
-              adapters,
-            )
+        return adapters !== null && isAdapted(adapters, parameter)
+          ? adaptedValues(adapters, parameter, values, (id) => weights.read(id))
           : values;
       },
       sourceValues,
@@ -80,8 +77,8 @@ function checkPlaces(
   parameters: readonly Parameter[],
   adapters: AdapterPlan | null,
 ): void {
-  const parts = adapters === null ? [] : adapterParameters(parameters, adapters);
-  const places = new Set([...parameters, ...parts].map(({ id }) => id));
+  const parts = adapters === null ? [] : adapterIds(adapters, parameters);
+  const places = new Set([...parameters.map(({ id }) => id), ...parts]);
   const lost = [...trained].find((id) => !places.has(id));
   if (lost === undefined) return;
   throw new UserError(

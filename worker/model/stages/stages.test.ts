@@ -116,6 +116,7 @@ const condensers: Routing = startMethod(
       throw new RangeError(`no adapters in ${path}`);
     },
     readDefaultOutputs: () => [],
+    submatrices: null,
     expertScores: null,
   },
 ).routing;

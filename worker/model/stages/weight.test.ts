@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { GraphBuilder, gradient, type Graph } from '#worker/graph/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
-import { mergeAdapter, type AdapterPlan } from '../adapters.ts';
+import { mergeAdapter, type LowRankPlan } from '../low-rank.ts';
 import { linear, matrixInput } from './weight.ts';
 
 /** `y = linear(x, W)` for a W of 2 × 2 with the adapter of `plan`. */
-function graphOf(plan: AdapterPlan | null, tokens = 1): Graph {
+function graphOf(plan: LowRankPlan | null, tokens = 1): Graph {
   const builder = new GraphBuilder('linear');
   const x = builder.input('x', 'float32', [tokens, 2]);
   builder.output(
@@ -19,7 +19,12 @@ function graphOf(plan: AdapterPlan | null, tokens = 1): Graph {
 }
 
 const plain = { rank: 1, alpha: 2, rankStabilised: false } as const;
-const planOf = (magnitude: boolean): AdapterPlan => ({ ...plain, roles: new Set(['query']), magnitude });
+const planOf = (magnitude: boolean): LowRankPlan => ({
+  ...plain,
+  kind: 'low-rank',
+  roles: new Set(['query']),
+  magnitude,
+});
 
 // W = [[1, 2], [3, 4]], A = [[1, 1]], B = [[½], [−½]], s = 2, so that W + s B A = [[2, 3], [2, 3]].
 const weight = [1, 2, 3, 4];

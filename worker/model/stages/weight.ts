@@ -1,6 +1,8 @@
 /** Weights as graph inputs, in whatever type they are held, and the adapters beside them. */
-import { op, type GraphBuilder, type Value } from '#worker/graph/index.ts';
-import { adapterScale, type AdapterPlan } from '../adapters.ts';
+import { invariant } from '#core/contract/errors.ts';
+import { op, type Dim, type GraphBuilder, type Value } from '#worker/graph/index.ts';
+import type { AdapterPlan } from '../adapters.ts';
+import { adapterScale } from '../low-rank.ts';
 
 /** How a weight lies in memory: trained ones in float32, frozen ones as the checkpoint has them. */
 export type WeightDtype = 'float32' | 'bfloat16' | 'float16';
@@ -9,28 +11,45 @@ export type WeightDtype = 'float32' | 'bfloat16' | 'float16';
 export function weightInput(
   builder: GraphBuilder,
   name: string,
-  dtype: WeightDtype,
+  dtype: WeightDtype | null,
   shape: readonly number[],
 ): Value {
+  invariant(dtype !== null, `${name} is not there`);
   const stored = builder.input(name, dtype, shape);
   return dtype === 'float32' ? stored : op.cast(stored, 'float32');
 }
 
-/** The type of each weight of a stage, by role. */
-export type WeightDtypes = (role: string) => WeightDtype;
+/** The type of each weight of a stage, by role; null: it is not there. */
+export type WeightDtypes = (role: string) => WeightDtype | null;
 
-/** A weight matrix W `[out, in]`, and the adapter beside it. */
+/** A weight matrix W `[out, in]`, and what is beside it. */
 export interface Matrix {
   readonly weight: Value;
-  readonly adapter?: {
-    readonly loraA: Value;
-    readonly loraB: Value;
-    readonly magnitude?: Value;
-    readonly scale: number;
-  };
+  readonly lowRank?: LowRankInputs;
+  readonly submatrices?: SubmatrixInputs;
 }
 
-/** Declares matrix `role`, with the parts of its adapter (`role.loraA`, …) where it has one. */
+interface LowRankInputs {
+  readonly loraA: Value;
+  readonly loraB: Value;
+  readonly magnitude?: Value;
+  readonly scale: number;
+}
+
+interface SubmatrixInputs {
+  readonly size: number;
+  /** What trains, and what the weight has in its places: [places, size, size]. */
+  readonly values: Value;
+  readonly start: Value;
+  /** 1 where a place is in that row or column of sub-matrices: [out / size, places] and [in / size, places]. */
+  readonly rows: Value;
+  readonly columns: Value;
+}
+
+/**
+ * Declares matrix `role`, and what its adapter reads where it has one: `role.loraA`, `role.loraB` and `role.magnitude`, or
+ * `role.submatrices`, `role.start`, `role.rows` and `role.columns`.
+ */
 export function matrixInput(
   builder: GraphBuilder,
   role: string,
@@ -39,33 +58,46 @@ export function matrixInput(
   adapters: AdapterPlan | null,
 ): Matrix {
   const weight = weightInput(builder, role, dtypes(role), [out, width]);
-  if (!adapters?.roles.has(role)) return { weight };
-  const { rank } = adapters;
-  const part = (name: string, ...shape: readonly number[]) =>
-    builder.input(`${role}.${name}`, 'float32', shape);
-  return {
-    weight,
-    adapter: {
+  const part = (name: string, ...shape: readonly Dim[]) => builder.input(`${role}.${name}`, 'float32', shape);
+  if (adapters?.kind === 'low-rank' && adapters.roles.has(role)) {
+    const { rank, magnitude } = adapters;
+    const lowRank = {
       loraA: part('loraA', rank, width),
       loraB: part('loraB', out, rank),
-      ...(adapters.magnitude && { magnitude: part('magnitude', out) }),
+      ...(magnitude && { magnitude: part('magnitude', out) }),
       scale: adapterScale(adapters),
-    },
-  };
+    };
+    return { weight, lowRank };
+  }
+  if (adapters?.kind === 'submatrices' && dtypes(`${role}.submatrices`) !== null) {
+    const { size } = adapters;
+    const places = `${role}.places`;
+    const submatrices = {
+      size,
+      values: part('submatrices', places, size, size),
+      start: part('start', places, size, size),
+      rows: part('rows', out / size, places),
+      columns: part('columns', width / size, places),
+    };
+    return { weight, submatrices };
+  }
+  return { weight };
 }
 
-/** `α x Wᵀ + b` with the adapter of W, if there is one; the bias is optional and not multiplied by α. */
-export function linear(x: Value, { weight, adapter }: Matrix, bias?: Value, alpha = 1): Value {
+/** `α x Wᵀ + b` with what is beside W; the bias is optional and not multiplied by α. */
+export function linear(x: Value, { weight, lowRank, submatrices }: Matrix, bias?: Value, alpha = 1): Value {
   const product = op.matmul(x, weight, { transB: true, alpha });
-  const corrected = adapter === undefined ? product : withAdapter(x, weight, product, adapter, alpha);
-  return bias === undefined ? corrected : op.add(corrected, bias);
+  let y = product;
+  if (lowRank !== undefined) y = withLowRank(x, weight, product, lowRank, alpha);
+  if (submatrices !== undefined) y = op.add(product, submatrixChange(x, submatrices, alpha));
+  return bias === undefined ? y : op.add(y, bias);
 }
 
-function withAdapter(
+function withLowRank(
   x: Value,
   weight: Value,
   product: Value,
-  { loraA, loraB, magnitude, scale }: NonNullable<Matrix['adapter']>,
+  { loraA, loraB, magnitude, scale }: LowRankInputs,
   alpha: number,
 ): Value {
   const low_NR = op.matmul(x, loraA, { transB: true });
@@ -74,4 +106,26 @@ function withAdapter(
   const direction = op.add(weight, op.matmul(loraB, loraA, { alpha: scale }));
   const norm = op.stopGradient(op.sqrt(op.reduceSum(op.square(direction), { axes: [-1] })));
   return op.mul(sum, op.div(magnitude, norm));
+}
+
+/**
+ * `Σ_b x[:, columns of b] (S_b − W_b)ᵀ` in the rows of b. Columns are picked and rows added up by products with matrices of 0
+ * and 1, whose gradients are such products again.
+ */
+function submatrixChange(
+  x: Value,
+  { size, values, start, rows, columns }: SubmatrixInputs,
+  alpha: number,
+): Value {
+  const [tokens = 0] = x.shape;
+  const [places = 0] = values.shape;
+  const [outRows = 0] = rows.shape;
+  const [inColumns = 0] = columns.shape;
+  const swap = (value: Value) => op.transpose(value, { perm: [1, 0, 2] });
+  const x_CNb = swap(op.reshape(x, [tokens, inColumns, size]));
+  const picked = op.matmul(columns, op.reshape(x_CNb, [inColumns, -1]), { transA: true });
+  const x_PNb = op.reshape(picked, [places, tokens, size]);
+  const y_PNb = op.matmul(x_PNb, op.sub(values, start), { transB: true, alpha });
+  const summed = op.matmul(rows, op.reshape(y_PNb, [places, -1]));
+  return op.reshape(swap(op.reshape(summed, [outRows, tokens, size])), [tokens, -1]);
 }

@@ -1,0 +1,47 @@
+/** The adapters of a run as JSON, for its checkpoints. */
+import { z } from 'zod';
+import type { AdapterPlan } from '#worker/model/index.ts';
+
+/** An `AdapterPlan` whose sets and maps are arrays and objects. */
+export const AdapterState = z
+  .discriminatedUnion('kind', [
+    z.object({
+      kind: z.literal('low-rank'),
+      roles: z.array(z.string()),
+      rank: z.int(),
+      alpha: z.number(),
+      rankStabilised: z.boolean(),
+      magnitude: z.boolean(),
+    }),
+    z.object({
+      kind: z.literal('submatrices'),
+      size: z.int(),
+      places: z.record(z.string(), z.array(z.tuple([z.int(), z.int()]))),
+    }),
+  ])
+  .nullable();
+type AdapterState = z.output<typeof AdapterState>;
+
+/** A plan as a checkpoint holds it; equal plans give equal JSON. */
+export function toState(plan: AdapterPlan | null): AdapterState {
+  switch (plan?.kind) {
+    case undefined:
+      return null;
+    case 'low-rank':
+      return AdapterState.parse({ ...plan, roles: [...plan.roles].sort() });
+    case 'submatrices':
+      return AdapterState.parse({ ...plan, places: Object.fromEntries(plan.places) });
+  }
+}
+
+/** The plan that `toState` was given. */
+export function fromState(state: AdapterState): AdapterPlan | null {
+  switch (state?.kind) {
+    case undefined:
+      return null;
+    case 'low-rank':
+      return { ...state, roles: new Set(state.roles) };
+    case 'submatrices':
+      return { ...state, places: new Map(Object.entries(state.places)) };
+  }
+}
