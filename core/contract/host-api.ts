@@ -19,6 +19,7 @@ import {
 import { RunFinding, RunFindingsQuery } from './run-finding.ts';
 import { RunSpec } from './run-spec.ts';
 import { DeviceInfo, Settings } from './settings.ts';
+import { UsageComparison } from './usage-difference.ts';
 
 interface Call<I extends z.ZodType, O extends z.ZodType> {
   readonly kind: 'call';
@@ -149,6 +150,8 @@ export const hostApi = {
   },
   compare: {
     get: call(z.object({ ids: z.array(RunId).min(1).max(20) }), Comparison),
+    /** Expert usage at the end of `other` minus that of `base`. */
+    usage: call(z.object({ base: RunId, other: RunId }), UsageComparison),
   },
   reports: {
     build: call(

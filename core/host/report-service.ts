@@ -8,13 +8,14 @@ import {
   toHtml,
   toJson,
   toMarkdown,
+  usageDifference,
 } from '#core/report/index.ts';
 import { readRunSpec } from '#core/store/index.ts';
 import type { HostContext } from './host-context.ts';
 import { summarize } from './run-records.ts';
 import type { RunService } from './run-service.ts';
 
-type ReportHandlers = Pick<HostHandlers, 'compare.get' | 'reports.build' | 'runs.findings'>;
+type ReportHandlers = Pick<HostHandlers, 'compare.get' | 'compare.usage' | 'reports.build' | 'runs.findings'>;
 
 /** Routing records a comparison reads of each run: thirty in each tenth are enough for its averages. */
 const ROUTING_LIMIT = 300;
@@ -39,6 +40,7 @@ export function createReportHandlers({ ports, readers }: HostContext, runs: RunS
   return {
     'runs.findings': ({ id, step }) => findingsOf(dataOf(id, step)),
     'compare.get': ({ ids }) => compareRuns(ids.map((id) => dataOf(id))),
+    'compare.usage': ({ base, other }) => usageDifference(dataOf(base), dataOf(other)),
     'reports.build': ({ ids, format }) => {
       const report = buildReport(
         ids.map((id) => dataOf(id)),

@@ -16,6 +16,7 @@ import {
 import type { LayerReport, LoadMap, LossCurve, ReportData, RoutingReport, RunReport } from './report-data.ts';
 import { type RunData, totalsOf } from './run-data.ts';
 import { summarise } from './summarise.ts';
+import { usageDifference } from './usage-difference.ts';
 
 /** Points drawn of one curve. */
 const CURVE_POINTS = 400;
@@ -39,6 +40,7 @@ export function buildReport(
     summary: summarise(reports, comparison),
     runs: reports,
     comparison,
+    usage: others.map((run) => usageDifference(only, run)),
     method: [
       'Loss is the mean cross-entropy per trained token, in nats, with the weights before the step; auxiliary losses are not part of it.',
       'Final training loss is the mean over the trained tokens of the last tenth of the steps; one step alone is noise.',
@@ -47,6 +49,7 @@ export function buildReport(
       'Gini: 0 where all experts are used alike, towards 1 where one has everything. Entropy is divided by its largest value, ln of the number of experts. ' +
         `Overloaded: more than ${OVERLOAD} times the uniform load. Dead: no selection in the last tenth of the recorded steps.`,
       'Drift is the Jensen–Shannon divergence (natural logarithm, at most 0.693) between the load of the first and of the last tenth of the run; moved is the share of selections that went to other experts (total variation).',
+      'Differences of expert usage are load of the last tenth in one run minus the same in another, in multiples of the uniform load.',
       'What was not measured is left out; it is never shown as zero.',
     ],
   };

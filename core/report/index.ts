@@ -7,6 +7,7 @@ export { effectiveUpdates_E, expectedUpdates, starvation } from './expert-update
 export { findingsOf } from './run-findings.ts';
 export { divergencesOf, loadMetrics, shares, type LoadMetrics } from './routing-metrics.ts';
 export type { RunData } from './run-data.ts';
+export { usageDifference } from './usage-difference.ts';
 export { toHtml } from './to-html.ts';
 export { toJson } from './to-json.ts';
 export { toMarkdown } from './to-markdown.ts';

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { Comparison, RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { UsageComparison } from '#core/contract/usage-difference.ts';
 import type { RunFinding } from '#core/contract/run-finding.ts';
 import type { RunTotals } from './run-data.ts';
 
@@ -86,6 +87,8 @@ export interface ReportData {
   readonly summary: readonly string[];
   readonly runs: readonly RunReport[];
   readonly comparison: z.infer<typeof Comparison>;
+  /** Expert usage of each further run minus that of the first. */
+  readonly usage: readonly UsageComparison[];
   /** How the numbers were counted, in sentences. */
   readonly method: readonly string[];
 }

@@ -75,6 +75,26 @@ test('every drawing has a name, a description and a table', () => {
   expect(page.match(/<svg/g)?.length).toBe(5 + (page.match(/<svg[^>]*aria-hidden="true"/g)?.length ?? 0));
 });
 
+test('each further run has its map of expert usage against the first', () => {
+  const shifted = runFixture({
+    id: 'run_c',
+    name: 'shifted',
+    layers: 3,
+    experts: 8,
+    load: (_r, _n, l, e) => (l === 1 && e === 2 ? 40 : 10),
+  });
+  const three = buildReport([full, shifted, runFixture({ id: 'run_b', name: 'second' })], stamp);
+  const page = toHtml(three);
+  expect(found(page, /<title id="usage-\d+-title">shifted minus [^<]+</g)).toHaveLength(1);
+  expect(found(page, /“second” has no record of its expert usage\./g)).toHaveLength(1);
+  // The shifted expert has 2.9 × the uniform load, in the first run about 1.
+  expect(found(page, />[−+]2<\/text/g)).toHaveLength(2);
+  const markdown = toMarkdown(three);
+  expect(markdown).toContain('shifted against');
+  expect(markdown).toContain('“second” has no record of its expert usage.');
+  expect(found(toHtml(report), /run against run/g)).toEqual([]);
+});
+
 test('headings do not skip a level and every table names its columns', () => {
   const page = toHtml(pair);
   const levels = [...page.matchAll(/<h(\d)/g)].map(([, level]) => Number(level));

@@ -51,7 +51,7 @@ export function toHtml(report: ReportData): string {
             <h2 id="losses">Loss</h2>
             ${lossChart(report.runs) ?? html`<p>No step was trained.</p>`}
           </section>
-          ${report.runs.map((run, i) => experts(run, i, several))}
+          ${several && usage(report)}${report.runs.map((run, i) => experts(run, i, several))}
           <section aria-labelledby="configuration">
             <h2 id="configuration">Configuration</h2>
             ${several && differences(report)}${report.runs.map((run) => configuration(run))}
@@ -96,6 +96,38 @@ function results({ runs }: ReportData): Markup {
       </tbody>
     </table>
   </div>`;
+}
+
+/** Further runs minus the first one, all on the widest of their scales. */
+function usage({ usage: all, runs }: ReportData): Markup {
+  const maps = all.flatMap((one) => ('absent' in one ? [] : [one]));
+  const limit = Math.max(...maps.map((map) => map.limit));
+  return html`<section aria-labelledby="usage">
+    <h2 id="usage">Expert usage, run against run</h2>
+    <p class="muted">
+      Load of the last tenth, in multiples of the uniform load, minus that of ${runs[0]?.name}. No colour is
+      the same load, orange more, blue less; bars at the right: share of the layer’s selections that go to
+      other experts. Outlined: condensers of the run named.
+    </p>
+    <ul>
+      ${all.flatMap((one, i) => ('absent' in one ? [one.absent] : one.words.map((words) => `${runs[i + 1]?.name ?? ''}: ${words}`))).map((sentence) => html`<li>${sentence}</li>`)}
+    </ul>
+    <div class="maps of${mapsPerRow(maps[0]?.experts ?? 0)}">
+      ${maps.map((map, i) =>
+        heatMap({
+          id: `usage-${i}`,
+          title: `${map.other.name} minus ${map.base.name}`,
+          description: `Rows are layers, the input at the top; columns are experts. ${map.words.join(' ')}`,
+          layers: map.layers,
+          values_LE: map.difference_LE,
+          toScale: (value) => value / limit,
+          outlined: map.other.condensers_L,
+          bars: { name: 'moved', value_L: map.moved_L },
+          scaleLabels: [`−${significant(limit, 2)}`, 'same', `+${significant(limit, 2)}`],
+        }),
+      )}
+    </div>
+  </section>`;
 }
 
 function experts(run: RunReport, i: number, several: boolean): Markup {

@@ -14,6 +14,7 @@ export function toMarkdown(report: ReportData): string {
     list(report.summary),
     '## Results',
     table(['', ...names], resultRows(report.runs)),
+    ...usageBlocks(report),
     ...report.runs.flatMap((run) => runBlocks(run)),
     '## Configuration',
     ...(report.runs.length > 1
@@ -43,6 +44,17 @@ export function toMarkdown(report: ReportData): string {
     list(report.method),
   ];
   return `${blocks.join('\n\n')}\n`;
+}
+
+/** What differs in expert usage from the first run. */
+function usageBlocks({ usage, runs }: ReportData): string[] {
+  if (usage.length === 0) return [];
+  const sentences = usage.flatMap((one, i) =>
+    'absent' in one
+      ? [one.absent]
+      : one.words.map((words) => `${runs[i + 1]?.name ?? ''} against ${one.base.name}: ${words}`),
+  );
+  return ['## Expert usage, run against run', list(sentences)];
 }
 
 function runBlocks(run: RunReport): string[] {

@@ -1,16 +1,15 @@
 import { useMemo } from 'react';
-import { formatNumber, formatShare } from '../ui/format.ts';
 import { divergingScale, sequentialScale } from './colour-scales.ts';
-import type { HeatModel } from './heat-map-model.ts';
+import type { HeatCells, ScaleWords } from './heat-map-model.ts';
 import { readThemeColours, useShownTheme } from './theme-colours.ts';
 
 /** The colours of the heat map, what they stand for, and its marks. */
-export function HeatLegend({ model }: { readonly model: HeatModel }) {
+export function HeatLegend({ cells, words }: { readonly cells: HeatCells; readonly words: ScaleWords }) {
   const theme = useShownTheme();
   const ramp = useMemo(() => {
     // The page is in `theme` when this runs: the tokens are read from it.
     const scale =
-      model.scale === 'sequential'
+      cells.scale === 'sequential'
         ? sequentialScale()
         : divergingScale(readThemeColours(document.body).diverging);
     const stops = Array.from(
@@ -19,13 +18,7 @@ export function HeatLegend({ model }: { readonly model: HeatModel }) {
     );
     return `linear-gradient(to right, ${stops.join(', ')})`;
     // oxlint-disable-next-line react/exhaustive-deps -- the theme decides what the tokens are
-  }, [model.scale, theme]);
-  const { quantity, limit } = model;
-  const words = {
-    load: ['≤ ¼', 'uniform', '≥ 4 ×'],
-    bias: [`−${formatNumber(limit, 2)}`, '0', `+${formatNumber(limit, 2)}`],
-    mass: ['0', '', `${formatShare(limit)} of the layer`],
-  }[quantity];
+  }, [cells.scale, theme]);
   return (
     <div className="heat-legend num">
       <span className="heat-ramp">
@@ -36,13 +29,13 @@ export function HeatLegend({ model }: { readonly model: HeatModel }) {
         </span>
         {words[2]}
       </span>
-      {model.condenser_LE.includes(1) && (
+      {cells.condenser_LE.includes(1) && (
         <span>
           <i className="heat-mark" aria-hidden="true" />
           condenser
         </span>
       )}
-      {model.dead_LE.includes(1) && (
+      {cells.dead_LE.includes(1) && (
         <span>
           <i className="heat-mark dead" aria-hidden="true" />
           no token

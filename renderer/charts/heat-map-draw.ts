@@ -1,7 +1,6 @@
 /** Draws a heat map on whole device pixels, so that hundreds of narrow cells have sharp and equal edges. */
 import { divergingScale, sequentialScale, toPixels } from './colour-scales.ts';
-import type { Cell, HeatModel } from './heat-map-model.ts';
-import type { LayerStats } from './routing-stats.ts';
+import type { Cell, HeatBars, HeatCells } from './heat-map-model.ts';
 import type { ThemeColours } from './theme-colours.ts';
 
 /** Places on the canvas, in device pixels unless said otherwise. */
@@ -16,27 +15,27 @@ export interface HeatLayout {
   readonly gap: number;
   readonly layers: number;
   readonly experts: number;
-  /** Left end of the Gini bars. */
-  readonly giniLeft: number;
+  /** Left end of the bars at the right. */
+  readonly barsLeft: number;
 }
 
 const LEFT_CSS = 30;
 const TOP_CSS = 20;
-const GINI_CSS = 58;
-/** What the cells leave over goes to the Gini bars, up to this. */
-const GINI_MOST_CSS = 130;
+const BARS_CSS = 58;
+/** What the cells leave over goes to the bars, up to this. */
+const BARS_MOST_CSS = 130;
 const BODY_CSS = 280;
 
 /** Fits `layers × experts` cells into `widthCss` CSS pixels; grows beyond it when a cell would be under 2 pixels. */
 export function layoutHeatMap(widthCss: number, ratio: number, layers: number, experts: number): HeatLayout {
   const px = (css: number) => Math.round(css * ratio);
-  const room = Math.max(0, px(widthCss - LEFT_CSS - GINI_CSS));
+  const room = Math.max(0, px(widthCss - LEFT_CSS - BARS_CSS));
   const cellWidth = Math.max(px(2), Math.min(px(96), Math.floor(room / experts)));
   const cellHeight = px(Math.max(5, Math.min(40, Math.floor(BODY_CSS / layers))));
-  const giniLeft = px(LEFT_CSS) + cellWidth * experts + px(8);
+  const barsLeft = px(LEFT_CSS) + cellWidth * experts + px(8);
   return {
     ratio,
-    width: Math.max(giniLeft + px(GINI_CSS - 8), Math.min(px(widthCss), giniLeft + px(GINI_MOST_CSS))),
+    width: Math.max(barsLeft + px(BARS_CSS - 8), Math.min(px(widthCss), barsLeft + px(BARS_MOST_CSS))),
     height: px(TOP_CSS) + cellHeight * layers,
     left: px(LEFT_CSS),
     top: px(TOP_CSS),
@@ -45,7 +44,7 @@ export function layoutHeatMap(widthCss: number, ratio: number, layers: number, e
     gap: cellWidth >= px(5) ? Math.max(1, Math.round(ratio)) : 0,
     layers,
     experts,
-    giniLeft,
+    barsLeft,
   };
 }
 
@@ -62,19 +61,19 @@ function labelStep(cell: number, room: number): number {
   return [1, 2, 4, 8, 16, 32, 64].find((step) => step * cell >= room) ?? 128;
 }
 
-/** Colour table of the model's scale as pixels. */
-function heatPixels(model: HeatModel, theme: ThemeColours): Uint32Array {
-  return toPixels(model.scale === 'diverging' ? divergingScale(theme.diverging) : sequentialScale());
+/** Colour table of the cells' scale as pixels. */
+function heatPixels(cells: HeatCells, theme: ThemeColours): Uint32Array {
+  return toPixels(cells.scale === 'diverging' ? divergingScale(theme.diverging) : sequentialScale());
 }
 
 function drawCells(
   context: CanvasRenderingContext2D,
   layout: HeatLayout,
-  model: HeatModel,
+  cells: HeatCells,
   theme: ThemeColours,
 ): void {
   const { cellWidth, cellHeight, gap, layers, experts } = layout;
-  const table = heatPixels(model, theme);
+  const table = heatPixels(cells, theme);
   const empty = toPixels([theme.cardRgb])[0] ?? 0;
   const width = cellWidth * experts;
   const image = context.createImageData(width, cellHeight * layers);
@@ -83,8 +82,8 @@ function drawCells(
   for (let layer = 0; layer < layers; layer++) {
     const start = layer * cellHeight * width;
     for (let column = 0; column < experts; column++) {
-      const i = layer * experts + (model.expertAt_LE[layer * experts + column] ?? 0);
-      const colour = model.dead_LE[i] === 1 ? empty : (table[model.colour_LE[i] ?? 0] ?? empty);
+      const i = layer * experts + (cells.expertAt_LE[layer * experts + column] ?? 0);
+      const colour = cells.dead_LE[i] === 1 ? empty : (table[cells.colour_LE[i] ?? 0] ?? empty);
       const x = start + column * cellWidth;
       pixels.fill(colour, x, x + cellWidth - gap);
     }
@@ -96,7 +95,7 @@ function drawCells(
 function drawMarks(
   context: CanvasRenderingContext2D,
   layout: HeatLayout,
-  model: HeatModel,
+  cells: HeatCells,
   theme: ThemeColours,
 ): void {
   const { cellWidth, cellHeight, gap, layers, experts, ratio } = layout;
@@ -104,9 +103,9 @@ function drawMarks(
   context.lineWidth = line;
   for (let layer = 0; layer < layers; layer++) {
     for (let column = 0; column < experts; column++) {
-      const i = layer * experts + (model.expertAt_LE[layer * experts + column] ?? 0);
-      const dead = model.dead_LE[i] === 1;
-      if (!dead && model.condenser_LE[i] !== 1) continue;
+      const i = layer * experts + (cells.expertAt_LE[layer * experts + column] ?? 0);
+      const dead = cells.dead_LE[i] === 1;
+      if (!dead && cells.condenser_LE[i] !== 1) continue;
       const x = layout.left + column * cellWidth;
       const y = layout.top + layer * cellHeight;
       const [w, h] = [cellWidth - gap, cellHeight - Math.max(gap, 1)];
@@ -127,13 +126,13 @@ function drawMarks(
 function drawLabels(
   context: CanvasRenderingContext2D,
   layout: HeatLayout,
-  model: HeatModel,
+  cells: HeatCells,
   theme: ThemeColours,
   layerNames: readonly number[],
-  stats: readonly LayerStats[],
+  bars: HeatBars,
 ): void {
   const { ratio, cellWidth, cellHeight, layers, experts } = layout;
-  const byId = model.expertAt_LE.every((expert, i) => expert === i % experts);
+  const byId = cells.expertAt_LE.every((expert, i) => expert === i % experts);
   context.font = `${10.5 * ratio}px ${theme.font}`;
   context.fillStyle = theme.muted;
   context.textBaseline = 'middle';
@@ -155,13 +154,13 @@ function drawLabels(
   } else {
     context.fillText('most used →', layout.left, 9 * ratio);
   }
-  context.fillText('Gini', layout.giniLeft, 9 * ratio);
+  context.fillText(bars.title, layout.barsLeft, 9 * ratio);
   context.fillStyle = theme.accent;
-  const full = layout.width - layout.giniLeft;
+  const full = layout.width - layout.barsLeft;
   const thick = Math.max(1, Math.round(cellHeight * 0.45));
-  for (const layer of stats) {
-    const y = layout.top + layer.row * cellHeight + Math.round((cellHeight - thick) / 2);
-    context.fillRect(layout.giniLeft, y, Math.max(1, Math.round(full * layer.gini)), thick);
+  for (const [row, value] of bars.value_L.entries()) {
+    const y = layout.top + row * cellHeight + Math.round((cellHeight - thick) / 2);
+    context.fillRect(layout.barsLeft, y, Math.max(1, Math.round(full * value)), thick);
   }
 }
 
@@ -169,13 +168,13 @@ function drawLabels(
 export function drawHeatMap(
   context: CanvasRenderingContext2D,
   layout: HeatLayout,
-  model: HeatModel,
+  cells: HeatCells,
   theme: ThemeColours,
   layerNames: readonly number[],
-  stats: readonly LayerStats[],
+  bars: HeatBars,
 ): void {
   context.clearRect(0, 0, layout.width, layout.height);
-  drawCells(context, layout, model, theme);
-  drawMarks(context, layout, model, theme);
-  drawLabels(context, layout, model, theme, layerNames, stats);
+  drawCells(context, layout, cells, theme);
+  drawMarks(context, layout, cells, theme);
+  drawLabels(context, layout, cells, theme, layerNames, bars);
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { divergingScale, sequentialScale, toPixels } from './colour-scales.ts';
-import { heatModel, loadColour, moveCell } from './heat-map-model.ts';
+import { differenceCells, heatModel, loadColour, moveCell } from './heat-map-model.ts';
 import { sumRouting } from './routing-stats.ts';
 
 const window = (counts: number[], layers: number, experts: number, more = {}) => {
@@ -78,4 +78,23 @@ test('arrow keys stay inside the grid; Home and End go to the edges', () => {
   expect(go('End', true)).toEqual({ layer: 3, column: 7 });
   expect(go('PageDown')).toEqual({ layer: 3, column: 2 });
   expect(go('Enter')).toBeUndefined();
+});
+
+test('a difference is centred on no change, and its columns can follow the load subtracted', () => {
+  const end = { id: 'run_a', name: 'a', fromStep: 9, toStep: 10 };
+  const usage = {
+    layers: [1],
+    experts: 3,
+    base: { ...end, load_LE: [[0.5, 2, 0.5]], condensers_L: [[]] },
+    other: { ...end, id: 'run_b', load_LE: [[1, 1, 1]], condensers_L: [[2]] },
+    difference_LE: [[0.5, -1, 0]],
+    moved_L: [1 / 3],
+    limit: 1,
+    words: [],
+  };
+  const cells = differenceCells(usage, 'id');
+  expect([...cells.colour_LE]).toEqual([192, 0, 128]);
+  expect([...cells.condenser_LE]).toEqual([0, 0, 1]);
+  expect([...cells.expertAt_LE]).toEqual([0, 1, 2]);
+  expect([...differenceCells(usage, 'load').expertAt_LE]).toEqual([1, 0, 2]);
 });

@@ -2,7 +2,7 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, expect, test, vi } from 'vitest';
 import { HeatMap } from './heat-map.tsx';
 import { cellAt, layoutHeatMap } from './heat-map-draw.ts';
-import { heatModel } from './heat-map-model.ts';
+import { describeUsage, heatModel } from './heat-map-model.ts';
 import { layerStats, sumRouting } from './routing-stats.ts';
 
 afterEach(cleanup);
@@ -26,8 +26,9 @@ function shown(order: 'id' | 'load' = 'id') {
   render(
     <HeatMap
       label="Expert load"
-      model={model}
-      stats={layerStats(window)}
+      cells={model}
+      bars={{ title: 'Gini', value_L: layerStats(window).map((layer) => layer.gini) }}
+      describe={(row, expert) => describeUsage(model, row, expert)}
       layerNames={[3, 4]}
       onOpen={onOpen}
     />,

@@ -10,55 +10,31 @@ import {
   useRef,
   useState,
 } from 'react';
-import { formatCount, formatNumber, formatShare } from '../ui/format.ts';
 import { cellAt, drawHeatMap, layoutHeatMap } from './heat-map-draw.ts';
-import { type Cell, type HeatModel, moveCell } from './heat-map-model.ts';
-import type { LayerStats } from './routing-stats.ts';
+import { type Cell, type HeatBars, type HeatCells, moveCell } from './heat-map-model.ts';
 import { readThemeColours, useShownTheme } from './theme-colours.ts';
 import { useWidth } from './use-width.ts';
 import './heat-map.css';
 
-/** A cell's place and numbers in words: "layer 12, expert 37: load 2.600 × uniform (1,204 selections), bias 0.2100". */
-function describeCell(model: HeatModel, layerNames: readonly number[], cell: Cell): string {
-  const { window } = model;
-  const expert = model.expertAt_LE[cell.layer * window.experts + cell.column] ?? 0;
-  const i = cell.layer * window.experts + expert;
-  const layerTokens = window.counts_LE
-    .subarray(cell.layer * window.experts, (cell.layer + 1) * window.experts)
-    .reduce((sum, value) => sum + value, 0);
-  const count = window.counts_LE[i] ?? 0;
-  const parts = [
-    layerTokens === 0
-      ? 'no token reached this layer'
-      : `load ${formatNumber((count * window.experts) / layerTokens)} × uniform (${formatCount(count)} selections)`,
-  ];
-  if (window.mass_LE !== undefined) {
-    const mass = window.mass_LE.subarray(cell.layer * window.experts, (cell.layer + 1) * window.experts);
-    const total = mass.reduce((sum, value) => sum + value, 0);
-    if (total > 0) parts.push(`gate mass ${formatShare((window.mass_LE[i] ?? 0) / total)}`);
-  }
-  if (window.bias_LE !== undefined) parts.push(`bias ${formatNumber(window.bias_LE[i])}`);
-  if (model.condenser_LE[i] === 1) parts.push('condenser');
-  if (model.dead_LE[i] === 1) parts.push('no token');
-  return `Layer ${layerNames[cell.layer] ?? cell.layer}, expert ${expert}: ${parts.join(', ')}`;
-}
-
-/** The heat map; `onOpen` is called with a row and an expert number by click, Enter or Space. */
+/** The heat map; `onOpen`, where there is more to see of an expert, is called with a row and an expert number by click, Enter or Space. */
 export function HeatMap({
   label,
-  model,
-  stats,
+  cells,
+  bars,
+  describe,
   layerNames,
   onOpen,
 }: {
   readonly label: string;
-  readonly model: HeatModel;
-  readonly stats: readonly LayerStats[];
+  readonly cells: HeatCells;
+  readonly bars: HeatBars;
+  /** The numbers of a cell, after its place. */
+  readonly describe: (row: number, expert: number) => string;
   /** Decoder layer index of each row. */
   readonly layerNames: readonly number[];
-  readonly onOpen: (layer: number, expert: number) => void;
+  readonly onOpen?: (layer: number, expert: number) => void;
 }) {
-  const { layers, experts } = model.window;
+  const { layers, experts } = cells;
   const [box, width] = useWidth();
   const canvas = useRef<HTMLCanvasElement>(null);
   const theme = useShownTheme();
@@ -77,8 +53,8 @@ export function HeatMap({
     if (element.width !== layout.width) element.width = layout.width;
     if (element.height !== layout.height) element.height = layout.height;
     if (colours.current?.theme !== theme) colours.current = { theme, value: readThemeColours(document.body) };
-    drawHeatMap(context, layout, model, colours.current.value, layerNames, stats);
-  }, [layout, model, stats, layerNames, theme, width]);
+    drawHeatMap(context, layout, cells, colours.current.value, layerNames, bars);
+  }, [layout, cells, bars, layerNames, theme, width]);
 
   // A run with fewer experts may take the place of a larger one.
   useEffect(() => {
@@ -89,7 +65,10 @@ export function HeatMap({
     setHovered(undefined);
   }, [layers, experts]);
 
-  const open = (cell: Cell) => onOpen(cell.layer, model.expertAt_LE[cell.layer * experts + cell.column] ?? 0);
+  const expertOf = (cell: Cell) => cells.expertAt_LE[cell.layer * experts + cell.column] ?? 0;
+  const open = (cell: Cell) => onOpen?.(cell.layer, expertOf(cell));
+  const words = (cell: Cell) =>
+    `Layer ${layerNames[cell.layer] ?? cell.layer}, expert ${expertOf(cell)}: ${describe(cell.layer, expertOf(cell))}`;
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === 'Enter' || event.key === ' ') {
       event.preventDefault();
@@ -143,14 +122,12 @@ export function HeatMap({
         {ring && <div className="heat-map-ring" style={ring} />}
         <div role="row" aria-rowindex={focused.layer + 1} className="visually-hidden">
           <div role="gridcell" id={`${id}-cell`} aria-colindex={focused.column + 1} aria-selected="true">
-            {describeCell(model, layerNames, focused)}
+            {words(focused)}
           </div>
         </div>
       </div>
       <p className="heat-map-readout num">
-        {shown === undefined
-          ? 'Point at a cell, or use the arrow keys, for its numbers.'
-          : describeCell(model, layerNames, shown)}
+        {shown === undefined ? 'Point at a cell, or use the arrow keys, for its numbers.' : words(shown)}
       </p>
     </div>
   );

@@ -11,6 +11,7 @@ import { DriftCard } from './drift-card.tsx';
 import { MetricsCard } from './metrics-card.tsx';
 import { OverlayCard } from './overlay-card.tsx';
 import { runColours } from './run-colours.ts';
+import { UsageCard } from './usage-card.tsx';
 import './compare.css';
 
 /** The host compares at most this many runs. */
@@ -90,6 +91,7 @@ function Comparing({
           <OverlayCard runs={runs} colours={colours} />
           <MetricsCard runs={runs} colours={colours} />
           <DriftCard runs={runs} colours={colours} />
+          <UsageCard runs={runs} />
           <DifferenceCard runs={runs} differences={differences} />
         </>
       )}

@@ -3,12 +3,18 @@ import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunFacts } from '#core/contract/run.ts';
 import { HeatLegend } from '../../charts/heat-legend.tsx';
 import { HeatMap } from '../../charts/heat-map.tsx';
-import { heatModel, type HeatOrder, type HeatQuantity } from '../../charts/heat-map-model.ts';
+import {
+  describeUsage,
+  heatModel,
+  type HeatOrder,
+  type HeatQuantity,
+  scaleWords,
+} from '../../charts/heat-map-model.ts';
+import { LayerTable } from '../../charts/layer-table.tsx';
 import type { RoutingWindow } from '../../charts/routing-stats.ts';
 import { TwinCard } from '../../charts/twin-card.tsx';
 import { Card } from '../../ui/card.tsx';
-import { CopyButton } from '../../ui/copy-button.tsx';
-import { type Column, DataTable, tableText } from '../../ui/data-table.tsx';
+import type { Column } from '../../ui/data-table.tsx';
 import { formatCount, formatNumber } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
 import { Select } from '../../ui/select.tsx';
@@ -16,7 +22,6 @@ import { EmptyState, ErrorNote, Skeleton } from '../../ui/states.tsx';
 import type { ShownRouting } from './use-routing.ts';
 
 interface ExpertRow {
-  readonly layer: number;
   readonly expert: number;
   readonly tokens: number;
   readonly load: number | undefined;
@@ -38,14 +43,13 @@ const columns: readonly Column<ExpertRow>[] = [
 ];
 
 /** The experts of one row of the window. */
-function expertRows(window: RoutingWindow, row: number, layer: number): readonly ExpertRow[] {
+function expertRows(window: RoutingWindow, row: number): readonly ExpertRow[] {
   const at = row * window.experts;
   const tokens = window.counts_LE.subarray(at, at + window.experts).reduce((sum, count) => sum + count, 0);
   return Array.from({ length: window.experts }, (_, expert) => {
     const count = window.counts_LE[at + expert] ?? 0;
     const condenser = window.condensers?.[row]?.includes(expert) ?? false;
     return {
-      layer,
       expert,
       tokens: count,
       load: tokens === 0 ? undefined : (count * window.experts) / tokens,
@@ -54,48 +58,6 @@ function expertRows(window: RoutingWindow, row: number, layer: number): readonly
       note: condenser ? 'condenser' : count === 0 && tokens > 0 ? 'no token' : '',
     };
   });
-}
-
-function ExpertTable({
-  window,
-  layerNames,
-}: {
-  readonly window: RoutingWindow;
-  readonly layerNames: readonly number[];
-}) {
-  const [row, setRow] = useState(0);
-  const nameOf = (index: number) => layerNames[index] ?? index;
-  const all = () =>
-    Array.from({ length: window.layers }, (_, index) => expertRows(window, index, nameOf(index))).flat();
-  const layerColumn: Column<ExpertRow> = { key: 'layer', title: 'layer', value: (entry) => entry.layer };
-  return (
-    <div className="stack tight">
-      <div className="row wrap">
-        <Select
-          small
-          label="Layer"
-          value={String(row)}
-          choices={Array.from({ length: window.layers }, (_, index) => ({
-            value: String(index),
-            label: `layer ${nameOf(index)}`,
-          }))}
-          onChange={(value) => setRow(Number(value))}
-        />
-        <CopyButton
-          label="Copy all layers as CSV"
-          text={() => tableText([layerColumn, ...columns], all(), 'csv')}
-        />
-      </div>
-      <DataTable
-        caption={`Experts of layer ${nameOf(row)}`}
-        columns={columns}
-        rows={expertRows(window, row, nameOf(row))}
-        rowKey={(entry) => String(entry.expert)}
-        sort={{ key: 'load', descending: true }}
-        maxHeight={300}
-      />
-    </div>
-  );
 }
 
 const titles: Record<HeatQuantity, string> = { load: 'Expert load', mass: 'Gate mass', bias: 'Router bias' };
@@ -124,6 +86,10 @@ export function ExpertsCard({
   const model = useMemo(
     () => (window === undefined ? undefined : heatModel(window, quantity, order, start)),
     [window, quantity, order, start],
+  );
+  const bars = useMemo(
+    () => ({ title: 'Gini', value_L: routing.layers.map((layer) => layer.gini) }),
+    [routing.layers],
   );
   if (window === undefined || model === undefined) {
     return (
@@ -186,15 +152,24 @@ export function ExpertsCard({
         <>
           <HeatMap
             label={`${titles[quantity]} of ${window.layers} layers by ${window.experts} experts, ${span}`}
-            model={model}
-            stats={routing.layers}
+            cells={model}
+            bars={bars}
+            describe={(row, expert) => describeUsage(model, row, expert)}
             layerNames={layerNames}
             onOpen={onOpen}
           />
-          <HeatLegend model={model} />
+          <HeatLegend cells={model} words={scaleWords(model)} />
         </>
       }
-      table={() => <ExpertTable window={window} layerNames={layerNames} />}
+      table={() => (
+        <LayerTable
+          layers={window.layers}
+          layerNames={layerNames}
+          columns={columns}
+          rowsOf={(row) => expertRows(window, row)}
+          sort={{ key: 'load', descending: true }}
+        />
+      )}
     />
   );
 }
