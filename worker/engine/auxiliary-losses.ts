@@ -27,6 +27,7 @@ export function auxiliaryLosses(
       gradients[index] = {
         probabilities_NE: addScaled(gradients[index]?.probabilities_NE, gradient.probabilities_NE, scale),
         logSumExp_N: addScaled(gradients[index]?.logSumExp_N, gradient.logSumExp_N, scale),
+        weights_NE: addScaled(gradients[index]?.weights_NE, gradient.weights_NE ?? null, scale),
       };
     });
     return { name: loss.name, value, weighted: value * scale };

@@ -72,6 +72,8 @@ test('auxiliary losses see the choice on raw probabilities of real tokens', () =
     experts: 3,
     rows: 1,
     choice,
+    weights_NE: probabilities,
+    multiplicity_NE: Float32Array.of(1, 1, 0, 1, 1, 0),
   };
   const routing = layerRouting(layer, 2);
   expect([...routing.counts_E]).toEqual([0, 1, 1]);

@@ -31,7 +31,8 @@ export function dispatchTokens(
     if (include[token] === 0) continue;
     const base = token * experts;
     for (let slot = 0; slot < choice.k; slot++) {
-      multiplicity_NE[base + (choice.chosen_NK[token * choice.k + slot] as number)] = 1;
+      const expert = choice.chosen_NK[token * choice.k + slot] as number;
+      if (expert >= 0) multiplicity_NE[base + expert] = 1;
     }
     for (const expert of choice.always) {
       const at = base + expert;

@@ -222,7 +222,7 @@ export class Executor {
 
   /** What auxiliary losses read of a layer; copied, since the layer may not stay in memory. */
   #routing(trace: MoeTrace, moeIndex: number, { mask_N, batch }: Pass): LayerRouting {
-    const { probabilities, logSumExp, dispatch, choice } = trace;
+    const { probabilities, logSumExp, dispatch, choice, weights } = trace;
     invariant(probabilities !== null && logSumExp !== null, 'auxiliary losses keep their inputs');
     const { expertsPerToken } = shapeOf(routerShapes(this.#parts.plan), moeIndex);
     return layerRouting(
@@ -233,6 +233,8 @@ export class Executor {
         logSumExp_N: logSumExp.data.slice(),
         rows: batch.batch,
         choice,
+        weights_NE: weights.data.slice(),
+        multiplicity_NE: dispatch.multiplicity_NE.slice(),
       },
       expertsPerToken,
     );

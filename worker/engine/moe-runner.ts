@@ -1,4 +1,5 @@
 /** The feed-forward half of a MoE layer: router, dispatch, experts, shared expert, forward and backward. */
+import { invariant } from '#core/contract/errors.ts';
 import {
   routingOf,
   type Choice,
@@ -63,14 +64,21 @@ export class MoeRunner {
   }
 
   /** The method's routing buffers of this layer as graph inputs. */
-  #buffers(mode: Mode): Record<string, TensorView> {
+  #buffers(mode: Mode, tokens: number): Record<string, TensorView> {
     const { session } = this.#parts;
-    return Object.fromEntries(
-      routingOf(session, mode).buffers.map((name): [string, TensorView] => {
-        const data = session.buffer(name, this.#moeIndex);
-        return [`buffer.${name}`, { dtype: 'float32', shape: [data.length], data }];
+    const { buffers, tokenBuffers = [] } = routingOf(session, mode);
+    const view = (name: string, data: Float32Array, ...rows: readonly number[]): [string, TensorView] => [
+      `buffer.${name}`,
+      { dtype: 'float32', shape: [...rows, this.#plan.experts], data },
+    ];
+    return Object.fromEntries([
+      ...buffers.map((name) => view(name, session.buffer(name, this.#moeIndex))),
+      ...tokenBuffers.map((name) => {
+        const data = session.tokenBuffer?.(name, this.#moeIndex, tokens);
+        invariant(data !== undefined, `the method has no routing buffer ${name}`);
+        return view(name, data, tokens);
       }),
-    );
+    ]);
   }
 
   /** Hidden state `h` [N, hidden] through the experts. @param include tokens with 0 here visit no expert. */
@@ -85,7 +93,7 @@ export class MoeRunner {
     const routing = routingOf(session, mode);
     const rawLogits = routing.transform === undefined ? logits : workspace.tensor(tokens, experts);
     router.run(
-      { h, ...this.#weights.views('router'), ...this.#buffers(mode) },
+      { h, ...this.#weights.views('router'), ...this.#buffers(mode, tokens) },
       { x, logits, scores, ...(rawLogits !== logits && { rawLogits }) },
     );
 
@@ -99,7 +107,7 @@ export class MoeRunner {
     const logSumExp = withLosses ? workspace.tensor(tokens) : null;
     const gate = await programs.gate(this.#index, mode, withLosses);
     gate.run(
-      { logits, multiplicity, ...this.#buffers(mode) },
+      { logits, multiplicity, ...this.#buffers(mode, tokens) },
       {
         weights,
         ...(denseWeights && { denseWeights }),
@@ -181,6 +189,9 @@ export class MoeRunner {
       if (dense !== undefined && denseWeights !== null)
         await this.#standIns.backward(dense.standIn, { x, denseWeights, dispatch }, dMix, dWeights);
 
+      lossGradient?.weights_NE?.forEach((more, at) => {
+        dWeights.data[at] = (dWeights.data[at] as number) + more;
+      });
       const dLogits = workspace.tensor(tokens, experts);
       const withLosses = trace.probabilities !== null;
       const lossGradients = withLosses
@@ -199,7 +210,7 @@ export class MoeRunner {
         {
           logits,
           multiplicity,
-          ...this.#buffers('training'),
+          ...this.#buffers('training', tokens),
           [denseWeights === null ? 'd.weights' : 'd.denseWeights']: dWeights,
           ...lossGradients,
         },
@@ -215,7 +226,7 @@ export class MoeRunner {
           x,
           logits,
           ...this.#weights.views('router'),
-          ...this.#buffers('training'),
+          ...this.#buffers('training', tokens),
           'd.x': dX,
           'd.logits': dLogits,
           'acc.grad.h': dOut,

@@ -26,6 +26,7 @@ export function layerUsage(
     }
     for (let slot = 0; slot < choice.k; slot++) {
       const e = choice.chosen_NK[token * choice.k + slot] as number;
+      if (e < 0) continue;
       hardAll_E[e] = (hardAll_E[e] as number) + 1;
       hard_E[e] = (hard_E[e] as number) + real;
     }

@@ -48,6 +48,7 @@ export const dsMoe: Method<typeof Options> = {
     const sparse = plainRouting(shapes);
     return statelessSession({
       trainable: () => true,
+      visitedExperts: ({ experts }) => experts,
       routing: denseRouting(sparse, (layer) => shapeOf(shapes, layer).experts),
       inferenceRouting: sparse,
       losses: coefficient > 0 ? [mutualInformationLoss(coefficient, accumulation)] : [],

@@ -48,6 +48,7 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
     plan,
     moeLayers: 1,
     seed: 0,
+    gumbel: (_place, count) => new Float32Array(count),
     readBias: () => [],
     readCondensers: () => [],
     readExpertConfig: () => ({ experts: [[]], sharedExperts: false, nonExpertModules: false }),
@@ -62,7 +63,12 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
 
 function buffers(session: MethodSession): Record<string, number[]> {
   return Object.fromEntries(
-    session.routing.buffers.map((name) => [`buffer.${name}`, [...session.buffer(name, 0)]]),
+    [
+      ...session.routing.buffers.map((name) => [name, session.buffer(name, 0)] as const),
+      ...(session.routing.tokenBuffers ?? []).map(
+        (name) => [name, session.tokenBuffer?.(name, 0, TOKENS) ?? []] as const,
+      ),
+    ].map(([name, values]) => [`buffer.${name}`, [...values]]),
   );
 }
 
@@ -71,7 +77,10 @@ export async function scoresOf(session: MethodSession): Promise<Float32Array> {
   const builder = new GraphBuilder('scores');
   const logits = builder.input('logits', 'float32', [TOKENS, EXPERTS]);
   const declared = Object.fromEntries(
-    session.routing.buffers.map((name) => [name, builder.input(`buffer.${name}`, 'float32', [EXPERTS])]),
+    [
+      ...session.routing.buffers.map((name) => [name, [EXPERTS]] as const),
+      ...(session.routing.tokenBuffers ?? []).map((name) => [name, [TOKENS, EXPERTS]] as const),
+    ].map(([name, shape]) => [name, builder.input(`buffer.${name}`, 'float32', shape)]),
   );
   builder.output('scores', session.routing.scores(logits, declared));
   const { results } = await runOnce(builder.build(), { values: { ...buffers(session), logits: logits_NE } });
@@ -85,8 +94,8 @@ export async function passThrough(session: MethodSession, context: MethodContext
   const choice = session.routing.choose(await scoresOf(session), TOKENS, 0);
   const multiplicity = new Array<number>(TOKENS * EXPERTS).fill(0);
   for (let t = 0; t < TOKENS; t++) {
-    for (let slot = 0; slot < choice.k; slot++)
-      multiplicity[t * EXPERTS + (choice.chosen_NK[t * choice.k + slot] ?? 0)] = 1;
+    for (const expert of choice.chosen_NK.subarray(t * choice.k, (t + 1) * choice.k))
+      if (expert >= 0) multiplicity[t * EXPERTS + expert] = 1;
     for (const e of choice.always) {
       const at = t * EXPERTS + e;
       multiplicity[at] = choice.overlap === 'double' ? (multiplicity[at] ?? 0) + 1 : 1;

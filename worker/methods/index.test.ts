@@ -20,6 +20,7 @@ test('the methods, in the order of the form', () => {
     'densemixer',
     'default-moe',
     'ds-moe',
+    'evomoe',
     'transformed-gate',
   ]);
 });

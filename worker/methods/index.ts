@@ -9,6 +9,7 @@ import { dora } from './dora.ts';
 import { defaultMoe } from './default-moe.ts';
 import { denseMixer } from './densemixer.ts';
 import { dsMoe } from './ds-moe.ts';
+import { evoMoe } from './evomoe.ts';
 import { expertCondenser } from './expert-condenser.ts';
 import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
@@ -33,6 +34,7 @@ const methods: readonly Method[] = [
   denseMixer,
   defaultMoe,
   dsMoe,
+  evoMoe,
   transformedGate,
 ];
 

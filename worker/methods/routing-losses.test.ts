@@ -23,6 +23,8 @@ function layerOf(
       always: [],
       overlap: 'union',
     },
+    weights_NE: Float32Array.from(probabilities.flat()),
+    multiplicity_NE: Float32Array.from(probabilities.flat(), () => 1),
   };
 }
 

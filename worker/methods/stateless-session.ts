@@ -3,7 +3,10 @@ import type { MethodSession } from '#worker/model/index.ts';
 
 /** What such a method still decides: what trains, and losses on routing. */
 export function statelessSession(
-  parts: Pick<MethodSession, 'trainable' | 'added' | 'adapters' | 'routing' | 'inferenceRouting' | 'losses'>,
+  parts: Pick<
+    MethodSession,
+    'trainable' | 'added' | 'adapters' | 'routing' | 'inferenceRouting' | 'losses' | 'visitedExperts'
+  >,
 ): MethodSession {
   return {
     ...parts,

@@ -13,12 +13,15 @@ import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
 import type { GateRole } from './parameter-roles.ts';
 import { hasGradient, isAdded, parametersOf, type AddedParameter, type Parameter } from './parameters.ts';
 
-/** Per-expert constants of a layer that the routing graphs read, by name; each is a float32 `[experts]` vector. */
+/**
+ * Constants of a layer that the routing graphs read, by name: float32 `[experts]` vectors, and `[tokens, experts]` matrices
+ * where they differ from token to token.
+ */
 export type RouteBuffers = Readonly<Record<string, Value>>;
 
 /** The experts chosen for each token of a micro-batch in one layer. */
 export interface Choice {
-  /** `[tokens × k]`, by falling score. */
+  /** `[tokens × k]`, by falling score; −1 where a token has fewer. */
   readonly chosen_NK: Int32Array;
   readonly k: number;
   /** Experts that see every token besides. */
@@ -54,8 +57,9 @@ export type StandIn =
 
 /** Turns router logits into a choice of experts and their gate weights. */
 export interface Routing {
-  /** Names of the buffers below. */
+  /** Names of the buffers below that are vectors, and of those that are matrices; absent: there are none. */
   readonly buffers: readonly string[];
+  readonly tokenBuffers?: readonly string[];
   /** What the choice is made on, `[tokens, experts]`. */
   scores(logits_NE: Value, buffers: RouteBuffers): Value;
   /** Gate weights as applied; zero where the multiplicity is zero. */
@@ -107,12 +111,17 @@ export interface LayerRouting {
   readonly rows: number;
   /** What was chosen, padding included. */
   readonly choice: Choice;
+  /** Gate weights as applied, and how often each expert counts; zero for padding that visits no expert. */
+  readonly weights_NE: Float32Array;
+  readonly multiplicity_NE: Float32Array;
 }
 
 /** Gradient of an auxiliary loss with respect to one layer's routing; null: none. */
 export interface LayerRoutingGradient {
   readonly probabilities_NE: Float32Array | null;
   readonly logSumExp_N: Float32Array | null;
+  /** By way of the gate weights. */
+  readonly weights_NE?: Float32Array | null;
 }
 
 /** An auxiliary loss on routing. */
@@ -183,9 +192,15 @@ export interface MethodSession {
   readonly inferenceRouting?: Routing;
   /** The present value of a routing buffer. `layer` counts MoE layers from 0. */
   buffer(name: string, layer: number): Float32Array;
+  /** The same of a matrix for `tokens` tokens: the same numbers however often it is asked within a micro-batch. */
+  tokenBuffer?(name: string, layer: number, tokens: number): Float32Array;
+  /** How many experts a token passes through in training at most, where that is not the router's number. */
+  readonly visitedExperts?: (shape: RouterShape) => number;
   readonly losses: readonly RoutingLoss[];
   /** Statistics of this method look at padding, so padding must be computed; otherwise it skips the experts. */
   readonly readsPadding: boolean;
+  /** Before the first micro-batch of a step. */
+  beforeStep?(at: Pick<StepPosition, 'step' | 'totalSteps'>): void;
   /** After the backward pass of a micro-batch; one usage for each MoE layer. */
   afterMicroBatch(usage: readonly LayerUsage[], at: StepPosition): void;
   /** After the optimizer step; returns sentences worth telling the user. */
@@ -195,6 +210,13 @@ export interface MethodSession {
   save(): unknown;
   /** The inverse of `save`. */
   restore(state: unknown): void;
+}
+
+/** What noise is drawn for: one layer in one micro-batch, all counted from 0. */
+export interface NoisePlace {
+  readonly step: number;
+  readonly microBatch: number;
+  readonly layer: number;
 }
 
 /** Adapters of an earlier training. */
@@ -230,6 +252,8 @@ export interface MethodContext {
   readonly moeLayers: number;
   /** Seed of the run, for what a method draws at random. */
   readonly seed: number;
+  /** `count` numbers of the standard Gumbel distribution that depend on the seed and the place alone. */
+  gumbel(place: NoisePlace, count: number): Float32Array;
   /** Reads a file of router biases (`moe_bias_states.json`): one vector for each MoE layer. */
   readBias(path: string): readonly (readonly number[])[];
   /** Reads a file of condensers (`forced_experts_records.json`): one list for each MoE layer. */

@@ -123,6 +123,20 @@ export async function goldenMethod(dir: string, document: CaseDocument): Promise
           mutualInformationAccumulation: options['miAccumulation'],
         },
       };
+    case 'evomoe':
+      return {
+        name: 'evomoe',
+        options: {
+          threshold: options['threshold'],
+          temperatureStart: options['tauMax'],
+          temperatureEnd: options['tauMin'],
+          schedule: options['tauSchedule'],
+          fallSteps: options['hardAtStep'],
+          noisyWeights: options['gumbelGates'],
+          auxLossCoefficient: options['auxCoef'],
+          fewest: 'one',
+        },
+      };
     case 'transformed-gate':
       return { name: 'transformed-gate', options: { activation: options['activation'] } };
     case 'loss-free-balancing':

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { adamwStep, gradientNorm, lossTargets, type AdamWSettings } from '#worker/engine/index.ts';
-import { moeLayerIndices } from '#worker/model/index.ts';
+import { moeLayerIndices, type NoisePlace } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import {
@@ -76,6 +76,7 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
     const batches = Array.from({ length: microBatches }, (_, micro) =>
       goldenBatch(inputs, `step${step}.micro${micro}.`),
     );
+    model.session.beforeStep?.({ step, totalSteps: document.steps });
     const lossTokens = batches.reduce((sum, batch) => sum + lossTargets(batch).at.length, 0);
     let lossSum = 0;
     for (const [microBatch, batch] of batches.entries()) {
@@ -181,7 +182,9 @@ export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise
   const warmUp =
     method.name === 'smt' ? await checkWarmUp(dir, raw, method.options, optimizerOf(document)) : null;
   const submatrices = warmUp?.submatrices ?? null;
-  const model = await loadModel({ modelDir: join(dir, 'model'), method, submatrices });
+  const gumbel = ({ step, microBatch, layer }: NoisePlace) =>
+    inputs.floats(`step${step}.micro${microBatch}.gumbel.${layer}`);
+  const model = await loadModel({ modelDir: join(dir, 'model'), method, submatrices, gumbel });
   try {
     const moe = moeLayerIndices(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);

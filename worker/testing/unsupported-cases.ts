@@ -12,7 +12,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'family cohere2_moe': ['families/cohere2_moe'],
   'family lfm2_moe': ['families/lfm2_moe'],
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],
-  'method evomoe': ['methods/evomoe-gumbel-gates-olmoe', 'methods/evomoe-olmoe'],
   'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
 };
 

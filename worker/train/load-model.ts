@@ -10,6 +10,7 @@ import {
   type DecoderPlan,
   type ExpertScores,
   type Family,
+  type MethodContext,
   type MethodSession,
   type Parameter,
   type SubmatrixPlan,
@@ -45,6 +46,8 @@ export interface LoadRequest {
   readonly submatrices?: SubmatrixPlan | null;
   /** Seed of the run; 0 when absent. */
   readonly seed?: number;
+  /** Noise in place of that of the seed, to repeat what another program computed. */
+  readonly gumbel?: MethodContext['gumbel'];
   /** False: nothing trains, as for generation. */
   readonly trains?: boolean;
   readonly threads?: number | 'auto';
@@ -63,18 +66,27 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   try {
     const family = familyOf(folder.config);
     const plan = family.plan(folder.config);
-    const context = methodContext(family, plan, {
-      expertScores: request.expertScores ?? null,
-      submatrices: request.submatrices ?? null,
-      seed: request.seed ?? 0,
-    });
+    const context = {
+      ...methodContext(family, plan, {
+        expertScores: request.expertScores ?? null,
+        submatrices: request.submatrices ?? null,
+        seed: request.seed ?? 0,
+      }),
+      ...(request.gumbel && { gumbel: request.gumbel }),
+    };
     const session = startMethod(request.method.name, request.method.options, context);
     const arena = new Arena();
     const kernels = createKernels(arena);
     const parameters = parametersUnder(plan, session);
     const isTrained = (parameter: Parameter) => request.trains !== false && trains(session, parameter);
     const memory =
-      request.planMemory?.({ plan, parameters, isTrained, storedBytes: folder.totalBytes }) ?? null;
+      request.planMemory?.({
+        plan,
+        parameters,
+        isTrained,
+        storedBytes: folder.totalBytes,
+        visitedExperts: session.visitedExperts,
+      }) ?? null;
     const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
     const isStreamed = ({ expert, layer }: Parameter) =>
       expert !== null && layer !== null && layer < streamedLayers;

@@ -12,6 +12,7 @@ import {
   isAdded,
   type DecoderPlan,
   type LayerPlan,
+  type MethodSession,
   type Parameter,
 } from '#worker/model/index.ts';
 
@@ -33,6 +34,8 @@ export interface ModelLayout {
   readonly isTrained: (parameter: Parameter) => boolean;
   /** Size of the checkpoint's tensors in bytes; frozen ones are held as stored. */
   readonly storedBytes: number;
+  /** Experts a token passes through at most; absent: as many as the router chooses. */
+  readonly visitedExperts?: MethodSession['visitedExperts'];
 }
 
 /**
@@ -66,7 +69,12 @@ export function memoryBudgetMB(spec: RunSpec): number {
 }
 
 /** Elements of one layer: kept from forward to backward, and needed while it is at work. */
-function layerElements({ attention, feedForward }: LayerPlan, hidden: number, spec: RunSpec) {
+function layerElements(
+  { attention, feedForward }: LayerPlan,
+  hidden: number,
+  spec: RunSpec,
+  visitedExperts: ModelLayout['visitedExperts'],
+) {
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const widths = Object.values(attentionSaved(attention));
   const { microBatch } = spec.train;
@@ -85,7 +93,8 @@ function layerElements({ attention, feedForward }: LayerPlan, hidden: number, sp
       scratch: Math.max(attentionScratch, tokens * 2 * (hidden + intermediate)),
     };
   }
-  const { expertsPerToken: k, intermediate, experts, shared } = feedForward;
+  const { intermediate, experts, shared } = feedForward;
+  const k = visitedExperts?.(feedForward) ?? feedForward.expertsPerToken;
   const width = k * intermediate + (shared?.intermediate ?? 0);
   return {
     kept: kept + tokens * (hidden + 2 * width + 5 * experts + k),
@@ -103,7 +112,7 @@ function activationElements(layout: ModelLayout, spec: RunSpec, recomputed: numb
   const head = isHeadNarrow(layout) ? plan.vocabularySize * hidden : 0;
   let scratch = head + 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
   for (const [index, layer] of plan.layers.entries()) {
-    const own = layerElements(layer, hidden, spec);
+    const own = layerElements(layer, hidden, spec, layout.visitedExperts);
     const again = index < recomputed;
     kept += again ? tokens * hidden : own.kept;
     scratch = Math.max(scratch, own.scratch + (again ? own.kept : 0));
@@ -118,13 +127,17 @@ function isHeadNarrow({ plan, parameters, isTrained, storedBytes }: ModelLayout)
 }
 
 /** Seconds of a micro-batch that each layer costs when it is computed once more, and bytes of its frozen experts. */
-function layerPrices({ plan, parameters, isTrained, storedBytes }: ModelLayout, spec: RunSpec) {
+function layerPrices(layout: ModelLayout, spec: RunSpec) {
+  const { plan, parameters, isTrained, storedBytes, visitedExperts } = layout;
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
   return plan.layers.map(({ feedForward }, index) => {
     const own = parameters.filter(({ layer }) => layer === index);
     const experts = own.filter(({ expert }) => expert !== null);
-    const share = feedForward.kind === 'moe' ? feedForward.expertsPerToken / feedForward.experts : 1;
+    const share =
+      feedForward.kind === 'moe'
+        ? (visitedExperts?.(feedForward) ?? feedForward.expertsPerToken) / feedForward.experts
+        : 1;
     const active = totalElements(own) - (1 - share) * totalElements(experts);
     const frozen = totalElements(experts.filter((parameter) => !isTrained(parameter)));
     return {

@@ -10,6 +10,7 @@ import {
   type Family,
   type MethodContext,
 } from '#worker/model/index.ts';
+import { uniform } from '#worker/random/index.ts';
 import { readAdapters } from './adapter-names.ts';
 import { readDefaultOutputs } from './default-output-file.ts';
 import { biasOfLayers, condensersOfLayers } from './router-files.ts';
@@ -28,6 +29,11 @@ export function methodContext(
     plan,
     moeLayers: layers.length,
     seed,
+    gumbel: ({ step, microBatch, layer }, count) =>
+      Float32Array.from(
+        uniform(seed, `gumbel ${step} ${microBatch} ${layer}`, count),
+        (u) => -Math.log(-Math.log(u)),
+      ),
     readBias: (path) => biasOfLayers(path, layers),
     readCondensers: (path) => condensersOfLayers(path, layers),
     readExpertConfig: (path, firstLayer) => expertConfigOf(path, layers, firstLayer),

@@ -75,7 +75,13 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
       list.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
     const trained = size(parameters.filter(isTrained));
     const limit = memoryBudgetMB(spec);
-    const layout = { plan, parameters, isTrained, storedBytes: folder.totalBytes };
+    const layout = {
+      plan,
+      parameters,
+      isTrained,
+      storedBytes: folder.totalBytes,
+      visitedExperts: session?.visitedExperts,
+    };
     const memory =
       session === undefined ? planMemory(layout, spec, limit) : planWithWarmUp(layout, spec, limit);
     if (exceedsBudget(memory, limit)) {

@@ -187,6 +187,7 @@ class Trainer {
     let lossSum = 0;
     let auxLoss = 0;
     let checkpointWanted = false;
+    session.beforeStep?.({ step, totalSteps });
     for (const [microBatch, batch] of batches.entries()) {
       observer.progress('training', step, microBatch);
       const asked = performance.now();

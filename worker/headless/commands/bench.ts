@@ -132,6 +132,7 @@ async function timeStep(
 ) {
   const { session, executor, store, kernels } = model;
   const position = { step, totalSteps, microBatch: 0, microBatches: 1 };
+  session.beforeStep?.(position);
   const trained = lossTargets(batch).at.length;
   const load = measureLoad();
   const ownBefore = ownSeconds();

@@ -7,14 +7,16 @@ import type { RouteBuffers, Routing } from '../slots.ts';
 import { normalised } from './norm.ts';
 import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts';
 
-/** Declares the method's per-expert buffers as inputs `buffer.<name>`. */
+/** Declares the method's buffers as inputs `buffer.<name>`. */
 function bufferInputs(builder: GraphBuilder, routing: Routing, experts: number): RouteBuffers {
-  return Object.fromEntries(
-    routing.buffers.map((name): [string, Value] => [
-      name,
-      builder.input(`buffer.${name}`, 'float32', [experts]),
-    ]),
-  );
+  const input = (name: string, shape: readonly (string | number)[]): [string, Value] => [
+    name,
+    builder.input(`buffer.${name}`, 'float32', shape),
+  ];
+  return Object.fromEntries([
+    ...routing.buffers.map((name) => input(name, [experts])),
+    ...(routing.tokenBuffers ?? []).map((name) => input(name, ['N', experts])),
+  ]);
 }
 
 /** The experts of a layer that has a router. */

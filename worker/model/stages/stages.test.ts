@@ -109,6 +109,7 @@ const condensers: Routing = startMethod(
     plan,
     moeLayers: 1,
     seed: 0,
+    gumbel: (_place, count) => new Float32Array(count),
     readBias: () => [],
     readCondensers: () => [],
     readExpertConfig: () => ({ experts: [], sharedExperts: false, nonExpertModules: false }),

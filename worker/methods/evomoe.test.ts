@@ -1,0 +1,95 @@
+import { describe, expect, test } from 'vitest';
+import { gateBalancingLoss } from './routing-losses.ts';
+import { temperatureAt } from './evomoe.ts';
+import { contextOf, passThrough, scoresOf } from './f0.fixture.ts';
+import { startMethod } from './index.ts';
+
+/** A session of one expert at least, at `step` of a run of 1,000 whose temperature falls in as many. */
+function sessionAt(step: number, options: Record<string, unknown> = {}, expertsPerToken = 1) {
+  const context = contextOf(expertsPerToken);
+  const session = startMethod('evomoe', { fewest: 'one', fallShare: 1, ...options }, context);
+  session.beforeStep?.({ step, totalSteps: 1000 });
+  return { session, context };
+}
+
+describe('temperature', () => {
+  const options = { temperatureStart: 2, temperatureEnd: 0.3 };
+  test.each([
+    { step: 250, exponential: 1.244666, linear: 1.575 },
+    { step: 500, exponential: 0.774597, linear: 1.15 },
+    { step: 1000, exponential: 0.3, linear: 0.3 },
+    { step: 4000, exponential: 0.3, linear: 0.3 },
+  ])('worked values at step $step', ({ step, exponential, linear }) => {
+    const at = (schedule: 'exponential' | 'linear') =>
+      temperatureAt({ ...options, schedule } as Parameters<typeof temperatureAt>[0], step, 1000);
+    expect(at('exponential')).toBeCloseTo(exponential, 5);
+    expect(at('linear')).toBeCloseTo(linear, 6);
+  });
+
+  test.each([
+    { temperature: 2, p: [0.429625, 0.334592, 0.235783] },
+    { temperature: 1, p: [0.524185, 0.317934, 0.157881] },
+    { temperature: 0.5, p: [0.68559, 0.252215, 0.062195] },
+    { temperature: 0.1, p: [0.993301, 0.006693, 0.000006] },
+  ])('scores at temperature $temperature', async ({ temperature, p }) => {
+    const { session } = sessionAt(0, { temperatureStart: temperature, temperatureEnd: temperature });
+    const scores = await scoresOf(session);
+    p.forEach((value, i) => expect(scores[i]).toBeCloseTo(value, 5));
+  });
+});
+
+test('experts above the threshold get the plain softmax as weight', async () => {
+  const { session, context } = sessionAt(0, { temperatureStart: 0.1, temperatureEnd: 0.1 });
+  const choice = session.routing.choose(await scoresOf(session), 2, 0);
+  expect([...choice.chosen_NK.subarray(0, 3)]).toEqual([0, 1, -1]);
+  const { y } = await passThrough(session, context);
+  // 0.524185 · E₀ + 0.317934 · E₁, and nothing of E₂.
+  expect(y[0]?.[0]).toBeCloseTo(0.524185 + 2 * 0.317934, 5);
+});
+
+test('when the temperature has fallen, the best expert is the only one', async () => {
+  const { session } = sessionAt(1000);
+  const choice = session.routing.choose(await scoresOf(session), 2, 0);
+  expect(choice).toMatchObject({ k: 1 });
+  expect([...choice.chosen_NK]).toEqual([0, 1]);
+});
+
+test('with the published number a token never has fewer experts than the checkpoint gives it', async () => {
+  const options = { fewest: 'published', threshold: 0.5, temperatureStart: 0.1, temperatureEnd: 0.1 };
+  const { session } = sessionAt(0, options, 2);
+  const choice = session.routing.choose(await scoresOf(session), 2, 0);
+  expect([...choice.chosen_NK]).toEqual([0, 1, -1, 1, 0, -1]);
+  expect(session.inferenceRouting?.choose(await scoresOf(session), 2, 0).k).toBe(2);
+});
+
+test('noise is the same within a micro-batch, and another in the next', () => {
+  const context = {
+    ...contextOf(1),
+    gumbel: ({ step, microBatch }: { step: number; microBatch: number }, count: number) =>
+      new Float32Array(count).fill(10 * step + microBatch),
+  };
+  const session = startMethod('evomoe', {}, context);
+  session.beforeStep?.({ step: 3, totalSteps: 10 });
+  const noise = () => session.tokenBuffer?.('noise', 0, 2)[0];
+  expect([noise(), noise()]).toEqual([30, 30]);
+  session.afterMicroBatch([], { step: 3, totalSteps: 10, microBatch: 0, microBatches: 2 });
+  expect(noise()).toBe(31);
+});
+
+test('the balancing loss is balanced at one expert each, and its gradient runs through the weights', () => {
+  const layer = {
+    tokens: 2,
+    experts: 2,
+    rows: 1,
+    mask_N: Uint8Array.of(1, 1),
+    probabilities_NE: new Float32Array(4),
+    logSumExp_N: new Float32Array(2),
+    counts_E: new Uint32Array(2),
+    choice: { chosen_NK: new Int32Array(2), k: 1, always: [], overlap: 'union' },
+    weights_NE: Float32Array.of(1, 0, 0, 1),
+    multiplicity_NE: Float32Array.of(1, 0, 0, 1),
+  } as const;
+  const { value, gradients } = gateBalancingLoss(1, 'mean').evaluate([layer]);
+  expect(value).toBeCloseTo(1);
+  expect([...(gradients[0]?.weights_NE ?? [])]).toEqual([0.5, 0.5, 0.5, 0.5]);
+});

@@ -1,0 +1,237 @@
+/**
+ * The dense-to-sparse gate of EvoMoE (Nie et al. 2021, arXiv 2112.14397): tokens begin at many experts and end at few, as
+ * the temperature of a noisy softmax falls.
+ */
+import { z } from 'zod';
+import { UserError } from '#core/contract/errors.ts';
+import { op, type Value } from '#worker/graph/index.ts';
+import {
+  chooseExperts,
+  gateWeights,
+  plainRouting,
+  routerOf,
+  routerShapes,
+  shapeOf,
+  type Choice,
+  type LayerUsage,
+  type Method,
+  type MethodContext,
+  type MethodSession,
+  type RouteBuffers,
+  type RouterShape,
+  type Routing,
+  type RoutingLoss,
+  type StepPosition,
+} from '#worker/model/index.ts';
+import { gateBalancingLoss } from './routing-losses.ts';
+
+const Options = z.strictObject({
+  threshold: z.number().positive().max(0.5).default(0.001).meta({
+    title: 'Threshold',
+    description: 'A token goes to every expert whose share of the noisy softmax is larger.',
+  }),
+  temperatureStart: z.number().positive().default(2).meta({
+    title: 'Temperature at the start',
+    description: 'High: the noisy softmax is even, and tokens go to nearly all experts.',
+  }),
+  temperatureEnd: z.number().positive().default(0.3).meta({
+    title: 'Temperature at the end',
+    description: 'Low: the noisy softmax has few peaks, and tokens go to few experts.',
+  }),
+  schedule: z.enum(['exponential', 'linear']).default('exponential').meta({
+    title: 'Fall of the temperature',
+    description: 'exponential: by the same factor each step; linear: by the same amount.',
+    advanced: true,
+  }),
+  fallShare: z.number().positive().max(1).default(0.75).meta({
+    title: 'Part of the steps in which it falls',
+    description: 'Then the temperature stays, and a token goes to the fewest experts only.',
+  }),
+  fewest: z.enum(['published', 'one']).default('published').meta({
+    title: 'Fewest experts of a token',
+    description:
+      'published: those the checkpoint’s router chooses, so that the trained model is used like its base; one: the best only, as in the paper.',
+  }),
+  noisyWeights: z.boolean().default(false).meta({
+    title: 'Noise in the weights',
+    description:
+      'Weights are the noisy softmax itself, so that its gradient trains the router too; otherwise the plain softmax.',
+    advanced: true,
+  }),
+  auxLossCoefficient: z.number().min(0).default(0.01).meta({
+    title: 'Balancing loss',
+    unit: '× loss',
+    description: 'Pulls towards equal use of experts. 0: off.',
+  }),
+  fallSteps: z.int().positive().nullable().default(null).meta({
+    title: 'Steps in which the temperature falls',
+    description: 'In place of the part of the steps.',
+    advanced: true,
+  }),
+});
+type Options = z.output<typeof Options>;
+
+/** Temperature of a step: from start to end in `fall` steps, then constant. */
+export function temperatureAt(
+  { temperatureStart: start, temperatureEnd: end, schedule }: Options,
+  step: number,
+  fall: number,
+): number {
+  const part = Math.min(1, step / fall);
+  return schedule === 'linear' ? start - part * (start - end) : start * (end / start) ** part;
+}
+
+class EvoSession implements MethodSession {
+  readonly routing: Routing;
+  readonly inferenceRouting: Routing;
+  readonly losses: readonly RoutingLoss[];
+  readonly readsPadding = false;
+  readonly #options: Options;
+  readonly #context: MethodContext;
+  readonly #shapes: readonly RouterShape[];
+  readonly #noise = new Map<number, { readonly key: string; readonly values: Float32Array }>();
+  #step = 0;
+  #microBatch = 0;
+  #totalSteps = 0;
+
+  constructor(options: Options, context: MethodContext) {
+    this.#options = options;
+    this.#context = context;
+    this.#shapes = routerShapes(context.plan);
+    this.losses =
+      options.auxLossCoefficient > 0 ? [gateBalancingLoss(options.auxLossCoefficient, 'mean')] : [];
+    this.routing = this.#gate();
+    this.inferenceRouting = options.fewest === 'one' ? this.#topOne() : plainRouting(this.#shapes);
+  }
+
+  trainable(): boolean {
+    return true;
+  }
+
+  readonly visitedExperts = ({ experts }: RouterShape): number => experts;
+
+  #gate(): Routing {
+    const noisy = (logits_NE: Value, { noise, inverseTemperature }: RouteBuffers): Value =>
+      noise === undefined || inverseTemperature === undefined
+        ? op.softmax(logits_NE)
+        : op.softmax(op.mul(op.add(logits_NE, noise), inverseTemperature));
+    const published = routerOf(this.#shapes);
+    const router =
+      this.#options.fewest === 'published' ? published : ({ scoring: 'softmax', normalise: false } as const);
+    return {
+      buffers: ['inverseTemperature'],
+      tokenBuffers: ['noise'],
+      scores: noisy,
+      weights: (logits_NE, multiplicity_NE, buffers) =>
+        gateWeights(
+          router,
+          this.#options.noisyWeights ? noisy(logits_NE, buffers) : op.softmax(logits_NE),
+          multiplicity_NE,
+        ),
+      choose: (scores_NE, tokens, layer) => this.#choose(scores_NE, tokens, shapeOf(this.#shapes, layer)),
+    };
+  }
+
+  #topOne(): Routing {
+    return {
+      buffers: [],
+      scores: (logits_NE) => op.softmax(logits_NE),
+      weights: (logits_NE, multiplicity_NE) => op.mul(multiplicity_NE, op.softmax(logits_NE)),
+      choose: (scores_NE, tokens, layer) => ({
+        chosen_NK: chooseExperts(shapeOf(this.#shapes, layer), scores_NE, tokens, 1),
+        k: 1,
+        always: [],
+        overlap: 'union',
+      }),
+    };
+  }
+
+  /** Experts above the threshold, and the fewest in any case. */
+  #choose(scores_NE: Float32Array, tokens: number, shape: RouterShape): Choice {
+    const { experts, expertsPerToken } = shape;
+    const fewest = this.#options.fewest === 'one' ? 1 : expertsPerToken;
+    if (this.#isHard()) {
+      const chosen_NK = chooseExperts(shape, scores_NE, tokens, fewest);
+      return { chosen_NK, k: fewest, always: [], overlap: 'union' };
+    }
+    const sorted_NE = chooseExperts(shape, scores_NE, tokens, experts);
+    const chosen_NK = sorted_NE.map((expert, at) => {
+      const isAbove = (scores_NE[Math.floor(at / experts) * experts + expert] ?? 0) > this.#options.threshold;
+      return isAbove || at % experts < fewest ? expert : -1;
+    });
+    return { chosen_NK, k: experts, always: [], overlap: 'union' };
+  }
+
+  #fallSteps(): number {
+    const { fallSteps, fallShare } = this.#options;
+    return fallSteps ?? Math.max(1, Math.round(fallShare * this.#totalSteps));
+  }
+
+  #isHard(): boolean {
+    return this.#totalSteps > 0 && this.#step >= this.#fallSteps();
+  }
+
+  buffer(_name: string, layer: number): Float32Array {
+    const fall = this.#totalSteps === 0 ? Infinity : this.#fallSteps();
+    const temperature = temperatureAt(this.#options, this.#step, fall);
+    return new Float32Array(shapeOf(this.#shapes, layer).experts).fill(1 / temperature);
+  }
+
+  tokenBuffer(_name: string, layer: number, tokens: number): Float32Array {
+    const key = `${this.#step} ${this.#microBatch} ${tokens}`;
+    const known = this.#noise.get(layer);
+    if (known?.key === key) return known.values;
+    const place = { step: this.#step, microBatch: this.#microBatch, layer };
+    const values = this.#context.gumbel(place, tokens * shapeOf(this.#shapes, layer).experts);
+    this.#noise.set(layer, { key, values });
+    return values;
+  }
+
+  beforeStep({ step, totalSteps }: Pick<StepPosition, 'step' | 'totalSteps'>): void {
+    this.#step = step;
+    this.#totalSteps = totalSteps;
+    this.#microBatch = 0;
+  }
+
+  afterMicroBatch(_usage: readonly LayerUsage[], { microBatch }: StepPosition): void {
+    this.#microBatch = microBatch + 1;
+  }
+
+  afterStep({ step }: StepPosition): readonly string[] {
+    return step + 1 === this.#fallSteps()
+      ? [`The temperature has fallen: from step ${step + 2} on each token goes to the fewest experts.`]
+      : [];
+  }
+
+  routerState() {
+    return {};
+  }
+
+  save() {
+    return null;
+  }
+
+  restore(): void {
+    // Everything follows from the step.
+  }
+}
+
+/** Dense-to-sparse gating. */
+export const evoMoe: Method<typeof Options> = {
+  name: 'evomoe',
+  title: 'Dense-to-sparse gate',
+  trains: 'Every weight; tokens begin at many experts and end at few.',
+  cost: 'From experts ÷ k × in the expert layers, at a high temperature, down to 1 ×.',
+  source: 'EvoMoE, Nie et al. 2021 (arXiv 2112.14397), its gate; experts start as the checkpoint has them.',
+  options: Options,
+  start(options, context) {
+    if (context.moeLayers > 0 && routerOf(routerShapes(context.plan)).scoring !== 'softmax') {
+      throw new UserError(
+        'method/router',
+        `evomoe is made of the softmax of the router's logits; this ${context.plan.family} checkpoint scores experts with a sigmoid`,
+        'Choose another method for this model.',
+      );
+    }
+    return new EvoSession(options, context);
+  },
+};
