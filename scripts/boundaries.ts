@@ -80,6 +80,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
     ],
   },
   'worker/train': { areas: [...engineParts, 'core/report', 'core/store'] },
+  'worker/transform': { areas: [...engineParts, 'core/report', 'worker/train'] },
   'worker/headless': {
     areas: [
       ...engineParts,
@@ -88,6 +89,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'core/report',
       'core/store',
       'worker/train',
+      'worker/transform',
       'worker/headless/commands/machine-load',
       'worker/headless/commands/parity',
       'worker/headless/host-ports',
@@ -106,7 +108,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
     areas: [...engineParts, 'worker/train', 'worker/testing'],
     open: true,
   },
-  'worker/testing': { areas: [...engineParts, 'core/report', 'worker/train'] },
+  'worker/testing': { areas: [...engineParts, 'core/report', 'worker/train', 'worker/transform'] },
   // The process itself: main, session, heartbeat thread.
   worker: { areas: [...engineParts, 'core/link', 'core/store', 'worker/train'] },
 

@@ -23,6 +23,9 @@ test('usage of two tokens, and of one of them', () => {
   const second = new RoutingSum(3);
   second.add({ ...routing, weights_NE: Float32Array.of(9, 9, 9, 0, 0.25, 0.75) }, (token) => token === 1);
   expect([second.tokens, ...second.counts_E, ...second.mass_E]).toEqual([1, 0, 1, 1, 0, 0.25, 0.75]);
+  const fewer = new RoutingSum(3);
+  fewer.add({ ...routing, chosen_NK: [0, -1, 2, -1] }, all);
+  expect([...fewer.counts_E]).toEqual([1, 0, 1]);
 });
 
 test('drift of a router from itself is none, and from another what the definitions say', () => {

@@ -1,7 +1,8 @@
 /**
  * What a router did to the tokens of one layer, and how far another router differs on the same tokens.
  *
- * `logits_NE` are N × E, before any softmax; `chosen_NK` the k experts of each token by falling score. Probabilities are
+ * `logits_NE` are N × E, before any softmax; `chosen_NK` the k experts of each token by falling score, −1 where it has
+ * fewer. Probabilities are
  * softmax(logits) in float64, whatever the family makes gate weights of. Only tokens that `counts` admits are read.
  */
 import { invariant } from '#core/contract/errors.ts';
@@ -33,7 +34,8 @@ function addTo(array: Float64Array, at: number, value: number): void {
 }
 
 function chosenOf({ chosen_NK, k }: TokenRouting, token: number): number[] {
-  return Array.from({ length: k }, (_, slot) => chosen_NK[token * k + slot] as number);
+  const slots = Array.from({ length: k }, (_, slot) => chosen_NK[token * k + slot] as number);
+  return slots.filter((expert) => expert >= 0);
 }
 
 /** Usage of one layer's experts, added up over batches. */
@@ -124,7 +126,7 @@ export class DriftSum {
       this.#tv += tv;
       const [a, b] = [chosenOf(base, token), chosenOf(other, token)];
       const both = a.filter((expert) => b.includes(expert)).length;
-      this.#jaccard += both / (a.length + b.length - both);
+      this.#jaccard += both / Math.max(1, a.length + b.length - both);
       if (a[0] !== b[0]) this.#flips++;
     }
   }

@@ -19,6 +19,8 @@ import { writeSafetensors, type NamedTensor } from './safetensors.ts';
 export interface TrainedTensor {
   readonly shape: readonly number[];
   readonly data: Float32Array | (() => Float32Array);
+  /** Type of a tensor that the source does not have, where types are those of the source; F32 when absent. */
+  readonly dtype?: FloatDtype;
 }
 
 export interface ExportRequest {
@@ -29,7 +31,7 @@ export interface ExportRequest {
   /** Values that replace tensors of the source or add new ones, by name. */
   readonly tensors: ReadonlyMap<string, TrainedTensor>;
   /**
-   * Element type of all floating-point weights; `source` keeps each tensor's own (new ones: F32). Tensors of the
+   * Element type of all floating-point weights; `source` keeps each tensor's own. Tensors of the
    * source in other types than F32, BF16 and F16 are copied as they are.
    */
   readonly dtype: FloatDtype | 'source';
@@ -107,9 +109,9 @@ function exportedTensors({ source, tensors, dtype, omit }: ExportRequest): reado
   );
   return [
     ...kept.map((entry) => carriedOver(source, entry, dtype)),
-    ...[...tensors].map(([name, { shape, data }]): NamedTensor => {
+    ...[...tensors].map(([name, { shape, data, dtype: added = 'F32' }]): NamedTensor => {
       const own = source.tensors.get(name)?.dtype;
-      const stored = dtype !== 'source' ? dtype : own !== undefined && isFloatDtype(own) ? own : 'F32';
+      const stored = dtype !== 'source' ? dtype : own !== undefined && isFloatDtype(own) ? own : added;
       const encode = (): Uint8Array => encodeFinite(name, typeof data === 'function' ? data() : data, stored);
       return { name, dtype: stored, shape, data: encode };
     }),

@@ -18,6 +18,7 @@ import { auxiliaryLosses, type AuxiliaryValue } from './auxiliary-losses.ts';
 import { checkTokenIds, realTokenMask, type MicroBatch } from './batch.ts';
 import { Decoder } from './decoder.ts';
 import { EmbeddingRunner } from './embedding-runner.ts';
+import { ExpertProbe } from './expert-probe.ts';
 import { HeadRunner, type LossSum } from './head-runner.ts';
 import { InputTables } from './input-tables.ts';
 import { LayerRunner, type LayerTrace } from './layer-runner.ts';
@@ -39,6 +40,13 @@ export interface LayerRoutingView {
   readonly logits_NE: Float32Array;
   readonly weights_NE: Float32Array;
   readonly choice: Choice;
+}
+
+/** What one MoE layer does with a batch; it lasts until whoever is shown it returns. */
+export interface MoeView {
+  readonly trace: MoeTrace;
+  /** Output `[rows × hidden]` of any expert on any tokens: as the layer adds it, but for the gate weight. */
+  outputs(expert: number, tokens: Int32Array): Promise<Float32Array>;
 }
 
 /** Parts an executor is made of. */
@@ -66,6 +74,9 @@ interface Pass {
   readonly include_N: Uint8Array;
 }
 
+/** Looks at what a layer did before it is forgotten. */
+type ReadLayer = (trace: LayerTrace, index: number) => Promise<void> | void;
+
 /** Runs one model under one method. Not re-entrant: one micro-batch at a time. */
 export class Executor {
   readonly #parts: ExecutorParts;
@@ -73,6 +84,8 @@ export class Executor {
   readonly #embedding: EmbeddingRunner;
   readonly #layers: readonly LayerRunner[];
   readonly #head: HeadRunner;
+  /** One for each decoder layer. */
+  readonly #probes: readonly ExpertProbe[];
   readonly #tables: InputTables;
   /** Whether auxiliary losses read the routing. */
   readonly #withLosses: boolean;
@@ -90,6 +103,7 @@ export class Executor {
       (_, index) => new LayerRunner(stageParts, index, moe.indexOf(index)),
     );
     this.#head = new HeadRunner(stageParts);
+    this.#probes = parts.plan.layers.map((_, index) => new ExpertProbe(stageParts, index));
   }
 
   /**
@@ -167,6 +181,19 @@ export class Executor {
     });
   }
 
+  /** Shows what each MoE layer does with a batch, in order, as when the model is used. */
+  async observe(batch: MicroBatch, show: (view: MoeView, moeIndex: number) => Promise<void>): Promise<void> {
+    await this.#workspace.scratch(async () => {
+      let moeIndex = 0;
+      await this.#through(batch, async ({ feedForward }, index) => {
+        if (feedForward.kind !== 'moe') return;
+        const probe = entry(this.#probes, index);
+        const outputs = (expert: number, tokens: Int32Array) => probe.outputs(feedForward.x, expert, tokens);
+        await show({ trace: feedForward, outputs }, moeIndex++);
+      });
+    });
+  }
+
   /** Calls `work` with a decoder of `rows` rows, which may grow to `capacity` tokens each. */
   async decode<T>(rows: number, capacity: number, work: (decoder: Decoder) => Promise<T>): Promise<T> {
     return this.#workspace.scratch(async () => {
@@ -192,7 +219,7 @@ export class Executor {
   }
 
   /** The last hidden state of a batch that is not trained on: no layer keeps anything once `read` has seen it. */
-  async #through(batch: MicroBatch, read: (trace: LayerTrace) => void): Promise<ArenaTensor> {
+  async #through(batch: MicroBatch, read: ReadLayer): Promise<ArenaTensor> {
     const pass = this.#begin(batch);
     let h = this.#embedding.forward(batch);
     for (const index of this.#layers.keys()) h = await this.#released(index, h, pass, 'inference', read);
@@ -209,12 +236,12 @@ export class Executor {
     h: ArenaTensor,
     pass: Pass,
     mode: Mode,
-    read: (trace: LayerTrace) => void,
+    read: ReadLayer,
   ): Promise<ArenaTensor> {
     const out = this.#workspace.tensor(...h.shape);
     await this.#workspace.scratch(async () => {
       const trace = await this.#forward(index, h, pass, mode);
-      read(trace);
+      await read(trace, index);
       out.data.set(trace.feedForward.out.data);
     });
     return out;

@@ -1,2 +1,2 @@
 /** Random numbers by counter: nothing to store, the same on every machine. */
-export { philox, uniform } from './philox.ts';
+export { normal, philox, uniform } from './philox.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { philox, uniform } from './philox.ts';
+import { normal, philox, uniform } from './philox.ts';
 
 // Known answers published with the generator (Random123, kat_vectors, philox2x32 with 10 rounds).
 test.each([
@@ -20,4 +20,15 @@ test('uniform numbers are spread evenly, and differ by seed and by name', () => 
   expect(uniform(3, 'a', 10_000)).toEqual(drawn);
   expect(uniform(4, 'a', 4)).not.toEqual(drawn.slice(0, 4));
   expect(uniform(3, 'b', 4)).not.toEqual(drawn.slice(0, 4));
+});
+
+test('normal numbers have mean 0, variance 1 and the share within one deviation of a normal distribution', () => {
+  const drawn = normal(3, 'a', 10_001);
+  const mean = drawn.reduce((sum, x) => sum + x, 0) / drawn.length;
+  const variance = drawn.reduce((sum, x) => sum + (x - mean) ** 2, 0) / drawn.length;
+  const within = drawn.reduce((sum, x) => sum + Number(Math.abs(x) < 1), 0) / drawn.length;
+  // Standard errors: 0.010, 0.014, 0.0047.
+  expect(Math.abs(mean)).toBeLessThan(0.05);
+  expect(Math.abs(variance - 1)).toBeLessThan(0.07);
+  expect(Math.abs(within - 0.6827)).toBeLessThan(0.024);
 });

@@ -41,3 +41,15 @@ export function uniform(seed: number, name: string, count: number): Float64Array
   const stream = streamOf(name);
   return Float64Array.from({ length: count }, (_, i) => (philox(seed, i, stream)[0] + 0.5) / 2 ** 32);
 }
+
+/** `count` numbers of a standard normal distribution (Box & Muller 1958), from pairs of `uniform` ones. */
+export function normal(seed: number, name: string, count: number): Float64Array {
+  const half = Math.ceil(count / 2);
+  const u = uniform(seed, name, 2 * half);
+  return Float64Array.from({ length: count }, (_, i) => {
+    const pair = i % half;
+    const radius = Math.sqrt(-2 * Math.log(u[pair] as number));
+    const angle = 2 * Math.PI * (u[half + pair] as number);
+    return radius * (i < half ? Math.cos(angle) : Math.sin(angle));
+  });
+}

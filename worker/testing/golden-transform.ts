@@ -4,47 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
-import { loadModel, mergeAdapters } from '#worker/train/index.ts';
-import { goldenBatch } from './golden-batch.ts';
-import { GoldenTensors, absoluteCheck, type CaseDocument, type Check } from './golden-case.ts';
+import { mergeAdapters } from '#worker/train/index.ts';
+import { upcycle } from '#worker/transform/index.ts';
+import { GoldenTensors, type CaseDocument, type Check } from './golden-case.ts';
+import { logitsCheck, weightChecks } from './golden-model-checks.ts';
+import { checkPruning } from './golden-pruning.ts';
 
 const TransformCase = z.object({
-  tolerances: z.object({ weights_abs: z.number(), logits_abs: z.number() }),
+  tolerances: z.object({ weights_abs: z.number().default(0), logits_abs: z.number() }),
 });
 
-/** Logits of every position of the case's batch that is not padding. */
-async function logitsCheck(
-  name: string,
-  dir: string,
-  limit: number,
-  modelDir: string,
-  method: { readonly name: string; readonly options: Record<string, unknown> } = {
-    name: 'full',
-    options: {},
-  },
-): Promise<Check> {
-  const batch = goldenBatch(new GoldenTensors(join(dir, 'batch.safetensors')));
-  const model = await loadModel({ modelDir, method, trains: false });
-  try {
-    const { logits } = await model.executor.logits(
-      batch,
-      Int32Array.from(batch.inputIds, (_, i) => i),
-    );
-    const want = new GoldenTensors(join(dir, 'expected.safetensors')).floats('logits');
-    const real = (i: number) => (batch.segments[Math.floor(i / model.plan.vocabularySize)] ?? 0) > 0;
-    return absoluteCheck(name, logits, want, limit, real);
-  } finally {
-    model.close();
-  }
-}
-
-/** The tensors of the model in `got` against those of `want`. */
-function weightChecks(got: string, want: string, limit: number): Check[] {
-  const [made, expected] = [got, want].map((dir) => new GoldenTensors(join(dir, 'model.safetensors')));
-  return (expected?.names ?? []).map((name) =>
-    absoluteCheck(name, made?.floats(name) ?? [], expected?.floats(name) ?? [], limit),
-  );
-}
+const UpcycleCase = z.object({
+  options: z.object({ experts: z.int(), topK: z.int(), noise: z.number() }),
+});
 
 async function checkMerge(dir: string, document: CaseDocument, made: string): Promise<Check[]> {
   const { weights_abs, logits_abs } = TransformCase.parse(document).tolerances;
@@ -56,13 +28,43 @@ async function checkMerge(dir: string, document: CaseDocument, made: string): Pr
   const checks = [
     ...weightChecks(merged, join(dir, 'expected_model'), weights_abs),
     await logitsCheck('logits, merged', dir, logits_abs, merged),
-    await logitsCheck('logits, adapters beside', dir, logits_abs, modelDir, beside),
+    await logitsCheck('logits, adapters beside', dir, logits_abs, modelDir, { method: beside }),
   ];
   if (kind === 'dora') return checks;
   const undone = join(made, 'undone');
   await mergeAdapters({ modelDir: merged, adapterDir, out: undone, dtype: 'source', undo: true });
   const back = weightChecks(undone, modelDir, weights_abs);
   return [...checks, ...back.map((check) => ({ ...check, name: `${check.name} (undone)` }))];
+}
+
+async function checkUpcycling(dir: string, document: CaseDocument, made: string): Promise<Check[]> {
+  const { weights_abs, logits_abs } = TransformCase.parse(document).tolerances;
+  const { experts, topK, noise } = UpcycleCase.parse(document).options;
+  const drawn = new GoldenTensors(join(dir, 'batch.safetensors'));
+  const projections = new Map<string, string>([
+    ['expertGate', 'gate'],
+    ['expertUp', 'up'],
+    ['expertDown', 'down'],
+  ]);
+  const out = join(made, 'upcycled');
+  await upcycle({
+    modelDir: join(dir, 'model'),
+    out,
+    experts,
+    expertsPerToken: topK,
+    every: 1,
+    dtype: 'source',
+    draws: {
+      router: ({ layer }) => drawn.floats(`router.${layer}`),
+      noise: ({ layer, expert, role }) =>
+        noise === 0 ? null : drawn.floats(`noise.${layer}.${expert}.${projections.get(role)}`),
+    },
+  });
+  return [
+    ...weightChecks(out, join(dir, 'expected_model'), weights_abs),
+    await logitsCheck('logits', dir, logits_abs, out),
+    await logitsCheck('logits, dense', dir, logits_abs, join(dir, 'model'), { tensor: 'dense_logits' }),
+  ];
 }
 
 /** Runs a `transform` case. */
@@ -73,6 +75,10 @@ export async function checkTransformCase(dir: string, document: CaseDocument): P
       case 'merge-lora':
       case 'merge-dora':
         return await checkMerge(dir, document, made);
+      case 'sparse-upcycling':
+        return await checkUpcycling(dir, document, made);
+      case 'prune-intermediate':
+        return await checkPruning(dir, document, made);
       default:
         throw new UserError(
           'parity/unsupported',

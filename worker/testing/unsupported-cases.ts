@@ -3,12 +3,6 @@
  * runs, so that a line leaves this file as soon as its feature is there.
  */
 const casesByLack: Readonly<Record<string, readonly string[]>> = {
-  'case kind transform': [
-    'methods/prune-ragged-qwen3moe',
-    'methods/prune-structural-olmoe',
-    'methods/sparse-upcycling-mixtral',
-    'methods/sparse-upcycling-noise-mixtral',
-  ],
   'family cohere2_moe': ['families/cohere2_moe'],
   'family lfm2_moe': ['families/lfm2_moe'],
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],

@@ -48,8 +48,8 @@ export interface LoadRequest {
   readonly seed?: number;
   /** Noise in place of that of the seed, to repeat what another program computed. */
   readonly gumbel?: MethodContext['gumbel'];
-  /** False: nothing trains, as for generation. */
-  readonly trains?: boolean;
+  /** What trains in place of what the method says. False: nothing, as for generation. */
+  readonly trains?: false | ((parameter: Parameter) => boolean);
   readonly threads?: number | 'auto';
   /** Says which layers keep their activations for the backward pass; absent: all do. */
   readonly planMemory?: (layout: ModelLayout) => MemoryPlan;
@@ -78,7 +78,8 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const arena = new Arena();
     const kernels = createKernels(arena);
     const parameters = parametersUnder(plan, session);
-    const isTrained = (parameter: Parameter) => request.trains !== false && trains(session, parameter);
+    const { trains: trainsInstead = (parameter: Parameter) => trains(session, parameter) } = request;
+    const isTrained = (parameter: Parameter) => trainsInstead !== false && trainsInstead(parameter);
     const memory =
       request.planMemory?.({
         plan,

@@ -62,7 +62,7 @@ export async function writeModel(
   model: ChangedModel,
   out: string,
   dtype: FloatDtype | 'source',
-  extraFiles: ReadonlyMap<string, Uint8Array> = new Map(),
+  extraFiles: ReadonlyMap<string, string | Uint8Array> = new Map(),
 ): Promise<{ readonly files: readonly FileDigest[]; readonly tensors: number }> {
   const { source, family, plan, parameters } = model;
   const fused = new Set(

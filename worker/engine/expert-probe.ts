@@ -1,0 +1,44 @@
+/** What experts of a layer make of tokens, whether those were sent to them or not: for statistics. */
+import type { ArenaTensor } from './workspace.ts';
+import type { LayerParts } from './layer-parts.ts';
+import { LayerWeights } from './layer-weights.ts';
+
+/** Runs the experts of decoder layer `index` one at a time. */
+export class ExpertProbe {
+  readonly #parts: LayerParts;
+  readonly #weights: LayerWeights;
+  readonly #index: number;
+  readonly #intermediate: number;
+
+  constructor(parts: LayerParts, index: number) {
+    const feedForward = parts.plan.layers[index]?.feedForward;
+    this.#parts = parts;
+    this.#weights = new LayerWeights(parts.store, index, parts.session.adapters ?? null);
+    this.#index = index;
+    this.#intermediate = feedForward?.kind === 'moe' ? feedForward.intermediate : 0;
+  }
+
+  /** Output `[rows × hidden]` of an expert on rows `tokens` of `x`: as the layer adds it, but for the gate weight. */
+  async outputs(x: ArenaTensor, expert: number, tokens: Int32Array): Promise<Float32Array> {
+    const { programs, workspace, kernels } = this.#parts;
+    const [count = 0, hidden = 0] = x.shape;
+    if (tokens.length === 0) return new Float32Array(0);
+    return workspace.scratch(async () => {
+      const rows = workspace.tensor(tokens.length, hidden);
+      kernels.gatherRows(rows.offset, x.offset, tokens, hidden, count);
+      const weight = workspace.tensor(tokens.length, 1);
+      weight.data.fill(1);
+      const y = workspace.tensor(tokens.length, hidden);
+      const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
+      program.run(
+        { x: rows, weight, ...this.#weights.views('expert', expert) },
+        {
+          y,
+          gateProjection: workspace.tensor(tokens.length, this.#intermediate),
+          upProjection: workspace.tensor(tokens.length, this.#intermediate),
+        },
+      );
+      return y.data.slice();
+    });
+  }
+}
