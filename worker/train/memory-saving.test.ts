@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { MicroBatch } from '#worker/engine/index.ts';
-import { loadModel, type LoadRequest } from './load-model.ts';
+import { decoderPlanOf, loadModel, type LoadRequest } from './load-model.ts';
+import { anySubmatrices } from './warm-up.ts';
 
 const modelDir = join(import.meta.dirname, '../../resources/sample/sample-moe');
 const opened: { close(): void }[] = [];
@@ -27,7 +28,8 @@ function batch(sequence: number): MicroBatch {
 /** Gradients, loss and usage of two micro-batches, and the memory they took. */
 async function gradients(method: LoadRequest['method'], recomputedLayers: number, streamedLayers = 0) {
   const planMemory = () => ({ totalMB: 0, parts: {}, recomputedLayers, streamedLayers });
-  const model = await loadModel({ modelDir, method, threads: 1, planMemory });
+  const submatrices = anySubmatrices(method, await decoderPlanOf(modelDir));
+  const model = await loadModel({ modelDir, method, submatrices, threads: 1, planMemory });
   opened.push(model);
   const results = [];
   for (const sequence of [96, 64]) results.push(await model.executor.train(batch(sequence), 100, 2));
@@ -48,6 +50,8 @@ describe.each<LoadRequest['method']>([
   { name: 'frozen-router', options: {} },
   { name: 'densemixer', options: {} },
   { name: 'default-moe', options: {} },
+  { name: 'dora', options: { rank: 4 } },
+  { name: 'smt', options: { blockSize: 16, mlpShare: 0.1 } },
 ])('$name', (method) => {
   test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
     const kept = await gradients(method, 0);
@@ -61,6 +65,19 @@ describe.each<LoadRequest['method']>([
     expect(some.arenaBytes).toBeLessThan(kept.arenaBytes);
     expect(all.arenaBytes).toBeLessThan(some.arenaBytes);
   });
+});
+
+test.each<LoadRequest['method']>([
+  { name: 'lora', options: { rank: 4 } },
+  { name: 'dora', options: { rank: 4, targets: ['experts'] } },
+  { name: 'smt', options: { blockSize: 16, mlpShare: 0.1 } },
+])('adapters beside experts that are read when they are used: $name', async (method) => {
+  const held = await gradients(method, 0);
+  const streamed = await gradients(method, 2, 4);
+  expect(streamed.streamed).toBe(4 * 16 * 3);
+  expect(streamed.results).toEqual(held.results);
+  expect(held.gradients.size).toBeGreaterThan(0);
+  for (const [id, gradient] of held.gradients) expect(streamed.gradients.get(id), id).toEqual(gradient);
 });
 
 test('frozen experts that are read when they are used give the same gradients to the bit', async () => {

@@ -1,8 +1,10 @@
 /** The adapters of a run as a folder in the format of PEFT. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import {
   decodeFloats,
+  digestFile,
   encodeFloats,
   writeAdapterFolder,
   type FileDigest,
@@ -24,6 +26,7 @@ export interface TrainedAdapters {
 
 /**
  * Writes the folder `out` and reads it back.
+ * @param extraFiles further files, by plain name.
  * @throws UserError `export/exists`, `export/not-verified`, and `adapter-file/…` where the model has no module for an
  *   adapter or the disk refuses; nothing is then left behind.
  */
@@ -31,6 +34,7 @@ export function writeAdapters(
   { family, plan, adapters, base, read }: TrainedAdapters,
   out: string,
   dtype: FloatDtype,
+  extraFiles: ReadonlyMap<string, Uint8Array>,
 ): { readonly files: readonly FileDigest[]; readonly tensors: number } {
   if (existsSync(out) && readdirSync(out).length > 0)
     throw new UserError('export/exists', `${out} exists and is not an empty folder`, 'Choose another name.');
@@ -51,6 +55,10 @@ export function writeAdapters(
         `${out}: ${name} does not read back as written`,
         'Check the disk, or export an earlier checkpoint.',
       );
+    }
+    for (const [name, content] of extraFiles) {
+      writeFileSync(join(out, name), content);
+      files.push(digestFile(join(out, name)));
     }
     return { files, tensors: parts.length };
   } catch (error) {

@@ -1,5 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { readSafetensors, writeSafetensors, type NamedTensor } from '#worker/checkpoint/index.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { condenser, makeSite, tensorsOf, type Site } from './cli.fixture.ts';
 
@@ -139,4 +140,74 @@ test('sub-matrices take their places in an export, and every other value is that
   expect(await generated(out)).toEqual(await generated(dir));
   const refused = await condenser('export', dir, '--format', 'adapter', '--out', `${out}-adapter`, '--json');
   expect(refused.json()[0]).toMatchObject({ code: 'export/no-adapters' });
+});
+
+/** A copy of the site's model whose experts share two tensors a layer, as newer libraries save them. */
+function fusedModel(): string {
+  const dir = path.join(site.dir, 'fused');
+  cpSync(site.model, dir, { recursive: true });
+  const file = readSafetensors(path.join(site.model, 'model.safetensors'));
+  const entries = [...file.tensors.values()];
+  const { num_experts: experts, num_hidden_layers: layers } = JSON.parse(
+    readFileSync(path.join(dir, 'config.json'), 'utf8'),
+  ) as { num_experts: number; num_hidden_layers: number };
+  const joined = (layer: number, name: string, projections: readonly string[]): NamedTensor => {
+    const parts = Array.from({ length: experts }, (_, e) =>
+      projections.map((projection) => `model.layers.${layer}.mlp.experts.${e}.${projection}.weight`),
+    ).flat();
+    const [rows = 0, columns = 0] = file.tensors.get(parts[0] ?? '')?.shape ?? [];
+    return {
+      name: `model.layers.${layer}.mlp.experts.${name}`,
+      dtype: 'F32',
+      shape: [experts, rows * projections.length, columns],
+      data: Buffer.concat(parts.map((part) => file.read(part))),
+    };
+  };
+  const kept = entries.filter(({ name }) => !name.includes('.experts.'));
+  const fused = Array.from({ length: layers }, (_, layer) => [
+    joined(layer, 'gate_up_proj', ['gate_proj', 'up_proj']),
+    joined(layer, 'down_proj', ['down_proj']),
+  ]).flat();
+  const copies = kept.map(({ name, dtype, shape }) => ({ name, dtype, shape, data: file.read(name) }));
+  writeSafetensors(path.join(dir, 'model.safetensors'), [...copies, ...fused]);
+  file.close();
+  return dir;
+}
+
+test('a model whose experts share tensors gets the same adapters, and the same merged weights', async () => {
+  const model = fusedModel();
+  const runFile = path.join(site.dir, 'fused.json');
+  const spec = JSON.parse(readFileSync(path.join(site.dir, 'lora.json'), 'utf8')) as object;
+  writeFileSync(runFile, JSON.stringify({ ...spec, model: { path: model } }));
+  const dir = path.join(site.dir, 'fused-run');
+  expect((await condenser('train', runFile, '--out', dir, '--home', site.home)).status).toBe(0);
+  const exported = async (from: string, format: string, file: string) => {
+    const out = path.join(site.dir, `${format} of ${path.basename(from)}`);
+    expect((await condenser('export', from, '--format', format, '--out', out)).status).toBe(0);
+    return tensorsOf(path.join(out, file));
+  };
+  for (const [format, file] of [
+    ['adapter', 'adapter_model.safetensors'],
+    ['hf', 'model.safetensors'],
+  ] as const) {
+    const [got, want] = [await exported(dir, format, file), await exported(adapters, format, file)];
+    expect([...got.all.keys()].sort()).toEqual([...want.all.keys()].sort());
+    for (const name of want.all.keys()) expect(got.bytes(name), name).toBe(want.bytes(name));
+  }
+});
+
+test('adapters of a run with condensers come with the files of its router', async () => {
+  const runFile = path.join(site.dir, 'condensers.json');
+  const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as { method: { options: object } };
+  const options = { ...spec.method.options, adapters: { rank: 2 } };
+  writeFileSync(runFile, JSON.stringify({ ...spec, method: { name: 'expert-condenser', options } }));
+  const dir = path.join(site.dir, 'condensers');
+  expect((await condenser('train', runFile, '--out', dir, '--home', site.home)).status).toBe(0);
+  const out = path.join(site.dir, 'condensers-adapter');
+  const said = await condenser('export', dir, '--format', 'adapter', '--out', out, '--json');
+  expect(said.json()[0]).toMatchObject({
+    notes: [expect.stringContaining('moe_bias_states.json') as string],
+  });
+  for (const name of ['moe_bias_states.json', 'forced_experts_records.json'])
+    expect(readFileSync(path.join(out, name), 'utf8')).toBe(readFileSync(path.join(dir, name), 'utf8'));
 });

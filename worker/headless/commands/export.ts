@@ -71,12 +71,17 @@ async function write(
     case 'delta':
       return writeDelta(run, out, dtype);
     case 'adapter':
-      return writeRunAdapters(run, out, dtype);
+      return writeRunAdapters(run, out, dtype, routerFiles);
   }
 }
 
 /** The adapters alone, in the format of PEFT; in float32, as they were trained, unless told otherwise. */
-function writeRunAdapters(run: TrainedRun, out: string, dtype: Dtype) {
+function writeRunAdapters(
+  run: TrainedRun,
+  out: string,
+  dtype: Dtype,
+  routerFiles: ReadonlyMap<string, Uint8Array>,
+) {
   const { adapters, spec } = run;
   if (adapters?.kind !== 'low-rank') {
     throw new UserError(
@@ -86,7 +91,7 @@ function writeRunAdapters(run: TrainedRun, out: string, dtype: Dtype) {
     );
   }
   const base = path.basename(spec.model.path);
-  return writeAdapters({ ...run, adapters, base }, out, dtype === 'source' ? 'F32' : dtype);
+  return writeAdapters({ ...run, adapters, base }, out, dtype === 'source' ? 'F32' : dtype, routerFiles);
 }
 
 function readRouterFiles(runDir: string): Map<string, Uint8Array> {
