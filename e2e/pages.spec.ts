@@ -158,6 +158,7 @@ test('everything by keyboard', async ({ workbench: { page } }) => {
     await expect(page.locator('.heat-map-readout')).toContainText(/Layer 1, expert 1: load .* × uniform/);
     await keyboard.press('Enter');
     const dialog = page.getByRole('dialog', { name: 'Layer 1, expert 1' });
+    await expect(dialog.getByRole('heading', { name: 'Layer 1, expert 1' })).toBeFocused();
     await expect(dialog.getByText('load ÷ uniform').first()).toBeVisible();
     await expectAccessible(page, 'an expert');
     await keyboard.press('Escape');

@@ -65,8 +65,8 @@ async function importData(page: Page): Promise<void> {
 async function setUp(page: Page): Promise<void> {
   await page.getByRole('link', { name: 'New run with it' }).click();
   await expect(page.getByRole('checkbox', { name: /shells/ })).toBeChecked();
-  await expect(page.locator('.start-blocked')).toHaveText('Start needs a model and a method');
-  await page.getByRole('radio', { name: /^sample-moe/ }).check();
+  await expect(page.locator('.start-blocked')).toHaveText('Start needs a method');
+  await expect(page.getByRole('radio', { name: /^sample-moe/ })).toBeChecked();
   await card(page, '2 · Data')
     .getByRole('textbox', { name: /^Longest example/ })
     .fill('256');

@@ -209,12 +209,14 @@ test('New run names what is missing, then starts with the defaults of the schema
         streamedLayers: 0,
       },
       diskMB: { perCheckpoint: 1, total: 3, freeMB: 1000 },
+      pastErrors: { memory: { runs: 5, median: 0.12, lowest: -0.03, highest: 0.4 } },
     }),
     'runs.start': () => ({ id: 'run_a' }),
     ...live,
   });
-  expect(await screen.findByText('Start needs a model, training data and a method')).toBeTruthy();
-  fireEvent.click(await screen.findByRole('radio', { name: /tiny-moe/ }));
+  expect(await screen.findByText('Start needs training data and a method')).toBeTruthy();
+  // The only model is chosen already.
+  expect(screen.getByRole<HTMLInputElement>('radio', { name: /tiny-moe/ }).checked).toBe(true);
   fireEvent.click(screen.getByRole('checkbox', { name: /gsm8k/ }));
   fireEvent.click(screen.getByRole('radio', { name: /Full fine-tuning/ }));
   const aux = screen.getByLabelText('Load-balancing loss');
@@ -224,6 +226,8 @@ test('New run names what is missing, then starts with the defaults of the schema
   expect(screen.getByRole('button', { name: 'Reset Load-balancing loss to its default' })).toBeTruthy();
   expect(await screen.findByText('100–200 MB')).toBeTruthy();
   expect(screen.getByText('not estimated')).toBeTruthy();
+  expect(screen.getByText('Past estimates were off by +12 % (median of 5 runs; −3 % to +40 %)')).toBeTruthy();
+  expect(screen.getByText('No finished run to check estimates against')).toBeTruthy();
   fireEvent.submit(screen.getByLabelText('Name').closest('form') ?? aux);
   await waitFor(() => {
     const started = host.calls.find((call) => call.name === 'runs.start');

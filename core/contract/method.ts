@@ -15,6 +15,25 @@ export const MethodInfo = z.object({
 });
 export type MethodInfo = z.infer<typeof MethodInfo>;
 
+/** Measured ÷ estimated − 1 over finished runs: 0.1 is 10 % more than estimated. */
+export const EstimateError = z.object({
+  runs: z.int().positive(),
+  median: z.number(),
+  lowest: z.number(),
+  highest: z.number(),
+});
+export type EstimateError = z.infer<typeof EstimateError>;
+
+/** "Past estimates were off by +12 % (median of 5 runs; −3 % to +40 %)": more than estimated is +. */
+export function describeEstimateError({ runs, median, lowest, highest }: EstimateError): string {
+  const signed = (share: number) => {
+    const percent = Math.round(share * 100);
+    return `${percent > 0 ? '+' : percent < 0 ? '−' : '±'}${Math.abs(percent).toLocaleString('en-US')} %`;
+  };
+  if (runs === 1) return `Past estimates were off by ${signed(median)} (1 run)`;
+  return `Past estimates were off by ${signed(median)} (median of ${runs} runs; ${signed(lowest)} to ${signed(highest)})`;
+}
+
 /** What a run will need, before it starts. Estimates are ranges; what cannot be estimated is absent. */
 export const RunPlan = z.object({
   ok: z.boolean(),
@@ -36,5 +55,7 @@ export const RunPlan = z.object({
   }),
   diskMB: z.object({ perCheckpoint: z.number(), total: z.number(), freeMB: z.number() }),
   timeSeconds: z.object({ low: z.number(), high: z.number(), basis: z.string() }).optional(),
+  /** How far the estimates of finished runs on this machine were off; absent where none has finished. */
+  pastErrors: z.object({ memory: EstimateError.optional(), time: EstimateError.optional() }).optional(),
 });
 export type RunPlan = z.infer<typeof RunPlan>;

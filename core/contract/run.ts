@@ -41,7 +41,9 @@ export const RunFacts = z.object({
   hashes: z.record(z.string(), z.string()),
   provider: z.string(),
   threads: z.int(),
+  /** What the plan foresaw, to be held against what was measured. */
   estimatedMemoryMB: z.number(),
+  estimatedSeconds: z.object({ low: z.number(), high: z.number() }).optional(),
 });
 export type RunFacts = z.infer<typeof RunFacts>;
 

@@ -164,6 +164,34 @@ test('a plan is made of the whole specification', async () => {
   expect(await t.call('runs.plan', await t.draft())).toMatchObject({ ok: true, steps: 3 });
 });
 
+test('a plan says how far the estimates of finished runs were off', async () => {
+  const draft = await t.draft();
+  expect((await plan()).pastErrors).toEqual({});
+  const finish = async () => {
+    const before = t.workers.length;
+    await t.call('runs.start', draft);
+    await until('a worker', () => t.workers[before]?.start !== undefined);
+    return t.workers[before];
+  };
+  const first = await finish();
+  first?.prepare();
+  first?.step();
+  // A run that did not reach its end says nothing about the estimate.
+  first?.end('stopped');
+  expect((await plan()).pastErrors).toEqual({});
+  const second = await finish();
+  second?.prepare();
+  second?.step();
+  second?.end('completed');
+  await until('an error', async () => (await plan()).pastErrors?.memory !== undefined);
+  // 50 MB were measured, 5 estimated; the worker wrote no start to take the time from.
+  expect((await plan()).pastErrors).toEqual({ memory: { runs: 1, median: 9, lowest: 9, highest: 9 } });
+
+  function plan() {
+    return t.call('runs.plan', draft);
+  }
+});
+
 test('compare and report read finished runs', async () => {
   const draft = await t.draft();
   const ids: string[] = [];

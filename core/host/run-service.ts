@@ -16,6 +16,7 @@ import {
   writeRunSpec,
 } from '#core/store/index.ts';
 import type { HostContext } from './host-context.ts';
+import { pastErrorsOf } from './past-estimates.ts';
 import type { RunLifecycle } from './run-lifecycle.ts';
 import { describeRun, summarize } from './run-records.ts';
 
@@ -103,7 +104,10 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
         .toReversed()
         .map((row) => summarize(row, readers)),
     'runs.get': ({ id }) => describeRun(rowOf(id), readers, ports.now()),
-    'runs.plan': (draft) => ports.planner.plan(specOfDraft(draft, context)),
+    'runs.plan': async (draft) => ({
+      ...(await ports.planner.plan(specOfDraft(draft, context))),
+      pastErrors: pastErrorsOf(db, readers),
+    }),
     'runs.start': (draft) => ({ id: start(specOfDraft(draft, context)) }),
     'runs.pause': async ({ id }) => {
       await lifecycle.command(id, 'pause');

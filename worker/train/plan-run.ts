@@ -1,5 +1,5 @@
 /** What a run will need and whether it can start, without starting it. */
-import { availableParallelism, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import { statfsSync } from 'node:fs';
 import { UserError } from '#core/contract/errors.ts';
 import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
@@ -8,7 +8,6 @@ import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { describeMethods, startMethod } from '#worker/methods/index.ts';
 import {
-  activeParameterCount,
   elementCount,
   hasGradient,
   parametersOf,
@@ -18,6 +17,7 @@ import {
 } from '#worker/model/index.ts';
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
+import { estimateTime } from './time-estimate.ts';
 import { trainingSteps } from './training-steps.ts';
 import { anySubmatrices, planWithWarmUp } from './warm-up.ts';
 
@@ -25,9 +25,6 @@ import { anySubmatrices, planWithWarmUp } from './warm-up.ts';
 export function listMethods(): MethodInfo[] {
   return describeMethods();
 }
-
-/** GFLOP/s that ONNX Runtime reaches per thread inside a training step, low and high, on processors of recent years. */
-const GFLOPS_PER_THREAD = { low: 15, high: 60 };
 
 /** Plans a run whose paths are absolute. What is wrong is in `problems`; only bugs are thrown. */
 export async function planRun(spec: RunSpec): Promise<RunPlan> {
@@ -114,29 +111,10 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
         freeMB: (disk.bavail * disk.bsize) / 1e6,
       },
       ...(steps !== undefined && {
-        timeSeconds: timeRange(
-          activeParameterCount(plan) * (1 + memory.recomputedLayers / plan.layers.length / 3),
-          steps,
-          spec,
-        ),
+        timeSeconds: estimateTime(plan, memory, steps, spec),
       }),
     };
   } finally {
     folder.close();
   }
-}
-
-/** Six floating-point operations for each active parameter and token: two forward, four backward; two again where a layer is computed twice. */
-function timeRange(
-  activeParameters: number,
-  { steps, tokensPerStep }: { steps: number; tokensPerStep: number },
-  spec: RunSpec,
-) {
-  const threads = spec.engine.threads === 'auto' ? availableParallelism() : spec.engine.threads;
-  const gflop = (6 * activeParameters * tokensPerStep * steps) / 1e9;
-  return {
-    low: gflop / (GFLOPS_PER_THREAD.high * threads),
-    high: gflop / (GFLOPS_PER_THREAD.low * threads),
-    basis: `6 operations for each active parameter and token, at ${GFLOPS_PER_THREAD.low} to ${GFLOPS_PER_THREAD.high} GFLOP/s on each of ${threads} threads`,
-  };
 }

@@ -1,6 +1,6 @@
 /** What is fixed once a run is prepared: sizes, hashes, and what makes two runs the same run. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { invariant } from '#core/contract/errors.ts';
 import type { RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
@@ -8,6 +8,8 @@ import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { PreparedData } from '#worker/data/index.ts';
 import { elementCount, moeLayerIndices, routerShapes } from '#worker/model/index.ts';
 import type { LoadedModel } from './load-model.ts';
+import { estimateTime } from './time-estimate.ts';
+import { estimateSteps } from './training-steps.ts';
 
 /** Larger folders are named by their headers and sizes; hashing every byte would delay the first step. */
 const FULL_HASH_BYTES = 2e9;
@@ -67,6 +69,20 @@ function codeVersion(): string {
   }
 }
 
+/** What the plan said before the data were read: the same estimate from the same counts, so that its error can be told. */
+function estimatedSeconds(
+  spec: RunSpec,
+  { plan, memory }: LoadedModel,
+  { stats }: PreparedData,
+): NonNullable<RunFacts['estimatedSeconds']> {
+  invariant(memory !== null, 'a run has a memory plan');
+  const held = 'fraction' in spec.data.validation ? stats.validationExamples : 0;
+  const bytes = spec.data.train.reduce((sum, file) => sum + statSync(file.path).size, 0);
+  const steps = estimateSteps(spec, stats.trainExamples + held, bytes);
+  const { low, high } = estimateTime(plan, memory, steps, spec);
+  return { low, high };
+}
+
 /** The facts of a prepared run. */
 export async function runFacts(
   spec: RunSpec,
@@ -106,6 +122,7 @@ export async function runFacts(
       provider: 'cpu',
       threads: model.runtime.threads,
       estimatedMemoryMB: memory.totalMB,
+      estimatedSeconds: estimatedSeconds(spec, model, data),
     };
   } finally {
     folder.close();

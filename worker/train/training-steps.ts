@@ -5,14 +5,17 @@ import { openSource } from '#worker/data/index.ts';
 /** Characters of a token in common text, for estimates. */
 const CHARACTERS_PER_TOKEN = 4;
 
+/** Optimizer steps of a run, and tokens of each. */
+export interface TrainingSteps {
+  readonly steps: number;
+  readonly tokensPerStep: number;
+}
+
 /**
- * Steps and tokens of a step, estimated from row counts and file sizes; exact where `train.steps` is given and rows are
- * not packed.
+ * Steps and tokens of a step, from the training files.
  * @throws UserError when a data file cannot be read.
  */
-export async function trainingSteps(
-  spec: RunSpec,
-): Promise<{ readonly steps: number; readonly tokensPerStep: number }> {
+export async function trainingSteps(spec: RunSpec): Promise<TrainingSteps> {
   let rows = 0;
   let bytes = 0;
   for (const file of spec.data.train) {
@@ -24,6 +27,11 @@ export async function trainingSteps(
       await source.close();
     }
   }
+  return estimateSteps(spec, rows, bytes);
+}
+
+/** Estimated from the rows and bytes of the training files; exact where `train.steps` is given and rows are not packed. */
+export function estimateSteps(spec: RunSpec, rows: number, bytes: number): TrainingSteps {
   const { microBatch, gradientAccumulation, epochs } = spec.train;
   const tokensPerRow = Math.min(
     spec.data.maxLength,

@@ -1,4 +1,4 @@
-import { useCallback, useMemo, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { useLocation } from 'wouter';
 import { type ErrorInfo, toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDraft } from '#core/contract/host-api.ts';
@@ -55,6 +55,12 @@ export function NewRunPage({
   const file = useRef<HTMLInputElement>(null);
   const models = useCall('models.list', undefined);
   const datasets = useCall('datasets.list', undefined);
+  const [only, ...others] = models.data ?? [];
+  const onlyModel = others.length === 0 && only?.problems.length === 0 ? only.id : undefined;
+  // Chosen once, when the list comes: an imported RUN.json may name a model that is not in it.
+  useEffect(() => {
+    if (onlyModel !== undefined) setForm((old) => ({ modelId: onlyModel, ...old }));
+  }, [onlyModel]);
   const start = useCommand('runs.start', ['runs.list']);
   const [, navigate] = useLocation();
 

@@ -1,6 +1,6 @@
 import type { UseQueryResult } from '@tanstack/react-query';
 import { toErrorInfo } from '#core/contract/errors.ts';
-import type { RunPlan } from '#core/contract/method.ts';
+import { describeEstimateError, type EstimateError, type RunPlan } from '#core/contract/method.ts';
 import { Card } from '../../ui/card.tsx';
 import {
   formatCount,
@@ -54,6 +54,15 @@ function Memory({ memory }: { readonly memory: RunPlan['memoryMB'] }) {
   );
 }
 
+/** How far such estimates were off before. */
+function PastError({ error }: { readonly error: EstimateError | undefined }) {
+  return (
+    <dd className="muted">
+      {error === undefined ? 'No finished run to check estimates against' : describeEstimateError(error)}
+    </dd>
+  );
+}
+
 function Plan({ plan }: { readonly plan: RunPlan }) {
   const { memoryMB, diskMB, timeSeconds, steps } = plan;
   return (
@@ -73,6 +82,7 @@ function Plan({ plan }: { readonly plan: RunPlan }) {
           <dt>Memory</dt>
           <dd>{formatRange(memoryMB.low, memoryMB.high, formatMB)}</dd>
           <dd className="muted">of {formatMB(memoryMB.availableMB)} available</dd>
+          <PastError error={plan.pastErrors?.memory} />
         </div>
         <div>
           <dt>Time</dt>
@@ -82,6 +92,7 @@ function Plan({ plan }: { readonly plan: RunPlan }) {
               : formatRange(timeSeconds.low, timeSeconds.high, formatDuration)}
           </dd>
           <dd className="muted">{timeSeconds?.basis ?? 'no run on this machine to estimate from'}</dd>
+          <PastError error={plan.pastErrors?.time} />
         </div>
         <div>
           <dt>Disk</dt>

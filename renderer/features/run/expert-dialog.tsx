@@ -143,7 +143,7 @@ export function ExpertDialog({
       ? ''
       : `Layer ${facts?.moeLayerIndices[place.row] ?? place.row}, expert ${place.expert}`;
   return (
-    <Dialog open={place !== undefined} wide title={title} onClose={onClose}>
+    <Dialog open={place !== undefined} wide focusTitle title={title} onClose={onClose}>
       {place !== undefined && facts !== undefined && <Expert id={id} facts={facts} place={place} at={at} />}
       <div className="dialog-actions">
         <Button onClick={onClose}>Close</Button>

@@ -157,6 +157,15 @@ test('plan estimates, and says what is wrong', async () => {
   expect((await condenser('plan', site.runFile)).stdout).toMatch(/^memory +\d+ MB to \d+ MB/m);
 });
 
+test('plan says how far it was off in runs that finished', async () => {
+  const home = path.join(site.dir, 'estimates');
+  const planned = async () => (await condenser('plan', site.runFile, '--home', home)).stdout;
+  expect(await planned()).not.toContain('Past estimates');
+  expect((await condenser('train', site.runFile, '--home', home)).status).toBe(0);
+  // Once for the memory, once for the time.
+  expect((await planned()).match(/Past estimates were off by [+−±][\d,]+ % \(1 run\)/g)).toHaveLength(2);
+});
+
 test('inspect describes the model; problems have status 1', async () => {
   const said = await condenser('inspect', site.model, '--json');
   expect(said.status).toBe(0);

@@ -1,5 +1,9 @@
 /** `plan RUN.json`: what a run will need, and whether it can start. */
+import path from 'node:path';
+import { describeEstimateError, type EstimateError } from '#core/contract/method.ts';
+import { pastErrorsIn } from '#core/host/index.ts';
 import { planRun } from '#worker/train/index.ts';
+import { dataFolder } from '../host-ports.ts';
 import { EXIT, type Command } from './command.ts';
 import { readSpec } from './find-run.ts';
 import { count, megabytes, secondsRange, table } from './terminal.ts';
@@ -7,7 +11,8 @@ import { count, megabytes, secondsRange, table } from './terminal.ts';
 /** Plans the run; fails when something keeps it from starting. */
 export const plan: Command = async (invocation) => {
   const spec = readSpec(invocation.args[0] ?? '', invocation.integer('steps'));
-  const planned = await planRun(spec);
+  const pastErrors = pastErrorsIn(path.resolve(invocation.home ?? dataFolder()));
+  const planned = { ...(await planRun(spec)), pastErrors };
   const { memoryMB, diskMB, timeSeconds } = planned;
   const rows = [
     ['run', spec.name],
@@ -18,6 +23,7 @@ export const plan: Command = async (invocation) => {
       'memory',
       `${megabytes(memoryMB.low)} to ${megabytes(memoryMB.high)}; ${megabytes(memoryMB.availableMB)} available`,
     ],
+    ...pastError(pastErrors.memory),
     ...Object.entries(memoryMB.parts).map(([part, size]) => ['', `${part} ${megabytes(size)}`]),
     ...(memoryMB.recomputedLayers === 0
       ? []
@@ -31,7 +37,10 @@ export const plan: Command = async (invocation) => {
     ],
     ...(timeSeconds === undefined
       ? []
-      : [['time', `${secondsRange(timeSeconds.low, timeSeconds.high)} (${timeSeconds.basis})`]]),
+      : [
+          ['time', `${secondsRange(timeSeconds.low, timeSeconds.high)} (${timeSeconds.basis})`],
+          ...pastError(pastErrors.time),
+        ]),
   ];
   return {
     exitCode: planned.ok ? EXIT.done : EXIT.failed,
@@ -39,3 +48,7 @@ export const plan: Command = async (invocation) => {
     text: [table(rows), ...planned.problems.map((problem) => `problem: ${problem}`)].join('\n'),
   };
 };
+
+function pastError(error: EstimateError | undefined): string[][] {
+  return error === undefined ? [] : [['', describeEstimateError(error)]];
+}
