@@ -1,7 +1,7 @@
 /** The weights of one layer as graph inputs, and their gradients as graph outputs. */
 import {
-  membership,
   parameterId,
+  placementOf,
   takeSubmatrices,
   type AdapterPlan,
   type ParameterRole,
@@ -72,20 +72,14 @@ export class LayerWeights {
       shape,
       data,
     });
-    const member = (axis: 0 | 1, count: number) =>
-      view(
-        membership(
-          places.map((place) => place[axis]),
-          count,
-        ),
-        count,
-        places.length,
-      );
+    const [rowCount, columnCount] = [out / size, width / size];
+    const { rows, columns, at, touchedRows, touchedColumns } = placementOf(places, rowCount, columnCount);
     const start = takeSubmatrices(this.#store.values(id), size, places, width);
     const made: Tensors = {
       [`${role}.start`]: view(start, places.length, size, size),
-      [`${role}.rows`]: member(0, out / size),
-      [`${role}.columns`]: member(1, width / size),
+      [`${role}.rows`]: view(rows, rowCount, touchedRows),
+      [`${role}.columns`]: view(columns, columnCount, touchedColumns),
+      [`${role}.at`]: view(at, touchedRows * touchedColumns, places.length),
     };
     this.#places.set(id, made);
     return made;

@@ -1,7 +1,7 @@
 /**
  * Sub-matrices of weights that train while the rest of the matrix stays (Sparse Matrix Tuning, arXiv 2405.15525). A weight
- * `[out, in]` is divided into squares of one size; the values S of the chosen ones replace those of the weight:
- * `y = x Wᵀ + Σ_b x[:, columns of b] (S_b − W_b)ᵀ`, added to the outputs in the rows of b.
+ * `[out, in]` is divided into squares of one size; the values S of the chosen ones replace those of the weight: `y = x Wᵀ + x Δᵀ`
+ * with Δ = S − W in their places and 0 elsewhere, of which only the touched rows and columns are computed.
  */
 import { invariant } from '#core/contract/errors.ts';
 import type { WeightRole } from './parameter-roles.ts';
@@ -71,11 +71,38 @@ export function placeSubmatrices(
   return changed;
 }
 
-/** `[count, places]`, 1 where a place is in that row or column of sub-matrices. */
-export function membership(indices: readonly number[], count: number): Float32Array {
+/** Matrices of 0 and 1, row by row, that pick what sub-matrices read and put back what they give. */
+export interface Placement {
+  /** `[rows of sub-matrices, touched rows]` and `[columns of sub-matrices, touched columns]`. */
+  readonly rows: Float32Array;
+  readonly columns: Float32Array;
+  /** `[touched rows × touched columns, places]` */
+  readonly at: Float32Array;
+  readonly touchedRows: number;
+  readonly touchedColumns: number;
+}
+
+/** Where `places` are in a weight of `rows` × `columns` sub-matrices. */
+export function placementOf(places: readonly Place[], rows: number, columns: number): Placement {
+  const touched = (axis: 0 | 1) => [...new Set(places.map((place) => place[axis]))].sort((a, b) => a - b);
+  const [touchedRows, touchedColumns] = [touched(0), touched(1)];
+  const at = places.map(
+    ([row, column]) => touchedRows.indexOf(row) * touchedColumns.length + touchedColumns.indexOf(column),
+  );
+  return {
+    rows: oneHot(touchedRows, rows),
+    columns: oneHot(touchedColumns, columns),
+    at: oneHot(at, touchedRows.length * touchedColumns.length),
+    touchedRows: touchedRows.length,
+    touchedColumns: touchedColumns.length,
+  };
+}
+
+/** `[count, indices]`, 1 in row `indices[i]` of column i. */
+function oneHot(indices: readonly number[], count: number): Float32Array {
   const matrix = new Float32Array(count * indices.length);
-  indices.forEach((index, place) => {
-    matrix[index * indices.length + place] = 1;
+  indices.forEach((index, i) => {
+    matrix[index * indices.length + i] = 1;
   });
   return matrix;
 }

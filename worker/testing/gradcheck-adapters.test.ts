@@ -77,7 +77,14 @@ const latentAdapters = new Set(['queryDown', 'query', 'keyValueDown', 'keyValueU
 const mlpAdapters = new Set([...denseWeights, ...sharedWeights]);
 /** Sub-matrices of every matrix; where they are does not matter to a gradient, which is linear in it. */
 const submatrices: AdapterPlan = { kind: 'submatrices', size: 2, places: new Map() };
-const placesOf = (roles: readonly string[]) => Object.fromEntries(roles.map((role) => [`${role}.places`, 3]));
+const placesOf = (roles: readonly string[]) =>
+  Object.fromEntries(
+    roles.flatMap((role) => [
+      [`${role}.places`, 3],
+      [`${role}.touchedRows`, 2],
+      [`${role}.touchedColumns`, 2],
+    ]),
+  );
 /** The parts of the adapters beside `roles`. */
 const partsOf = (roles: Iterable<string>, ...parts: readonly string[]) =>
   [...roles].flatMap((role) => parts.map((part) => `${role}.${part}`));

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { GraphBuilder, gradient } from '#worker/graph/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
-import { membership, placeSubmatrices, takeSubmatrices, type Place } from '../submatrices.ts';
+import { placeSubmatrices, placementOf, takeSubmatrices, type Place } from '../submatrices.ts';
 import { linear, matrixInput } from './weight.ts';
 
 const [out, width, size, tokens] = [6, 4, 2, 3];
@@ -30,22 +30,22 @@ const graph = (() => {
   );
   return builder.build();
 })();
-const rows = (index: 0 | 1, count: number) =>
-  Array.from(
-    membership(
-      places.map((place) => place[index]),
-      count,
-    ),
-  );
+const placement = placementOf(places, out / size, width / size);
 const values = {
   x,
   query: weight,
   'query.submatrices': trained,
   'query.start': Array.from(takeSubmatrices(Float32Array.from(weight), size, places, width)),
-  'query.rows': rows(0, out / size),
-  'query.columns': rows(1, width / size),
+  'query.rows': Array.from(placement.rows),
+  'query.columns': Array.from(placement.columns),
+  'query.at': Array.from(placement.at),
 };
-const shapes = { N: tokens, 'query.places': places.length };
+const shapes = {
+  N: tokens,
+  'query.places': places.length,
+  'query.touchedRows': placement.touchedRows,
+  'query.touchedColumns': placement.touchedColumns,
+};
 
 async function result(of: Parameters<typeof runOnce>[0], name: string, more: object = {}): Promise<number[]> {
   const { results } = await runOnce(of, { shapes, values: { ...values, ...more } });
@@ -74,6 +74,13 @@ const transposed = (matrix: readonly number[], columns: number) =>
 const replaced = Array.from(
   placeSubmatrices(Float32Array.from(weight), Float32Array.from(trained), size, places, width),
 );
+
+test('only touched rows and columns are computed', () => {
+  expect([placement.touchedRows, placement.touchedColumns]).toEqual([2, 2]);
+  expect([...placement.rows]).toEqual([1, 0, 0, 0, 0, 1]);
+  expect([...placement.columns]).toEqual([1, 0, 0, 1]);
+  expect([...placement.at]).toEqual([0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+});
 
 test('sub-matrices take the place of those of the weight', async () => {
   expectClose(await result(graph, 'y'), product(x, replaced, width));

@@ -41,14 +41,15 @@ interface SubmatrixInputs {
   /** What trains, and what the weight has in its places: [places, size, size]. */
   readonly values: Value;
   readonly start: Value;
-  /** 1 where a place is in that row or column of sub-matrices: [out / size, places] and [in / size, places]. */
+  /** The matrices of a `Placement`. */
   readonly rows: Value;
   readonly columns: Value;
+  readonly at: Value;
 }
 
 /**
  * Declares matrix `role`, and what its adapter reads where it has one: `role.loraA`, `role.loraB` and `role.magnitude`, or
- * `role.submatrices`, `role.start`, `role.rows` and `role.columns`.
+ * `role.submatrices`, `role.start`, `role.rows`, `role.columns` and `role.at`.
  */
 export function matrixInput(
   builder: GraphBuilder,
@@ -71,13 +72,14 @@ export function matrixInput(
   }
   if (adapters?.kind === 'submatrices' && dtypes(`${role}.submatrices`) !== null) {
     const { size } = adapters;
-    const places = `${role}.places`;
+    const [places, rows, columns] = [`${role}.places`, `${role}.touchedRows`, `${role}.touchedColumns`];
     const submatrices = {
       size,
       values: part('submatrices', places, size, size),
       start: part('start', places, size, size),
-      rows: part('rows', out / size, places),
-      columns: part('columns', width / size, places),
+      rows: part('rows', out / size, rows),
+      columns: part('columns', width / size, columns),
+      at: part('at', `${rows}*${columns}`, places),
     };
     return { weight, submatrices };
   }
@@ -109,23 +111,36 @@ function withLowRank(
 }
 
 /**
- * `Σ_b x[:, columns of b] (S_b − W_b)ᵀ` in the rows of b. Columns are picked and rows added up by products with matrices of 0
- * and 1, whose gradients are such products again.
+ * `x Δᵀ`. Touched columns are picked, Δ is put together and its rows are put back by products with matrices of 0 and 1: their
+ * gradients are such products again, where a scatter-add would race.
  */
 function submatrixChange(
   x: Value,
-  { size, values, start, rows, columns }: SubmatrixInputs,
+  { size, values, start, rows, columns, at }: SubmatrixInputs,
   alpha: number,
 ): Value {
   const [tokens = 0] = x.shape;
-  const [places = 0] = values.shape;
-  const [outRows = 0] = rows.shape;
-  const [inColumns = 0] = columns.shape;
+  const [outRows = 0, touchedRows = 0] = rows.shape;
+  const [inColumns = 0, touchedColumns = 0] = columns.shape;
   const swap = (value: Value) => op.transpose(value, { perm: [1, 0, 2] });
-  const x_CNb = swap(op.reshape(x, [tokens, inColumns, size]));
-  const picked = op.matmul(columns, op.reshape(x_CNb, [inColumns, -1]), { transA: true });
-  const x_PNb = op.reshape(picked, [places, tokens, size]);
-  const y_PNb = op.matmul(x_PNb, op.sub(values, start), { transB: true, alpha });
-  const summed = op.matmul(rows, op.reshape(y_PNb, [places, -1]));
-  return op.reshape(swap(op.reshape(summed, [outRows, tokens, size])), [tokens, -1]);
+  const x_CNs = op.reshape(swap(op.reshape(x, [tokens, inColumns, size])), [inColumns, -1]);
+  const picked_TNs = op.reshape(op.matmul(columns, x_CNs, { transA: true }), [touchedColumns, tokens, size]);
+  const x_NT = op.reshape(swap(picked_TNs), [tokens, -1]);
+
+  const change_Pss = op.sub(values, start);
+  const placed_RTss = op.reshape(op.matmul(at, op.reshape(change_Pss, [values.shape[0] ?? 0, -1])), [
+    touchedRows,
+    touchedColumns,
+    size,
+    size,
+  ]);
+  const delta_RT = op.reshape(op.transpose(placed_RTss, { perm: [0, 2, 1, 3] }), [
+    `${size}*${touchedRows}`,
+    -1,
+  ]);
+
+  const y_NR = op.matmul(x_NT, delta_RT, { transB: true, alpha });
+  const y_RNs = op.reshape(swap(op.reshape(y_NR, [tokens, touchedRows, size])), [touchedRows, -1]);
+  const put_ONs = op.reshape(op.matmul(rows, y_RNs), [outRows, tokens, size]);
+  return op.reshape(swap(put_ONs), [tokens, -1]);
 }
