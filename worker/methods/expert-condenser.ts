@@ -18,6 +18,7 @@ import {
   type Method,
   type MethodContext,
   type MethodSession,
+  type RouterShape,
   type Routing,
   type StepPosition,
 } from '#worker/model/index.ts';
@@ -240,6 +241,12 @@ class CondenserSession implements MethodSession {
 
   buffer(_name: string, layer: number): Float32Array {
     return this.#bias[layer] ?? new Float32Array(0);
+  }
+
+  visitedExperts({ expertsPerToken }: RouterShape, layer: number): number {
+    const { phase, budget, allocation, maxPerLayer } = this.#options;
+    if (phase === 'bias' || budget === 'replace') return expertsPerToken;
+    return expertsPerToken + (allocation === 'gini' ? maxPerLayer : (this.#counts[layer] ?? 0));
   }
 
   /** Phase "condensers" chooses at the first look, so that a restored bias is the one that counts. */

@@ -195,7 +195,7 @@ export interface MethodSession {
   /** The same of a matrix for `tokens` tokens: the same numbers however often it is asked within a micro-batch. */
   tokenBuffer?(name: string, layer: number, tokens: number): Float32Array;
   /** How many experts a token passes through in training at most, where that is not the router's number. */
-  readonly visitedExperts?: (shape: RouterShape) => number;
+  readonly visitedExperts?: (shape: RouterShape, layer: number) => number;
   readonly losses: readonly RoutingLoss[];
   /** Statistics of this method look at padding, so padding must be computed; otherwise it skips the experts. */
   readonly readsPadding: boolean;

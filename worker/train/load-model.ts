@@ -16,7 +16,8 @@ import {
   type SubmatrixPlan,
 } from '#worker/model/index.ts';
 import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
-import type { MemoryPlan, ModelLayout } from './memory-plan.ts';
+import type { MemoryPlan } from './memory-plan.ts';
+import type { ModelLayout } from './step-cost.ts';
 import { methodContext } from './method-context.ts';
 
 /** A model in memory under one method. */
@@ -86,7 +87,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         parameters,
         isTrained,
         storedBytes: folder.totalBytes,
-        visitedExperts: session.visitedExperts,
+        session,
       }) ?? null;
     const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
     const isStreamed = ({ expert, layer }: Parameter) =>

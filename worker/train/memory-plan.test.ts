@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { familyOf } from '#worker/families/index.ts';
-import { hasGradient, parametersOf } from '#worker/model/index.ts';
-import { exceedsBudget, planMemory, type ModelLayout } from './memory-plan.ts';
+import { hasGradient, parametersOf, plainRouting, routerShapes } from '#worker/model/index.ts';
+import { exceedsBudget, planMemory } from './memory-plan.ts';
+import type { ModelLayout } from './step-cost.ts';
 
 const plan = familyOf({ model_type: 'olmoe' }).plan({
   vocab_size: 8192,
@@ -67,4 +68,14 @@ test('where frozen weights are most of it, their experts stay on disk before lay
 test('nothing is streamed where nothing is frozen', () => {
   expect(planMemory(layout, spec, 500).streamedLayers).toBe(0);
   expect(planMemory(layout, spec, 500).parts['frozen weights']).toBe(0);
+});
+
+test('a method that sends tokens to all experts keeps the activations of all', () => {
+  const session = { routing: plainRouting(routerShapes(plan)), visitedExperts: () => 32 };
+  const [sparse, dense] = [layout, { ...layout, session }].map(
+    (each) => planMemory(each, spec, 100_000).parts['activations'] ?? NaN,
+  );
+  // 24 experts more, two projections of 256 and a gate weight each, in 8 layers of 1,024 tokens; and their rows at work.
+  const kept = 8 * 1024 * 24 * (2 * 256 + 1);
+  expect((dense ?? NaN) - (sparse ?? NaN)).toBeGreaterThan((kept * 4) / 1e6);
 });

@@ -3,18 +3,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
+import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { QUERY_BLOCK } from '#worker/engine/index.ts';
-import {
-  attentionSaved,
-  elementCount,
-  headWidths,
-  isAdded,
-  type DecoderPlan,
-  type LayerPlan,
-  type MethodSession,
-  type Parameter,
-} from '#worker/model/index.ts';
+import { attentionSaved, elementCount, headWidths, isAdded, type Parameter } from '#worker/model/index.ts';
+import { expertsAtWork, type ModelLayout } from './step-cost.ts';
 
 /** How a run fits in memory. Megabytes are 10⁶ bytes. */
 export interface MemoryPlan {
@@ -25,17 +18,6 @@ export interface MemoryPlan {
   readonly recomputedLayers: number;
   /** The frozen experts of so many of the first layers stay on disk, and are read whenever they are used. */
   readonly streamedLayers: number;
-}
-
-/** What of a model takes memory. */
-export interface ModelLayout {
-  readonly plan: DecoderPlan;
-  readonly parameters: readonly Parameter[];
-  readonly isTrained: (parameter: Parameter) => boolean;
-  /** Size of the checkpoint's tensors in bytes; frozen ones are held as stored. */
-  readonly storedBytes: number;
-  /** Experts a token passes through at most; absent: as many as the router chooses. */
-  readonly visitedExperts?: MethodSession['visitedExperts'];
 }
 
 /**
@@ -68,13 +50,12 @@ export function memoryBudgetMB(spec: RunSpec): number {
   return spec.engine.memoryBudgetMB ?? availableMemoryMB();
 }
 
-/** Elements of one layer: kept from forward to backward, and needed while it is at work. */
-function layerElements(
-  { attention, feedForward }: LayerPlan,
-  hidden: number,
-  spec: RunSpec,
-  visitedExperts: ModelLayout['visitedExperts'],
-) {
+/** Elements of layer `index`: kept from forward to backward, and needed while it is at work. */
+function layerElements(layout: ModelLayout, index: number, spec: RunSpec) {
+  const { layers, hiddenSize: hidden } = layout.plan;
+  const layer = layers[index];
+  invariant(layer !== undefined, `layer ${index} of ${layers.length}`);
+  const { attention, feedForward } = layer;
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const widths = Object.values(attentionSaved(attention));
   const { microBatch } = spec.train;
@@ -94,11 +75,16 @@ function layerElements(
     };
   }
   const { intermediate, experts, shared } = feedForward;
-  const k = visitedExperts?.(feedForward) ?? feedForward.expertsPerToken;
+  const { active: k, besides } = expertsAtWork(layout, index);
   const width = k * intermediate + (shared?.intermediate ?? 0);
   return {
     kept: kept + tokens * (hidden + 2 * width + 5 * experts + k),
-    scratch: Math.max(attentionScratch, tokens * k * hidden * 3),
+    scratch: Math.max(
+      attentionScratch,
+      tokens * k * hidden * 3,
+      // One expert at a time on the tokens of others.
+      besides > 0 ? tokens * (2 * hidden + 4 * intermediate) : 0,
+    ),
   };
 }
 
@@ -111,8 +97,8 @@ function activationElements(layout: ModelLayout, spec: RunSpec, recomputed: numb
   // A frozen head in 16 bits is widened as a whole while it is used.
   const head = isHeadNarrow(layout) ? plan.vocabularySize * hidden : 0;
   let scratch = head + 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
-  for (const [index, layer] of plan.layers.entries()) {
-    const own = layerElements(layer, hidden, spec, layout.visitedExperts);
+  for (const index of plan.layers.keys()) {
+    const own = layerElements(layout, index, spec);
     const again = index < recomputed;
     kept += again ? tokens * hidden : own.kept;
     scratch = Math.max(scratch, own.scratch + (again ? own.kept : 0));
@@ -128,16 +114,14 @@ function isHeadNarrow({ plan, parameters, isTrained, storedBytes }: ModelLayout)
 
 /** Seconds of a micro-batch that each layer costs when it is computed once more, and bytes of its frozen experts. */
 function layerPrices(layout: ModelLayout, spec: RunSpec) {
-  const { plan, parameters, isTrained, storedBytes, visitedExperts } = layout;
+  const { plan, parameters, isTrained, storedBytes } = layout;
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
   return plan.layers.map(({ feedForward }, index) => {
     const own = parameters.filter(({ layer }) => layer === index);
     const experts = own.filter(({ expert }) => expert !== null);
-    const share =
-      feedForward.kind === 'moe'
-        ? (visitedExperts?.(feedForward) ?? feedForward.expertsPerToken) / feedForward.experts
-        : 1;
+    const { active: k } = expertsAtWork(layout, index);
+    const share = feedForward.kind === 'moe' ? k / feedForward.experts : 1;
     const active = totalElements(own) - (1 - share) * totalElements(experts);
     const frozen = totalElements(experts.filter((parameter) => !isTrained(parameter)));
     return {

@@ -17,6 +17,7 @@ import {
 } from '#worker/model/index.ts';
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
+import type { ModelLayout } from './step-cost.ts';
 import { estimateTime } from './time-estimate.ts';
 import { trainingSteps } from './training-steps.ts';
 import { anySubmatrices, planWithWarmUp } from './warm-up.ts';
@@ -72,12 +73,12 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
       list.reduce((sum, parameter) => sum + elementCount(parameter.shape), 0);
     const trained = size(parameters.filter(isTrained));
     const limit = memoryBudgetMB(spec);
-    const layout = {
+    const layout: ModelLayout = {
       plan,
       parameters,
       isTrained,
       storedBytes: folder.totalBytes,
-      visitedExperts: session?.visitedExperts,
+      ...(session && { session }),
     };
     const memory =
       session === undefined ? planMemory(layout, spec, limit) : planWithWarmUp(layout, spec, limit);
@@ -111,7 +112,7 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
         freeMB: (disk.bavail * disk.bsize) / 1e6,
       },
       ...(steps !== undefined && {
-        timeSeconds: estimateTime(plan, memory, steps, spec),
+        timeSeconds: estimateTime(layout, memory, steps, spec),
       }),
     };
   } finally {

@@ -6,7 +6,7 @@ import type { RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { PreparedData } from '#worker/data/index.ts';
-import { elementCount, moeLayerIndices, routerShapes } from '#worker/model/index.ts';
+import { elementCount, moeLayerIndices, routerShapes, type Parameter } from '#worker/model/index.ts';
 import type { LoadedModel } from './load-model.ts';
 import { estimateTime } from './time-estimate.ts';
 import { estimateSteps } from './training-steps.ts';
@@ -72,14 +72,16 @@ function codeVersion(): string {
 /** What the plan said before the data were read: the same estimate from the same counts, so that its error can be told. */
 function estimatedSeconds(
   spec: RunSpec,
-  { plan, memory }: LoadedModel,
+  { plan, store, session, memory }: LoadedModel,
   { stats }: PreparedData,
 ): NonNullable<RunFacts['estimatedSeconds']> {
   invariant(memory !== null, 'a run has a memory plan');
   const held = 'fraction' in spec.data.validation ? stats.validationExamples : 0;
   const bytes = spec.data.train.reduce((sum, file) => sum + statSync(file.path).size, 0);
   const steps = estimateSteps(spec, stats.trainExamples + held, bytes);
-  const { low, high } = estimateTime(plan, memory, steps, spec);
+  const isTrained = ({ id }: Parameter) => store.isTrained(id);
+  const layout = { plan, parameters: store.parameters, isTrained, session };
+  const { low, high } = estimateTime(layout, memory, steps, spec);
   return { low, high };
 }
 

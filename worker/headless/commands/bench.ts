@@ -5,9 +5,9 @@ import { UserError, invariant } from '#core/contract/errors.ts';
 import { philox } from '#worker/random/index.ts';
 import { adamwStep, gradientNorm, lossTargets, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
-import { elementCount, moeLayerIndices } from '#worker/model/index.ts';
+import { elementCount, type Parameter } from '#worker/model/index.ts';
 import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
-import { decoderPlanOf, type LoadedModel } from '#worker/train/index.ts';
+import { decoderPlanOf, productFlops, type LoadedModel } from '#worker/train/index.ts';
 import { fromRoot } from '../host-ports.ts';
 import { loadForBench } from './bench-method.ts';
 import type { Command, Invocation } from './command.ts';
@@ -178,29 +178,18 @@ async function createGemm(runtime: Runtime): Promise<() => number> {
 }
 
 /**
- * Floating-point operations of one step that the mathematics needs: 2 for each weight of a product and token forward, 2 for
- * the gradient of its input, 2 for its own where it trains; attention scores at half, since half of them are masked.
- * Recomputation and padding do not count.
+ * Floating-point operations of one step that the mathematics needs: those of the products, and attention scores at half, since
+ * half of them are masked. Recomputation and padding do not count.
  */
 function usefulFlops({ plan, store, session }: LoadedModel, batch: number, sequence: number): number {
-  const { condensers } = session.routerState();
-  const moe = moeLayerIndices(plan);
-  /** Share of a layer's experts that a token visits. */
-  const visited = (layer: number): number => {
-    const feedForward = plan.layers[layer]?.feedForward;
-    if (feedForward?.kind !== 'moe') return 1;
-    const always = condensers?.[moe.indexOf(layer)]?.length ?? 0;
-    return Math.min(1, (feedForward.expertsPerToken + always) / feedForward.experts);
-  };
-  let flops = 0;
-  for (const { id, role, shape, layer, expert } of store.parameters) {
-    const isProduct = shape.length === 2 && (role !== 'embedding' || plan.tiedHead);
-    if (!isProduct) continue;
-    const share = layer === null || expert === null ? 1 : visited(layer);
-    flops += 2 * batch * sequence * elementCount(shape) * share * (store.isTrained(id) ? 3 : 2);
-    if (role === 'output') flops += 6 * batch * sequence ** 2 * (shape[1] ?? 0);
-  }
-  return flops;
+  const isTrained = ({ id }: Parameter) => store.isTrained(id);
+  const { parameters } = store;
+  const products = productFlops({ plan, parameters, isTrained, session });
+  const contexts = parameters.reduce(
+    (sum, { role, shape }) => sum + (role === 'output' ? (shape[1] ?? 0) : 0),
+    0,
+  );
+  return batch * sequence * (products + 6 * sequence * contexts);
 }
 
 interface Measured {
