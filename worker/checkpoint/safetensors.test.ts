@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { readSafetensors, writeSafetensors, type NamedTensor } from './index.ts';
-import { parseHeader, parseHeaderLength } from './safetensors-header.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const bytesOf = (array: Float32Array | BigInt64Array | Uint16Array): Uint8Array =>
@@ -185,80 +184,6 @@ test('ranges must fill the data: no overlap, gap, rest or end outside', () => {
   readSafetensors(
     fileWith({ b: F32(0, 0), a: F32(0, 8), c: F32(8, 8), ['__proto__']: F32(8, 12) }, 12),
   ).close();
-});
-
-/** Numbers from 0 (included) to 1 that are the same in every run. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-test('4000 mutated files (200 of them through the disk) are either read or refused with a UserError', () => {
-  const folder = temporaryFolder();
-  const path = join(folder, 'x.safetensors');
-  writeSafetensors(path, TENSORS, { metadata: { format: 'pt' } });
-  const original = readFileSync(path);
-  const headerEnd = 8 + Number(original.readBigUInt64LE());
-  const next = random(1);
-  const below = (n: number): number => Math.floor(next() * n);
-  const tokens = [
-    '0',
-    '-1',
-    '9999999999999999999',
-    '1e308',
-    '"F64"',
-    '[]',
-    '{}',
-    'null',
-    '"',
-    '{',
-    '}',
-    '\\u0000',
-    ',',
-  ];
-  let refused = 0;
-  for (let round = 0; round < 4000; round++) {
-    let bytes = Buffer.from(original);
-    for (let edits = 1 + below(3); edits > 0; edits--) {
-      const at = below(headerEnd);
-      const kind = below(5);
-      if (kind === 0) bytes[at] = below(256);
-      else if (kind === 1) bytes[at] = (bytes[at] ?? 0) ^ (1 << below(8));
-      else if (kind === 2) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + below(8))]);
-      else if (kind === 3) bytes = bytes.subarray(0, below(bytes.length));
-      else {
-        const token = Buffer.from(tokens[below(tokens.length)] ?? '');
-        bytes = Buffer.concat([bytes.subarray(0, at), token, bytes.subarray(at + below(2) * token.length)]);
-        // Half of the time with a length that fits, so that the header itself is looked at.
-        const grown = headerEnd - 8 + bytes.length - original.length;
-        if (below(2) === 0 && bytes.length >= 8 && grown >= 0) bytes.writeBigUInt64LE(BigInt(grown));
-      }
-    }
-    try {
-      if (round % 20 === 0) {
-        writeFileSync(path, bytes);
-        const file = readSafetensors(path);
-        for (const name of file.tensors.keys()) file.read(name);
-        file.close();
-      } else {
-        const field = new Uint8Array(8);
-        field.set(bytes.subarray(0, 8));
-        const length = parseHeaderLength(field, bytes.length, path);
-        parseHeader(bytes.subarray(8, 8 + length), bytes.length, path);
-      }
-    } catch (error) {
-      if (!(error instanceof UserError))
-        throw new Error(`round ${round}: ${String(error)}`, { cause: error });
-      refused++;
-    }
-  }
-  expect(refused).toBeGreaterThan(3000);
-  expect(refused).toBeLessThan(4000);
 });
 
 test.skipIf(process.platform !== 'linux')('a refused file is closed again', () => {

@@ -4,7 +4,13 @@ import { UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
 import { ropeFields } from './rope-config.ts';
 
-export const positive = z.int().positive();
+/** A size. The bounds are far above what any model has: a damaged file must not ask for billions of anything. */
+export const positive = z
+  .int()
+  .positive()
+  .max(2 ** 24);
+const layerCount = z.int().positive().max(512);
+export const expertCount = z.int().positive().max(2048);
 
 /** A field whose other values change the computation in a way that is not supported. */
 export const only = <V extends string | number | boolean | null>(value: V) =>
@@ -22,7 +28,7 @@ const tokenIds = z
 export const decoderFields = {
   vocab_size: positive,
   hidden_size: positive,
-  num_hidden_layers: positive,
+  num_hidden_layers: layerCount,
   num_attention_heads: positive,
   num_key_value_heads: positive.nullish(),
   head_dim: positive.nullish(),
@@ -40,10 +46,10 @@ export const decoderFields = {
 
 /** Number of experts under either of its names: libraries rename it when they save a config again. */
 export const expertFields = {
-  num_experts: positive.nullish(),
-  num_local_experts: positive.nullish(),
-  n_routed_experts: positive.nullish(),
-  num_experts_per_tok: positive,
+  num_experts: expertCount.nullish(),
+  num_local_experts: expertCount.nullish(),
+  n_routed_experts: expertCount.nullish(),
+  num_experts_per_tok: expertCount,
 };
 
 /** Kinds of layers as lists, which newer libraries write beside or instead of the rules of a family. */

@@ -1,7 +1,7 @@
 /** ERNIE 4.5 MoE (Baidu): neighbouring elements are rotated; a bias takes part in the choice of softmax scores. */
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
-import { decoderFields, only, positive, readConfig } from './config-fields.ts';
+import { decoderFields, expertCount, only, positive, readConfig } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, headDimOf, preNormLayer } from './decoder-parts.ts';
 import { ropeOf } from './rope-config.ts';
 import { commonNames, sharedNames, storedBy } from './weight-names.ts';
@@ -12,7 +12,7 @@ const Config = z.object({
   ...decoderFields,
   intermediate_size: positive,
   moe_intermediate_size: positive,
-  moe_num_experts: positive,
+  moe_num_experts: expertCount,
   moe_k: positive,
   moe_num_shared_experts: z.int().min(0).default(0),
   moe_layer_start_index: z.int().min(0).default(0),

@@ -1,7 +1,7 @@
 /** HunYuan MoE V1 (arXiv 2411.02265) and Hy3 (Tencent). */
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
-import { decoderFields, expertFields, only, positive, readConfig } from './config-fields.ts';
+import { decoderFields, expertCount, expertFields, only, positive, readConfig } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, ofLayer, preNormLayer } from './decoder-parts.ts';
 import { denseFirst, sigmoidMoe, sigmoidMoeFields, sigmoidMoeNames } from './sigmoid-moe.ts';
 import { commonNames, sharedNames, storedBy } from './weight-names.ts';
@@ -10,7 +10,7 @@ const moeModule = (layer: number) => `model.layers.${layer}.mlp`;
 
 const HunyuanConfig = z.object({
   ...decoderFields,
-  num_experts: positive,
+  num_experts: expertCount,
   moe_topk: z.union([positive, z.array(positive).min(1)]).default(1),
   intermediate_size: positive,
   use_qk_norm: z.boolean().default(true),

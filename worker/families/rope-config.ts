@@ -97,6 +97,13 @@ export function ropeOf(
     layerType = 'full_attention',
   }: { readonly layout?: RopePlan['layout']; readonly layerType?: LayerType } = {},
 ): RopePlan {
+  if (dimensions % 2 !== 0 || dimensions <= 0 || dimensions > 2 ** 16) {
+    throw new UserError(
+      'config/invalid',
+      `config.json (${family}): ${dimensions} rotated dimensions of a head; their number must be even and positive`,
+      'Check that config.json belongs to this checkpoint and is complete.',
+    );
+  }
   const record = recordOf(c, layerType);
   const theta = c.rope_theta ?? record.rope_theta ?? 10_000;
   const own = record.rope_theta ?? theta;

@@ -1,4 +1,5 @@
 /** Golden cases: what reference implementations computed, and how this engine compares; checks of graphs and gradients. */
+export { fuzzConfigs, fuzzSafetensors, fuzzTokenizers } from './fuzz.ts';
 export type { CaseResult } from './golden-case.ts';
 export { checkGradient, runOnce, type CheckOptions } from './gradcheck.ts';
 export { runCase } from './run-case.ts';
