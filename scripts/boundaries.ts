@@ -80,6 +80,8 @@ const areas: Readonly<Record<string, AreaRule>> = {
     ],
   },
   'worker/train': { areas: [...engineParts, 'core/report', 'core/store'] },
+  // A checkpoint that tests of commands make as well.
+  'worker/transform/dense-model.fixture': { areas: [...engineParts], open: true },
   'worker/transform': { areas: [...engineParts, 'core/report', 'worker/train'] },
   'worker/headless': {
     areas: [

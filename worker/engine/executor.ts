@@ -46,7 +46,7 @@ export interface LayerRoutingView {
 export interface MoeView {
   readonly trace: MoeTrace;
   /** Output `[rows × hidden]` of any expert on any tokens: as the layer adds it, but for the gate weight. */
-  outputs(expert: number, tokens: Int32Array): Promise<Float32Array>;
+  readonly outputs: (expert: number, tokens: Int32Array) => Promise<Float32Array>;
 }
 
 /** Parts an executor is made of. */

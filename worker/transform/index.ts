@@ -1,7 +1,8 @@
-/** Checkpoints made from other checkpoints: sparse upcycling, pruning of neurons. */
-export { scoreNeurons } from './neuron-scores.ts';
+/** Checkpoints made from other checkpoints: sparse upcycling, pruning of neurons; what a model loses without experts. */
+export { expertCriteria, removalModes, studyExperts } from './expert-study.ts';
+export { neuronScoreNames, readsData, scoreNeurons, takesGradients } from './neuron-scores.ts';
 export { pruneScopes, selectNeurons } from './select-neurons.ts';
 export type { DroppedNeurons } from './select-neurons.ts';
-export { upcycle } from './upcycle.ts';
-export { writePruned } from './write-pruned.ts';
+export { seededDraws, upcycle } from './upcycle.ts';
+export { prunedLayouts, writePruned } from './write-pruned.ts';
 export type { PrunedLayout } from './write-pruned.ts';

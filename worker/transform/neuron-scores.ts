@@ -42,7 +42,7 @@ export function takesGradients(name: NeuronScoreName): boolean {
 }
 
 /** Whether a score looks at data. */
-function readsData(name: NeuronScoreName): boolean {
+export function readsData(name: NeuronScoreName): boolean {
   return takesGradients(name) || name === 'activation';
 }
 

@@ -2,9 +2,11 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openModelFolder } from '#worker/checkpoint/index.ts';
+import { exportHfFolder, openModelFolder } from '#worker/checkpoint/index.ts';
+import { moeLayerIndices, parameterId } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { writeDenseModel } from './dense-model.fixture.ts';
+import { ThinnedModel, rankExperts, removedExperts } from './expert-study.ts';
 import { scoreNeurons, takesGradients, type NeuronScoreName } from './neuron-scores.ts';
 import { selectNeurons } from './select-neurons.ts';
 import { seededDraws, upcycle } from './upcycle.ts';
@@ -200,4 +202,69 @@ test('what cannot be upcycled is refused', async () => {
   expect(
     apart(await logitsOf((await upcycled('mixtral', llama, 1)).out), await logitsOf(llama)),
   ).toBeLessThan(1e-4);
+});
+
+test('experts that are taken away leave what a checkpoint without them computes', async () => {
+  const gone = [6, 7];
+  const out = path.join(work, 'six-experts');
+  const source = await openModelFolder(olmoe);
+  const tensors = new Map(
+    [...source.tensors.values()]
+      .filter(({ name }) => name.endsWith('mlp.gate.weight'))
+      .map(({ name, shape: [, hidden = 0] }) => {
+        const rows = new Uint8Array(6 * hidden * 4);
+        source.readInto(name, rows, 0);
+        return [name, { shape: [6, hidden], data: new Float32Array(rows.buffer) }] as const;
+      }),
+  );
+  const omit = new Set([...source.tensors.keys()].filter((name) => /experts\.[67]\./.test(name)));
+  await exportHfFolder({ source, out, tensors, omit, dtype: 'source', config: { num_experts: 6 } });
+  source.close();
+  const batches = [sample(1), sample(5)];
+  const lossOf = (model: LoadedModel) => new ThinnedModel(model, 'reroute').loss(batches);
+  const want = await withModel(out, lossOf);
+  await withModel(olmoe, async (model) => {
+    const layers = moeLayerIndices(model.plan);
+    const thinned = new ThinnedModel(model, 'reroute');
+    const whole = await thinned.loss(batches);
+    thinned.remove(layers.map(() => gone));
+    expect(await thinned.loss(batches)).toBeCloseTo(want, 5);
+    expect(Math.abs(whole - want)).toBeGreaterThan(1e-3);
+    thinned.remove([]);
+    expect(await thinned.loss(batches)).toBe(whole);
+
+    const silent = new ThinnedModel(model, 'zero');
+    silent.remove(layers.map(() => gone));
+    const zeroed = await silent.loss(batches);
+    expect(Math.abs(zeroed - want)).toBeGreaterThan(1e-4);
+    for (const layer of layers)
+      for (const expert of gone)
+        (model.store.weight(parameterId('expertDown', layer, expert)).data as Float32Array).fill(0);
+    silent.remove([]);
+    expect(await silent.loss(batches)).toBeCloseTo(zeroed, 5);
+  });
+});
+
+test('experts are ranked by how often, how strongly and with what effect they are chosen', async () => {
+  const batches = [sample(1), sample(5)];
+  await withModel(olmoe, async (model) => {
+    const { activity, gateMass, outputNorm } = await rankExperts(model, batches);
+    expect(activity[0]?.reduce((sum, count) => sum + count, 0)).toBe(2 * 24);
+    gateMass[0]?.forEach((mass, e) => expect(mass).toBeLessThanOrEqual(activity[0]?.[e] ?? NaN));
+    // The output of an expert whose down matrix is doubled is twice as long.
+    const id = parameterId('expertDown', moeLayerIndices(model.plan)[0] ?? -1, 2);
+    const down = model.store.weight(id).data as Float32Array;
+    down.forEach((value, i) => (down[i] = 2 * value));
+    const again = await rankExperts(model, batches);
+    again.outputNorm[0]?.forEach((norm, e) =>
+      expect(norm).toBeCloseTo((e === 2 ? 2 : 1) * (outputNorm[0]?.[e] ?? NaN), 5),
+    );
+  });
+});
+
+test('the best share of experts stays, the lower index first', () => {
+  expect(removedExperts([[5, 1, 5, 3]], 0.5)).toEqual([[1, 3]]);
+  expect(removedExperts([[1, 1, 1, 1]], 0.26)).toEqual([[2, 3]]);
+  expect(removedExperts([Array.from({ length: 10 }, (_, e) => e)], 0.7)).toEqual([[0, 1, 2]]);
+  expect(removedExperts([[1, 2]], 1)).toEqual([[]]);
 });

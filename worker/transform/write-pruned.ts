@@ -25,7 +25,8 @@ import type { DroppedNeurons } from './select-neurons.ts';
  * `mask`: shapes stay, weights of dropped neurons are zero. `structural`: the weights are gone; every expert must keep the
  * same number. `ragged`: each expert has its own width, as the format of "Less is MoE" for Qwen3-MoE stores it.
  */
-export type PrunedLayout = 'mask' | 'structural' | 'ragged';
+export const prunedLayouts = ['mask', 'structural', 'ragged'] as const;
+export type PrunedLayout = (typeof prunedLayouts)[number];
 
 /** A checkpoint and what to leave out of it. */
 export interface PruneSource {

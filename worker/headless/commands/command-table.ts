@@ -1,6 +1,7 @@
 /** Every command, in the order of help texts. */
 import { UserError } from '#core/contract/errors.ts';
 import type { CommandSpec, OptionSpec } from './command.ts';
+import { sampleOptions } from './sample-options.ts';
 
 /** Options every command takes. */
 export const commonOptions: Readonly<Record<string, OptionSpec>> = {
@@ -177,6 +178,77 @@ export const commandTable: readonly CommandSpec[] = [
       undo: { help: 'take LoRA adapters out of a model they were merged into' },
     },
     load: async () => (await import('./merge.ts')).merge,
+  },
+  {
+    name: 'upcycle',
+    usage: 'MODEL',
+    arguments: [1, 1],
+    summary: 'make a checkpoint with experts from a dense one: every expert starts as its MLP',
+    details:
+      'A Llama checkpoint becomes a Mixtral one, a Qwen3 checkpoint a Qwen3-MoE one. Tokenizer and all other weights are carried over.',
+    options: {
+      out: { value: 'DIR', help: 'the folder to create' },
+      experts: { value: 'N', help: 'experts of a layer (default: 8)' },
+      'top-k': { value: 'K', help: 'experts for a token (default: 2)' },
+      every: { value: 'N', help: 'experts in every Nth layer only (Qwen3; default: 1)' },
+      noise: { value: 'D', help: 'standard deviation of noise on every expert (default: 0)' },
+      seed: { value: 'N', help: 'seed of routers and noise (default: 0)' },
+      dtype: {
+        value: 'source|F32|BF16|F16',
+        help: 'type of the weights (default: source, as in the checkpoint)',
+      },
+    },
+    load: async () => (await import('./upcycle.ts')).upcycle,
+  },
+  {
+    name: 'prune',
+    usage: 'MODEL',
+    arguments: [1, 1],
+    summary: 'score the neurons of all experts on your data, and write the checkpoint without the least',
+    details:
+      'structural: narrower experts, all of one width (scope expert); mask: zeros, shapes stay; ragged: the format of Less is MoE, for Qwen3-MoE. ' +
+      'pruning_summary.json in the new folder lists what was dropped.',
+    options: {
+      out: { value: 'DIR', help: 'the folder to create' },
+      ratio: { value: 'R', help: 'share of the neurons to drop (default: 0.25)' },
+      score: {
+        value: 'NAME',
+        help: 'meanAbsGrad, fisher, taylor, magnitude, activation or random (default: meanAbsGrad)',
+      },
+      scope: {
+        value: 'expert|layer|global',
+        help: 'among which neurons the least are looked for (default: expert)',
+      },
+      layout: {
+        value: 'structural|mask|ragged',
+        help: 'how to write it (default: structural for scope expert, else mask)',
+      },
+      'least-width': { value: 'N', help: 'neurons that every expert keeps (default: 0)' },
+      'per-hit': { help: 'divide scores by the samples that reached the expert, not by all' },
+      ...sampleOptions,
+      dtype: {
+        value: 'source|F32|BF16|F16',
+        help: 'type of the weights (default: source, as in the checkpoint)',
+      },
+    },
+    load: async () => (await import('./prune.ts')).prune,
+  },
+  {
+    name: 'expert-study',
+    usage: 'MODEL',
+    arguments: [1, 1],
+    summary: 'measure what a model loses without its least used experts, without retraining',
+    details:
+      'Experts of each layer are ranked on one half of the examples, by how often they are chosen, by their gate weight and by what they add; the loss is measured on the other half.',
+    options: {
+      keep: { value: 'P,P,…', help: 'percentages of experts to keep (default: 25,50,75,90,100)' },
+      removal: {
+        value: 'reroute|zero',
+        help: 'tokens of a removed expert go elsewhere, or get nothing (default: reroute)',
+      },
+      ...sampleOptions,
+    },
+    load: async () => (await import('./expert-study.ts')).expertStudy,
   },
   {
     name: 'parity',

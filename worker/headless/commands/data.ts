@@ -12,6 +12,7 @@ import {
   type InspectOptions,
 } from '#worker/data/index.ts';
 import { EXIT, type Command, type Invocation } from './command.ts';
+import { readMapping } from './read-samples.ts';
 import { count, megabytes, table } from './terminal.ts';
 
 /** Describes files; fails when rows cannot be used. */
@@ -42,24 +43,6 @@ export const data: Command = async (invocation) => {
     text: [...described.map(describe), ...(inspection ? [summarize(inspection)] : [])].join('\n\n'),
   };
 };
-
-/** `FIELD=COLUMN` pairs as a mapping; undefined without any. */
-function readMapping(pairs: readonly string[]): Record<string, string> | undefined {
-  if (pairs.length === 0) return undefined;
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const [field = '', ...column] = pair.split('=');
-      if (field === '' || column.length === 0) {
-        throw new UserError(
-          'cli/bad-value',
-          `--mapping is ${JSON.stringify(pair)}`,
-          'Expected FIELD=COLUMN, for instance prompt=question.',
-        );
-      }
-      return [field, column.join('=')];
-    }),
-  );
-}
 
 async function readView(invocation: Invocation): Promise<InspectOptions | undefined> {
   const model = invocation.text('model');
