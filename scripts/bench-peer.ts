@@ -3,13 +3,15 @@
  * same token ids, in turns (A B A B A B), and prints medians and their ratios.
  *
  * Usage: node scripts/bench-peer.ts --model MODEL --peer DIR --python PYTHON [--method full] [--batch 4] [--seq 256]
- *   [--steps 5] [--repeats 3] [--dtype fp32] [--quiet CORES] [--json]
+ *   [--steps 5] [--repeats 3] [--dtype fp32] [--quiet CORES] [--json] [--generate]
  *
  * With --quiet each measurement waits until other programs use fewer cores than that, and is made again (five times at
  * most) when they used more meanwhile: what is measured beside a busy program says little.
  *
  * DIR holds `peer_train.py` (options --model --method --batch --seq --steps --dtype --tokens, one JSON line with
- * `tokens_per_s`, `peak_rss_mb`, `losses` …) and `cold_start.py` (--model --repeat, `to_first_step_s_median`).
+ * `tokens_per_s`, `peak_rss_mb`, `losses` …) and `cold_start.py` (--model --repeat, `to_first_step_s_median`). With --generate
+ * greedy generation is measured instead, beside `peer_eval.py` (--model --dtype, `generate_b1_tokens_per_s_best` …): 64 tokens
+ * after 64, one prompt and eight at once, the best of each process.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -39,6 +41,7 @@ const { values: options } = parseArgs({
     dtype: { type: 'string', default: 'fp32' },
     quiet: { type: 'string' },
     json: { type: 'boolean', default: false },
+    generate: { type: 'boolean', default: false },
   },
 });
 const { model, peer, python } = options;
@@ -60,6 +63,18 @@ interface Measurement {
   readonly othersCores: number;
 }
 
+/** Greedy generation in tokens per second, for one prompt and for eight. */
+interface Generation {
+  readonly one: number;
+  readonly eight: number;
+  readonly peakMB: number;
+  readonly othersCores: number;
+}
+
+if (options.generate) {
+  await compareGeneration(model, python, peer);
+  process.exit(0);
+}
 const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
 try {
   const tokens = writeTokens(folder);
@@ -100,9 +115,9 @@ function writeTokens(dir: string): { readonly ours: string; readonly peer: strin
 }
 
 /** Measures while the machine is quiet, where that was asked for; the least disturbed of the attempts otherwise. */
-async function quietly(measure: () => Measurement): Promise<Measurement> {
+async function quietly<T extends { readonly othersCores: number }>(measure: () => T): Promise<T> {
   const limit = options.quiet === undefined ? Infinity : Number(options.quiet);
-  const attempts: Measurement[] = [];
+  const attempts: T[] = [];
   while (attempts.length < ATTEMPTS) {
     if (limit < Infinity) await quiet(limit);
     const measured = measure();
@@ -191,6 +206,62 @@ function measurePeer(modelDir: string, tokens: string, executable: string, dir: 
     firstStep: cold.to_first_step_s_median,
     losses: trained.losses,
     othersCores: trained.others_cores,
+  };
+}
+
+async function compareGeneration(modelDir: string, executable: string, dir: string): Promise<void> {
+  const ours: Generation[] = [];
+  const theirs: Generation[] = [];
+  for (let repeat = 0; repeat < Number(options.repeats); repeat++) {
+    ours.push(await quietly(() => generateOurs(modelDir)));
+    theirs.push(await quietly(() => generatePeer(modelDir, executable, dir)));
+  }
+  for (const field of ['one', 'eight', 'peakMB'] as const) {
+    const [a, b] = [ours, theirs].map((side) => median(side.map((measured) => measured[field])));
+    console.log(
+      `${field.padEnd(8)} ours ${a?.toPrecision(4)}  peer ${b?.toPrecision(4)}  ours ÷ peer ${((a ?? NaN) / (b ?? NaN)).toFixed(2)}`,
+    );
+  }
+}
+
+function generateOurs(modelDir: string): Generation {
+  const measured = run(process.execPath, [
+    path.join(root, 'worker/headless/cli.ts'),
+    'bench',
+    '--generate',
+    '--json',
+    '--model',
+    modelDir,
+    '--steps',
+    '3',
+  ]) as { generation: { tokensPerSecond: number }[]; peakRssMB: number; othersCores?: number };
+  const [one, eight] = measured.generation.map(({ tokensPerSecond }) => tokensPerSecond);
+  return {
+    one: one ?? NaN,
+    eight: eight ?? NaN,
+    peakMB: measured.peakRssMB,
+    othersCores: measured.othersCores ?? NaN,
+  };
+}
+
+function generatePeer(modelDir: string, executable: string, dir: string): Generation {
+  const measured = run(executable, [
+    path.join(dir, 'peer_eval.py'),
+    '--model',
+    modelDir,
+    '--dtype',
+    options.dtype,
+  ]) as {
+    generate_b1_tokens_per_s_best: number;
+    generate_b8_tokens_per_s_best: number;
+    peak_rss_mb: number;
+    others_cores: number;
+  };
+  return {
+    one: measured.generate_b1_tokens_per_s_best,
+    eight: measured.generate_b8_tokens_per_s_best,
+    peakMB: measured.peak_rss_mb * 1.048576,
+    othersCores: measured.others_cores,
   };
 }
 

@@ -9,6 +9,7 @@ import { elementCount, type Parameter } from '#worker/model/index.ts';
 import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
 import { decoderPlanOf, productFlops, type LoadedModel } from '#worker/train/index.ts';
 import { fromRoot } from '../host-ports.ts';
+import { benchGenerate } from './bench-generate.ts';
 import { loadForBench } from './bench-method.ts';
 import type { Command, Invocation } from './command.ts';
 import { measureLoad, ownSeconds } from './machine-load.ts';
@@ -38,6 +39,7 @@ interface StepTimes {
 
 /** Trains a few steps and reports what they took. */
 export const bench: Command = async (invocation) => {
+  if (invocation.flag('generate')) return benchGenerate(invocation);
   const modelDir = path.resolve(invocation.text('model') ?? fromRoot('resources/sample/sample-moe'));
   const method = invocation.text('method') ?? 'full';
   const batch = invocation.integer('batch') ?? 4;
