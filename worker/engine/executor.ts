@@ -15,7 +15,7 @@ import {
 import type { Runtime } from '#worker/runtime/index.ts';
 import type { AttentionInputs } from './attention-runner.ts';
 import { auxiliaryLosses, type AuxiliaryValue } from './auxiliary-losses.ts';
-import { checkTokenIds, realTokenMask, type MicroBatch } from './batch.ts';
+import { checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
 import { Decoder } from './decoder.ts';
 import { EmbeddingRunner } from './embedding-runner.ts';
 import { ExpertProbe } from './expert-probe.ts';
@@ -114,6 +114,7 @@ export class Executor {
   async train(batch: MicroBatch, lossTokens: number, microBatches: number): Promise<MicroBatchResult> {
     const { session, recomputedLayers = 0 } = this.#parts;
     return this.#workspace.scratch(async () => {
+      const weights = await this.#targetWeights(batch);
       const pass = this.#begin(batch);
       const usage: LayerUsage[] = [];
       const routing: LayerRouting[] = [];
@@ -138,7 +139,7 @@ export class Executor {
       }
       let dOut = this.#workspace.tensor(...h.shape);
       let dIn = this.#workspace.tensor(...h.shape);
-      const loss = await this.#head.lossBackward(batch, h, dOut, lossTokens);
+      const loss = await this.#head.lossBackward(batch, h, dOut, lossTokens, weights);
       const { auxiliary, gradients } = auxiliaryLosses(session.losses, routing, microBatches);
       let moeIndex = usage.length;
       for (const [index, layer] of [...this.#layers.entries()].reverse()) {
@@ -209,6 +210,18 @@ export class Executor {
     });
   }
 
+  /** How much each trained position counts in the loss; null: all alike. */
+  async #targetWeights(batch: MicroBatch): Promise<Float32Array | null> {
+    const { wrongTokenGain = 0 } = this.#parts.session;
+    if (wrongTokenGain === 0) return null;
+    const { at, targets } = lossTargets(batch);
+    const predicted = await this.#workspace.scratch(async () => {
+      const h = await this.#through(batch, () => undefined, 'base');
+      return this.#head.predictions(h, at);
+    });
+    return Float32Array.from(targets, (target, i) => (predicted[i] === target ? 1 : 1 + wrongTokenGain));
+  }
+
   #begin(batch: MicroBatch): Pass {
     const { plan, session } = this.#parts;
     checkTokenIds(batch, plan.vocabularySize);
@@ -219,10 +232,10 @@ export class Executor {
   }
 
   /** The last hidden state of a batch that is not trained on: no layer keeps anything once `read` has seen it. */
-  async #through(batch: MicroBatch, read: ReadLayer): Promise<ArenaTensor> {
+  async #through(batch: MicroBatch, read: ReadLayer, mode: Mode = 'inference'): Promise<ArenaTensor> {
     const pass = this.#begin(batch);
     let h = this.#embedding.forward(batch);
-    for (const index of this.#layers.keys()) h = await this.#released(index, h, pass, 'inference', read);
+    for (const index of this.#layers.keys()) h = await this.#released(index, h, pass, mode, read);
     return h;
   }
 

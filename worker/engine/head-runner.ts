@@ -1,6 +1,6 @@
 /** The final norm, the head and the loss: logits, cross-entropy, and its gradient, over chunks of tokens. */
 import type { Kernels } from '#worker/kernels/index.ts';
-import { parameterId, type DecoderPlan } from '#worker/model/index.ts';
+import { parameterId, topK, type DecoderPlan } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import { lossTargets, type MicroBatch } from './batch.ts';
 import type { ParameterStore } from './parameter-store.ts';
@@ -59,6 +59,19 @@ export class HeadRunner {
     return logits;
   }
 
+  /** The likeliest token at each of the flat positions `at`. */
+  async predictions(h: ArenaTensor, at: Int32Array): Promise<Int32Array> {
+    const { plan, programs, workspace } = this.#parts;
+    const program = await programs.logits(this.#dtypes);
+    const predicted = new Int32Array(at.length);
+    await this.#chunks(at, (rows, from) => {
+      const logits = workspace.tensor(rows.length, plan.vocabularySize);
+      program.run({ h: this.#gather(h, rows), ...this.#weights() }, { logits });
+      predicted.set(topK(logits.data, rows.length, plan.vocabularySize, 1), from);
+    });
+    return predicted;
+  }
+
   /** Loss of the trained positions. */
   async loss(batch: MicroBatch, h: ArenaTensor): Promise<LossSum> {
     const { programs, workspace } = this.#parts;
@@ -77,12 +90,14 @@ export class HeadRunner {
   /**
    * Loss of the trained positions; fills `dH` with the gradient of their mean over `lossTokens`. Positions without a
    * target cost nothing.
+   * @param weights how much each trained position counts, in the sum and in the gradient; null: all 1.
    */
   async lossBackward(
     batch: MicroBatch,
     h: ArenaTensor,
     dH: ArenaTensor,
     lossTokens: number,
+    weights: Float32Array | null,
   ): Promise<LossSum> {
     const { store, plan, programs, workspace, kernels } = this.#parts;
     const width = plan.hiddenSize;
@@ -95,7 +110,7 @@ export class HeadRunner {
       const gradients = store.gradientTensors(use, this.#idOf);
       const loss = workspace.tensor(rows.length);
       const dLoss = workspace.tensor(rows.length);
-      dLoss.data.fill(1 / lossTokens);
+      for (const i of rows.keys()) dLoss.data[i] = (weights?.[from + i] ?? 1) / lossTokens;
       const dRows = workspace.tensor(rows.length, width);
       const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
       program.run(
@@ -103,7 +118,7 @@ export class HeadRunner {
         { loss, 'grad.h': dRows, ...gradients.fetches },
       );
       kernels.addRows(dH.offset, dRows.offset, rows, width, h.shape[0] ?? 0);
-      lossSum += sum(loss.data);
+      for (const [i, value] of loss.data.entries()) lossSum += value * (weights?.[from + i] ?? 1);
     });
     return { lossSum, trainedTokens: at.length };
   }

@@ -12,6 +12,7 @@ import { dispatchTokens, type Dispatch } from './dispatch.ts';
 import { ExpertsRunner, type ExpertsTrace } from './experts-runner.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
+import { LocalExpertRunner } from './local-expert-runner.ts';
 import { StandInRunner } from './stand-in-runner.ts';
 import type { ArenaTensor } from './workspace.ts';
 
@@ -50,6 +51,7 @@ export class MoeRunner {
   readonly #moeIndex: number;
   readonly #experts: ExpertsRunner;
   readonly #standIns: StandInRunner;
+  readonly #localExpert: LocalExpertRunner;
   readonly #hasOutputNorm: boolean;
 
   constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number, moeIndex: number) {
@@ -60,6 +62,7 @@ export class MoeRunner {
     this.#moeIndex = moeIndex;
     this.#experts = new ExpertsRunner(parts, weights, plan, index);
     this.#standIns = new StandInRunner(parts, weights, plan, index, moeIndex);
+    this.#localExpert = new LocalExpertRunner(parts, weights, index);
     this.#hasOutputNorm = parts.plan.layers[index]?.feedForwardOutputNorm !== undefined;
   }
 
@@ -126,6 +129,7 @@ export class MoeRunner {
       dense !== undefined && denseWeights !== null
         ? await this.#standIns.forward(dense.standIn, { ...trace, x, denseWeights, dispatch }, sum, mode)
         : null;
+    await this.#localExpert.forward(x, sum, mode);
     const out = mix === null ? sum : workspace.tensor(tokens, hidden);
     if (mix !== null) {
       const norm = await programs.outputNorm(this.#index, this.#weights.dtypes());
@@ -183,6 +187,7 @@ export class MoeRunner {
     await workspace.scratch(async () => {
       const dMix = await this.#outputNormBackward(trace, dOut);
       const dX = await this.#sharedBackward(trace, dMix);
+      await this.#localExpert.backward(x, dMix, dX);
       const dWeights = workspace.tensor(tokens, experts);
       await this.#experts.backward(trace, dMix, dX, dWeights);
       const { dense } = this.#parts.session.routing;

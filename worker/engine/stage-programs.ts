@@ -6,6 +6,7 @@ import {
   expertStage,
   gatedMlpSaved,
   gateStage,
+  localExpertStage,
   logitsStage,
   lossStage,
   meanOutputStage,
@@ -17,6 +18,7 @@ import {
   type AdapterPlan,
   type DecoderPlan,
   type LayerPlan,
+  type LocalExpertPlan,
   type MethodSession,
   type Mode,
   type MoePlan,
@@ -193,6 +195,27 @@ export class StagePrograms {
   meanOutput(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
     return this.#cache.program(this.#key('mean output', index, typesOf(roles.expert, dtypes)), () =>
       meanOutputStage(this.#moe(index), this.#plan.hiddenSize, dtypes, this.#adapters),
+    );
+  }
+
+  localExpert(index: number, plan: LocalExpertPlan, mode: Mode): Promise<StageProgram> {
+    return this.#cache.program(this.#key(`local ${mode}`, index, ''), () =>
+      localExpertStage(this.#layer(index), this.#plan.hiddenSize, plan, mode),
+    );
+  }
+
+  /** Adds the gradient of `x` to what its accumulator holds. */
+  localExpertBackward(index: number, plan: LocalExpertPlan, use: WeightUse): Promise<StageProgram> {
+    return this.#cache.program(this.#key("local'", index, useKey([], use)), () =>
+      accumulate(
+        backward(localExpertStage(this.#layer(index), this.#plan.hiddenSize, plan, 'training'), {
+          outputs: ['y'],
+          through: ['x'],
+          saved: [],
+          use,
+        }),
+        ['grad.x'],
+      ),
     );
   }
 

@@ -1,5 +1,11 @@
 /** Which weights each stage reads. */
-import { withAdapterRoles, type GateRole, type ParameterRole, type WeightRole } from '#worker/model/index.ts';
+import {
+  withAdapterRoles,
+  type GateRole,
+  type LocalRole,
+  type ParameterRole,
+  type WeightRole,
+} from '#worker/model/index.ts';
 
 const attentionRoles = {
   heads: [
@@ -28,6 +34,7 @@ const roles = {
   attention: Object.values(attentionRoles).flat(),
   router: ['postAttentionNorm', 'router', 'routerBias', 'selectionBias'],
   expert: ['expertGate', 'expertUp', 'expertDown', 'expertGateBias', 'expertUpBias', 'expertDownBias'],
+  local: [],
   shared: ['sharedGate', 'sharedUp', 'sharedDown', 'sharedMix'],
   dense: ['postAttentionNorm', 'denseGate', 'denseUp', 'denseDown', 'feedForwardOutputNorm'],
   outputNorm: ['feedForwardOutputNorm'],
@@ -43,6 +50,7 @@ export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = ro
 /** What methods add to a stage, beside adapters. */
 const addedRoles: Partial<Record<StageName, readonly ParameterRole[]>> = {
   router: ['gateOffset', 'gateLogTemperature'] satisfies readonly GateRole[],
+  local: ['localDown', 'localUp', 'localGate', 'localGateBias'] satisfies readonly LocalRole[],
 };
 
 /** Everything a stage may read of a layer: weights, adapters beside them, and what methods add. */

@@ -22,6 +22,7 @@ test('the methods, in the order of the form', () => {
     'ds-moe',
     'evomoe',
     'transformed-gate',
+    'local-expert',
   ]);
 });
 

@@ -13,6 +13,7 @@ import { evoMoe } from './evomoe.ts';
 import { expertCondenser } from './expert-condenser.ts';
 import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
+import { localExpert } from './local-expert.ts';
 import { lora } from './lora.ts';
 import { lossFreeBalancing } from './loss-free-balancing.ts';
 import { smt } from './smt.ts';
@@ -36,6 +37,7 @@ const methods: readonly Method[] = [
   dsMoe,
   evoMoe,
   transformedGate,
+  localExpert,
 ];
 
 /**

@@ -5,7 +5,15 @@ import type { MethodSession } from '#worker/model/index.ts';
 export function statelessSession(
   parts: Pick<
     MethodSession,
-    'trainable' | 'added' | 'adapters' | 'routing' | 'inferenceRouting' | 'losses' | 'visitedExperts'
+    | 'trainable'
+    | 'added'
+    | 'adapters'
+    | 'localExpert'
+    | 'wrongTokenGain'
+    | 'routing'
+    | 'inferenceRouting'
+    | 'losses'
+    | 'visitedExperts'
   >,
 ): MethodSession {
   return {

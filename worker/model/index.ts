@@ -5,7 +5,7 @@ export * from './low-rank.ts';
 export * from './submatrices.ts';
 export * from './decoder-plan.ts';
 export * from './family.ts';
-export type { GateRole, LowRankPart, ParameterRole, WeightRole } from './parameter-roles.ts';
+export type { GateRole, LocalRole, LowRankPart, ParameterRole, WeightRole } from './parameter-roles.ts';
 export * from './parameters.ts';
 export * from './routing.ts';
 export * from './slots.ts';

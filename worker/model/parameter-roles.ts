@@ -49,11 +49,15 @@ export type LowRankPart = 'loraA' | 'loraB' | 'magnitude';
 /** What a method learns about the gate of a layer, beside its router. */
 export type GateRole = 'gateOffset' | 'gateLogTemperature';
 
+/** A part of the local expert of a layer. */
+export type LocalRole = 'localDown' | 'localUp' | 'localGate' | 'localGateBias';
+
 /**
  * What a parameter does: a weight, a part of the adapter beside one, the sub-matrices that replace parts of one, or a part of
- * the gate.
+ * the gate or of the local expert.
  */
-export type ParameterRole = WeightRole | `${WeightRole}.${LowRankPart | 'submatrices'}` | GateRole;
+export type ParameterRole =
+  WeightRole | `${WeightRole}.${LowRankPart | 'submatrices'}` | GateRole | LocalRole;
 
 /** A role with its shape, before it has a place. */
 export type RoleShape = readonly [role: ParameterRole, shape: readonly number[]];

@@ -176,8 +176,21 @@ export interface RouterState {
   readonly defaultOutputs?: readonly Float32Array[];
 }
 
-/** What a forward pass is for: training, or using the model (validation, generation). */
-export type Mode = 'training' | 'inference';
+/**
+ * What a forward pass is for: training, using the model (validation, generation), or using it without its local experts.
+ */
+export type Mode = 'training' | 'inference' | 'base';
+
+/** A small MLP in every MoE layer, whose output is added to that of the experts: see `localExpertStage`. */
+export interface LocalExpertPlan {
+  readonly rank: number;
+  /** Multiplies its output. */
+  readonly scale: number;
+  /** Each token has a learned share of it, between 0 and 1. */
+  readonly gated: boolean;
+  /** When the model is used, the share is 1 where it is above this, else 0; null: it is what it is. */
+  readonly threshold: number | null;
+}
 
 /** A method at work on one model: its options are fixed, its buffers live here. */
 export interface MethodSession {
@@ -187,6 +200,13 @@ export interface MethodSession {
   readonly added?: readonly AddedParameter[];
   /** The adapters among what is added; null or absent: none. */
   readonly adapters?: AdapterPlan | null;
+  /** Local experts, whose parameters are among what is added; absent: none. */
+  readonly localExpert?: LocalExpertPlan;
+  /**
+   * A token that the model without local experts predicts wrong counts 1 + this many times in the loss of training; absent
+   * or 0: all count alike.
+   */
+  readonly wrongTokenGain?: number;
   readonly routing: Routing;
   /** How the trained model is used, where that is another routing than the one it is trained with. */
   readonly inferenceRouting?: Routing;

@@ -14,7 +14,12 @@ import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import { GoldenTensors, absoluteCheck, relativeCheck, type CaseDocument, type Check } from './golden-case.ts';
 import { goldenMethod, restoreGoldenRouter } from './golden-method.ts';
-import { addedParameterId, parametersByPublishedName, publishedTensor } from './golden-names.ts';
+import {
+  addedParameterId,
+  parametersByPublishedName,
+  publishedTensor,
+  restoreAdded,
+} from './golden-names.ts';
 
 const Limits = z.object({ atol: z.number().optional(), rtol: z.number().optional() });
 
@@ -168,14 +173,6 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
     return checks;
   } finally {
     model.close();
-  }
-}
-
-/** Gives parameters that the method adds the values a case starts from. */
-function restoreAdded(model: LoadedModel, inputs: GoldenTensors): void {
-  for (const name of inputs.names) {
-    const id = addedParameterId(name);
-    if (id !== null) (model.store.weight(id).data as Float32Array).set(inputs.floats(name));
   }
 }
 

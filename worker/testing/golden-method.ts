@@ -53,6 +53,16 @@ function balancingOptions(o: Options): Record<string, unknown> {
   return { score: o['score'], normalise: o['normalise'] === true ? 'yes' : 'no', biasSpeed: o['gamma'] };
 }
 
+function localExpertOptions(o: Options): Record<string, unknown> {
+  return present({
+    rank: o['rank'],
+    gate: o['gate'] === undefined ? 'none' : 'token',
+    scale: o['gamma'],
+    wrongTokenGain: o['wrongTokenGain'] ?? 0,
+    trains: o['base'] === 'frozen' ? 'local' : 'all',
+  });
+}
+
 /** Some cases do not name the reading: that of the published code for the family. */
 function denseWeightsOf(document: CaseDocument): unknown {
   const { denseWeights } = (document['options'] ?? {}) as Options;
@@ -137,6 +147,8 @@ export async function goldenMethod(dir: string, document: CaseDocument): Promise
           fewest: 'one',
         },
       };
+    case 'local-expert':
+      return { name: 'local-expert', options: localExpertOptions(options) };
     case 'transformed-gate':
       return { name: 'transformed-gate', options: { activation: options['activation'] } };
     case 'loss-free-balancing':

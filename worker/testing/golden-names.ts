@@ -10,9 +10,11 @@ import {
   placeValues,
   type DecoderPlan,
   type Family,
+  type LocalRole,
   type Parameter,
 } from '#worker/model/index.ts';
 import { adaptersByName, type LoadedModel } from '#worker/train/index.ts';
+import type { GoldenTensors } from './golden-case.ts';
 
 /** Published tensor name → the parameters in it. */
 export function parametersByPublishedName(family: Family, plan: DecoderPlan): Map<string, Parameter[]> {
@@ -46,11 +48,29 @@ export function publishedTensor(
   return tensor;
 }
 
+const localRoles: Readonly<Record<string, LocalRole>> = {
+  down: 'localDown',
+  up: 'localUp',
+  'gate.weight': 'localGate',
+  'gate.bias': 'localGateBias',
+};
+
 /** Golden name of a parameter that a method adds → its id. */
 export function addedParameterId(name: string): string | null {
   const gate = /^gate\.(b0|log_tau)\.(\d+)$/.exec(name);
-  if (gate === null) return null;
-  return parameterId(gate[1] === 'b0' ? 'gateOffset' : 'gateLogTemperature', Number(gate[2]), null);
+  if (gate !== null)
+    return parameterId(gate[1] === 'b0' ? 'gateOffset' : 'gateLogTemperature', Number(gate[2]), null);
+  const local = /^local_expert\.(\d+)\.(.+)$/.exec(name);
+  const role = localRoles[local?.[2] ?? ''];
+  return role === undefined ? null : parameterId(role, Number(local?.[1]), null);
+}
+
+/** Gives parameters that the method adds the values a case starts from, which it names `prefix` and golden name. */
+export function restoreAdded({ store }: LoadedModel, inputs: GoldenTensors, prefix = ''): void {
+  for (const name of inputs.names) {
+    const id = name.startsWith(prefix) ? addedParameterId(name.slice(prefix.length)) : null;
+    if (id !== null) (store.weight(id).data as Float32Array).set(inputs.floats(name));
+  }
 }
 
 /** Reads values of a model by their published name; those of low-rank adapters have the name PEFT gives them. */
@@ -71,7 +91,8 @@ export function finalValues({
   };
   return (name, shape) => {
     const part = parts.get(name);
-    if (part !== undefined) return store.values(part.id);
+    const id = part?.id ?? addedParameterId(name);
+    if (id !== null) return store.values(id);
     return publishedTensor(family, plan, published.get(name) ?? [], shape, valuesOf);
   };
 }

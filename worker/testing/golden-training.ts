@@ -14,7 +14,7 @@ import {
   type Check,
 } from './golden-case.ts';
 import { defaultOutputsOf, goldenMethod, restoreGoldenRouter } from './golden-method.ts';
-import { finalValues } from './golden-names.ts';
+import { finalValues, restoreAdded } from './golden-names.ts';
 import { checkWarmUp } from './golden-submatrices.ts';
 
 const TrainingCase = z.object({
@@ -188,6 +188,7 @@ export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise
   try {
     const moe = moeLayerIndices(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);
+    restoreAdded(model, inputs, 'init.');
     const { losses, norms, auxiliary, bias, defaults } = await train(model, document, inputs);
     const { expected, tolerances } = document;
     const checks = [

@@ -8,6 +8,7 @@ import {
   expertStage,
   gateStage,
   inverseFrequencies,
+  localExpertStage,
   lossStage,
   outputNormStage,
   routerStage,
@@ -239,6 +240,15 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     ),
     { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'x', ...sharedWeights, 'sharedMix'] },
   ],
+  ...[false, true].map((gated): readonly [string, Graph, CheckOptions] => [
+    gated ? 'local expert behind a gate' : 'local expert',
+    localExpertStage(dressed, 8, { rank: 3, scale: 1.5, gated, threshold: null }, 'training'),
+    {
+      shapes: { N: 5 },
+      outputs: ['y'],
+      wrt: ['x', 'localDown', 'localUp', ...(gated ? ['localGate', 'localGateBias'] : [])],
+    },
+  ]),
   [
     'norm on the output of the experts',
     outputNormStage(dressed, 8, float32),

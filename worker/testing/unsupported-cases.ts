@@ -6,7 +6,6 @@ const casesByLack: Readonly<Record<string, readonly string[]>> = {
   'family cohere2_moe': ['families/cohere2_moe'],
   'family lfm2_moe': ['families/lfm2_moe'],
   'family phimoe': ['families/phimoe', 'families/phimoe-longrope-left'],
-  'method local-expert': ['methods/local-expert-olmoe', 'methods/local-gate-olmoe'],
 };
 
 /** Case → what is missing. */

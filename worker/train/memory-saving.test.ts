@@ -52,6 +52,8 @@ describe.each<LoadRequest['method']>([
   { name: 'default-moe', options: {} },
   { name: 'dora', options: { rank: 4 } },
   { name: 'smt', options: { blockSize: 16, mlpShare: 0.1 } },
+  { name: 'evomoe', options: {} },
+  { name: 'local-expert', options: {} },
 ])('$name', (method) => {
   test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
     const kept = await gradients(method, 0);

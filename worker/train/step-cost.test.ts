@@ -46,6 +46,9 @@ test('products of OLMoE for a token', () => {
   expect(full).toBe(6 * (others + 16 * 8 * expert));
   expect(productFlops(layoutOf('ds-moe'))).toBe(6 * (others + 16 * 64 * expert));
   expect(productFlops(layoutOf('densemixer')) - full).toBe(2 * 16 * 56 * expert);
+  const first =
+    productFlops(layoutOf('local-expert')) - productFlops(layoutOf('local-expert', { wrongTokenGain: 0 }));
+  expect(first).toBe(2 * (others + 16 * 8 * expert));
   const frozen = productFlops({ ...layoutOf('full'), isTrained: ({ expert: e }) => e === null });
   expect(full - frozen).toBe(2 * 16 * 8 * expert);
 });

@@ -15,7 +15,7 @@ export interface ModelLayout {
   /** Size of the checkpoint's tensors in bytes; frozen ones are held as stored. */
   readonly storedBytes: number;
   /** Absent: as many experts work as the checkpoint's router chooses. */
-  readonly session?: Pick<MethodSession, 'routing' | 'visitedExperts'>;
+  readonly session?: Pick<MethodSession, 'routing' | 'visitedExperts' | 'wrongTokenGain'>;
 }
 
 /** How many experts of decoder layer `index` a token visits, and how many are evaluated for it besides. */
@@ -30,14 +30,16 @@ export function expertsAtWork({ plan, session }: Pick<ModelLayout, 'plan' | 'ses
 
 /**
  * Floating-point operations of the products for one token: 2 for each weight forward, 2 for the gradient of its input, 2 for its
- * own where it trains, and 2 for an expert that is evaluated besides. Scores of attention do not count.
+ * own where it trains, 2 for an expert that is evaluated besides, and 2 where the base predicts the tokens first. Scores of
+ * attention do not count.
  */
 export function productFlops(layout: Omit<ModelLayout, 'storedBytes'>): number {
-  const { plan, parameters, isTrained } = layout;
+  const { plan, parameters, isTrained, session } = layout;
+  const first = (session?.wrongTokenGain ?? 0) > 0 ? 2 : 0;
   return parameters.reduce((sum, parameter) => {
     const { role, shape, layer, expert } = parameter;
     if (shape.length !== 2 || (role === 'embedding' && !plan.tiedHead)) return sum;
-    const each = isTrained(parameter) ? 6 : 4;
+    const each = first + (isTrained(parameter) ? 6 : 4);
     const feedForward = layer === null ? undefined : plan.layers[layer]?.feedForward;
     if (layer === null || expert === null || feedForward?.kind !== 'moe')
       return sum + each * elementCount(shape);

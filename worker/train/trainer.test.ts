@@ -160,6 +160,7 @@ for (const [name, method] of [
   ['smt', smt],
   ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625 } }],
   ['gate', { name: 'transformed-gate' }],
+  ['local', { name: 'local-expert' }],
   ['evomoe', { name: 'evomoe' }],
 ] as const) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {

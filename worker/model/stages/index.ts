@@ -4,6 +4,7 @@ export * from './dense.ts';
 export * from './expert.ts';
 export { gatedMlpSaved } from './gated-mlp.ts';
 export * from './head.ts';
+export * from './local-expert.ts';
 export * from './router.ts';
 export * from './stand-in.ts';
 export * from './weight.ts';

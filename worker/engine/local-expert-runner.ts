@@ -1,0 +1,44 @@
+/** The local expert of a layer, where the method adds one, forward and backward. */
+import type { Mode } from '#worker/model/index.ts';
+import type { LayerParts } from './layer-parts.ts';
+import type { LayerWeights } from './layer-weights.ts';
+import type { ArenaTensor } from './workspace.ts';
+
+/** Runs the local expert of decoder layer `index`. */
+export class LocalExpertRunner {
+  readonly #parts: LayerParts;
+  readonly #weights: LayerWeights;
+  readonly #index: number;
+
+  constructor(parts: LayerParts, weights: LayerWeights, index: number) {
+    this.#parts = parts;
+    this.#weights = weights;
+    this.#index = index;
+  }
+
+  /** Adds to `out` what it makes of `x`; nothing where there is none, or where the base is asked for. */
+  async forward(x: ArenaTensor, out: ArenaTensor, mode: Mode): Promise<void> {
+    const { programs, session, workspace, kernels } = this.#parts;
+    const { localExpert } = session;
+    if (localExpert === undefined || mode === 'base') return;
+    await workspace.scratch(async () => {
+      const program = await programs.localExpert(this.#index, localExpert, mode);
+      const y = workspace.tensor(...x.shape);
+      program.run({ x, ...this.#weights.views('local') }, { y });
+      kernels.axpy(out.offset, y.offset, 1, y.data.length);
+    });
+  }
+
+  /** Adds the gradient of `x` to `dX`, from that of the output. */
+  async backward(x: ArenaTensor, dOut: ArenaTensor, dX: ArenaTensor): Promise<void> {
+    const { programs, session } = this.#parts;
+    if (session.localExpert === undefined) return;
+    const use = this.#weights.use('local');
+    const program = await programs.localExpertBackward(this.#index, session.localExpert, use);
+    const gradients = this.#weights.gradients(use);
+    program.run(
+      { x, ...this.#weights.views('local'), 'd.y': dOut, 'acc.grad.x': dX, ...gradients.feeds },
+      { 'grad.x': dX, ...gradients.fetches },
+    );
+  }
+}

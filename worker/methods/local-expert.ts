@@ -1,0 +1,100 @@
+/**
+ * A local expert beside a frozen model: one small MLP in each MoE layer learns what the model gets wrong on the given data,
+ * and a gate decides for each token how much of it is used. After the low-cost customisation of Zhang et al. 2018
+ * (arXiv 1811.00056), whose generic network, local network and gate are here the checkpoint, this MLP and its sigmoid.
+ */
+import { z } from 'zod';
+import {
+  elementCount,
+  moeLayerIndices,
+  parameterId,
+  plainRouting,
+  routerShapes,
+  type AddedParameter,
+  type LocalRole,
+  type Method,
+  type MethodContext,
+} from '#worker/model/index.ts';
+import { uniform } from '#worker/random/index.ts';
+import { statelessSession } from './stateless-session.ts';
+
+const Options = z.strictObject({
+  rank: z.int().positive().default(16).meta({
+    title: 'Width',
+    description: 'Hidden units of a local expert. What it can learn, and its size, grow with it.',
+  }),
+  gate: z.enum(['token', 'none']).default('token').meta({
+    title: 'Gate',
+    description:
+      'token: a learned share between 0 and 1 for each token and layer; none: the local expert always counts in full.',
+  }),
+  threshold: z.number().min(0).max(1).nullable().default(null).meta({
+    title: 'Threshold of the gate in use',
+    description:
+      'null: the model is used with the gate as it is. A number: the local expert counts in full where the gate is above it, and not at all elsewhere, where the layer then computes what the base does, bit for bit.',
+  }),
+  wrongTokenGain: z.number().min(0).default(1).meta({
+    title: 'Gain of wrong tokens',
+    description:
+      'Tokens that the model without local experts would not have predicted count 1 + gain times in the loss. 0: all count alike, and a forward pass is saved.',
+  }),
+  scale: z.number().positive().default(1).meta({
+    title: 'Scale',
+    description: 'Multiplies what a local expert adds.',
+    advanced: true,
+  }),
+  trains: z.enum(['local', 'all']).default('local').meta({
+    title: 'What trains',
+    description: 'local: local experts and their gates, the base is frozen; all: the base too.',
+    advanced: true,
+  }),
+});
+type Options = z.output<typeof Options>;
+
+/** The parameters of local experts; they add nothing before the first step, and their gates are half open. */
+function localParameters({ rank, gate }: Options, { plan, seed }: MethodContext): AddedParameter[] {
+  const hidden = plan.hiddenSize;
+  return moeLayerIndices(plan).flatMap((layer) => {
+    const zeros = (role: LocalRole, ...shape: readonly number[]): AddedParameter => ({
+      id: parameterId(role, layer, null),
+      role,
+      layer,
+      expert: null,
+      shape,
+      initial: () => new Float32Array(elementCount(shape)),
+    });
+    const down = zeros('localDown', rank, hidden);
+    const drawn = () =>
+      Float32Array.from(uniform(seed, down.id, rank * hidden), (u) => (2 * u - 1) / Math.sqrt(hidden));
+    return [
+      { ...down, initial: drawn },
+      zeros('localUp', hidden, rank),
+      ...(gate === 'token' ? [zeros('localGate', hidden), zeros('localGateBias', 1)] : []),
+    ];
+  });
+}
+
+/** Local experts beside the base. */
+export const localExpert: Method<typeof Options> = {
+  name: 'local-expert',
+  title: 'Local expert',
+  trains: 'A small MLP in each MoE layer, and a gate that decides for each token how much of it is used.',
+  cost: 'About ⅔ × full fine-tuning; ⅓ × more where wrong tokens count more.',
+  source:
+    'After Zhang et al. 2018 (arXiv 1811.00056), in the residual form; how the parts are trained is this project’s reading.',
+  options: Options,
+  start: (options, context) =>
+    statelessSession({
+      trainable: () => options.trains === 'all',
+      added: localParameters(options, context),
+      localExpert: {
+        rank: options.rank,
+        scale: options.scale,
+        gated: options.gate === 'token',
+        threshold: options.threshold,
+      },
+      wrongTokenGain: options.wrongTokenGain,
+      routing: plainRouting(routerShapes(context.plan)),
+      losses: [],
+    }),
+};

@@ -1,0 +1,80 @@
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import type { MicroBatch } from '#worker/engine/index.ts';
+import { loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
+
+const modelDir = join(import.meta.dirname, '../../resources/sample/sample-moe');
+const opened: LoadedModel[] = [];
+afterAll(() => opened.forEach((model) => model.close()));
+
+const LENGTH = 24;
+const inputIds = Int32Array.from({ length: LENGTH }, (_, i) => 5 + ((i * 37) % 200));
+const batch: MicroBatch = {
+  batch: 1,
+  sequence: LENGTH,
+  inputIds,
+  labels: inputIds,
+  positions: inputIds.map((_, i) => i),
+  segments: new Int32Array(LENGTH).fill(1),
+};
+const everywhere = inputIds.map((_, i) => i);
+
+async function load(method: LoadRequest['method']): Promise<LoadedModel> {
+  const model = await loadModel({ modelDir, method, threads: 1 });
+  opened.push(model);
+  return model;
+}
+
+/** A model with local experts that say something, behind gates that all have the same bias. */
+async function customised(options: Record<string, unknown>, gateBias = 0): Promise<LoadedModel> {
+  const model = await load({ name: 'local-expert', options });
+  for (const { id, role } of model.store.parameters) {
+    const values = model.store.weight(id).data as Float32Array;
+    if (role === 'localUp') values.forEach((_, i) => (values[i] = Math.sin(i) / 4));
+    if (role === 'localGateBias') values.fill(gateBias);
+  }
+  return model;
+}
+
+const logitsOf = async (model: LoadedModel) => (await model.executor.logits(batch, everywhere)).logits;
+
+test('with a closed gate the model is the base, bit for bit, and with an open one it is not', async () => {
+  const base = await logitsOf(await load({ name: 'full', options: {} }));
+  expect(await logitsOf(await customised({ threshold: 0.5 }, -8))).toEqual(base);
+  const open = await logitsOf(await customised({ threshold: 0.5 }, 8));
+  expect(open).not.toEqual(base);
+  expect(await logitsOf(await customised({ gate: 'none' }))).toEqual(open);
+  expect(await logitsOf(await customised({}, -8))).not.toEqual(base);
+});
+
+test('before the first step the model is the base', async () => {
+  const base = await logitsOf(await load({ name: 'full', options: {} }));
+  expect(await logitsOf(await load({ name: 'local-expert', options: {} }))).toEqual(base);
+});
+
+test('tokens that the base predicts wrong count more, whatever local experts say', async () => {
+  const base = await load({ name: 'full', options: {} });
+  const logits = await logitsOf(base);
+  const width = base.plan.vocabularySize;
+  const likeliest = everywhere.map((at) => {
+    const row = logits.subarray(at * width, (at + 1) * width);
+    return row.indexOf(row.reduce((max, value) => Math.max(max, value), -Infinity));
+  });
+  // Every second target is what the base predicts.
+  const labels = inputIds.map((id, at) => (at > 0 && at % 2 === 0 ? (likeliest[at - 1] ?? id) : id));
+  const lossOf = async (wrongTokenGain: number, only: (at: number) => boolean) => {
+    const model = await customised({ gate: 'none', wrongTokenGain });
+    const some = { ...batch, labels: labels.map((label, at) => (only(at) ? label : -100)) };
+    return (await model.executor.train(some, 10, 1)).lossSum;
+  };
+  const right = await lossOf(0, (at) => at % 2 === 0);
+  expect(await lossOf(2, (at) => at % 2 === 0)).toBe(right);
+  const wrong = await lossOf(0, (at) => at % 2 === 1);
+  expect(await lossOf(2, (at) => at % 2 === 1)).toBeCloseTo(3 * wrong, 3);
+});
+
+test('only what is added trains', async () => {
+  const { store } = await customised({ rank: 4 });
+  const trained = store.parameters.filter(({ id }) => store.isTrained(id)).map(({ role }) => role);
+  expect(new Set(trained)).toEqual(new Set(['localDown', 'localUp', 'localGate', 'localGateBias']));
+});
