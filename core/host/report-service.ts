@@ -10,7 +10,7 @@ import {
   toMarkdown,
   usageDifference,
 } from '#core/report/index.ts';
-import { readRunSpec } from '#core/store/index.ts';
+import { readAudit, readRunSpec } from '#core/store/index.ts';
 import type { HostContext } from './host-context.ts';
 import { summarize } from './run-records.ts';
 import type { RunService } from './run-service.ts';
@@ -34,7 +34,13 @@ export function createReportHandlers({ ports, readers }: HostContext, runs: RunS
         checkpoints: reader.checkpoints(),
       }),
     );
-    return { summary: summarize(row, readers), spec: readRunSpec(row.dir), ...measured };
+    const audit = readAudit(row.dir);
+    return {
+      summary: summarize(row, readers),
+      spec: readRunSpec(row.dir),
+      ...measured,
+      ...(audit && { audit }),
+    };
   };
 
   return {

@@ -74,6 +74,7 @@ function reportOf(run: RunData, compared: Compared | undefined): RunReport {
     curve: curveOf(run),
     findings: findingsOf(run),
     ...(routing && { routing }),
+    ...(run.audit && { audit: run.audit }),
   };
 }
 

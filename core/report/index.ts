@@ -11,4 +11,5 @@ export { usageDifference } from './usage-difference.ts';
 export { toHtml } from './to-html.ts';
 export { toJson } from './to-json.ts';
 export { toMarkdown } from './to-markdown.ts';
+export { auditLayer, auditWords, profileLayer } from './routing-audit.ts';
 export { DriftSum, RoutingSum, type RoutingDrift, type TokenRouting } from './token-routing.ts';

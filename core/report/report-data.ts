@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { Comparison, RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { RoutingAudit } from '#core/contract/audit.ts';
 import type { UsageComparison } from '#core/contract/usage-difference.ts';
 import type { RunFinding } from '#core/contract/run-finding.ts';
 import type { RunTotals } from './run-data.ts';
@@ -76,6 +77,8 @@ export interface RunReport {
   readonly findings: readonly RunFinding[];
   /** Absent where no routing was recorded. */
   readonly routing?: RoutingReport;
+  /** Absent where the run was not audited. */
+  readonly audit?: RoutingAudit;
 }
 
 /** Everything a report says, before layout. */

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { RoutingAudit } from '#core/contract/audit.ts';
 import type { CheckpointInfo } from '#core/contract/checkpoint.ts';
 import type { RoutingRecord } from '#core/contract/metrics.ts';
 import type { RunFacts, RunSummary, Series } from '#core/contract/run.ts';
@@ -15,6 +16,8 @@ export interface RunData {
   /** Evenly thinned over the whole run, in order of steps; rows are the layers of `facts.moeLayerIndices`. */
   readonly routing: readonly RoutingRecord[];
   readonly checkpoints: readonly CheckpointInfo[];
+  /** Absent where the run was not audited. */
+  readonly audit?: RoutingAudit;
 }
 
 /** Sums and last values of a series; what was not measured is absent. */

@@ -2,6 +2,8 @@
  * The report as one HTML file that asks for nothing: styles and drawings are inside, its content security policy forbids
  * every request and script.
  */
+import type { RoutingAudit } from '#core/contract/audit.ts';
+import { auditRows, auditSource } from './audit-rows.ts';
 import type { ReportData, RoutingReport, RunReport } from './report-data.ts';
 import { OVERLOAD } from './routing-metrics.ts';
 import { count, percent, significant } from './format.ts';
@@ -143,7 +145,36 @@ function experts(run: RunReport, i: number, several: boolean): Markup {
           </ul>`
     }
     ${run.routing ? [loadMaps(run.routing, id), layerTable(run.routing, run.name)] : html`<p>Expert usage was not recorded.</p>`}
+    ${run.audit && auditOf(run.audit, run.name)}
   </section>`;
+}
+
+/** What the audit of a run found. */
+function auditOf(audit: RoutingAudit, run: string): Markup {
+  const { heads, rows } = auditRows(audit);
+  return html`<h3>Audit of the routing of refused requests</h3>
+    <p class="muted">${auditSource(audit)}</p>
+    <ul>
+      ${audit.summary.map((sentence) => html`<li>${sentence}</li>`)}
+    </ul>
+    <div class="scroll" tabindex="0" role="region" aria-label="Audit by layer of ${run}">
+      <table>
+        <thead>
+          <tr>
+            ${heads.map((label) => html`<th scope="col">${label}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${rows.map(
+            ([layer, ...cells]) =>
+              html`<tr>
+                <th scope="row">${layer}</th>
+                ${cells.map((cell) => html`<td>${cell}</td>`)}
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>`;
 }
 
 function loadMaps(routing: RoutingReport, id: string): Markup {

@@ -1,4 +1,5 @@
 /** The report as Markdown (GitHub's tables), for notes and pull requests: words and numbers, no drawings. */
+import { auditRows, auditSource } from './audit-rows.ts';
 import type { ReportData, RunReport } from './report-data.ts';
 import { resultRows } from './result-rows.ts';
 import { percent, significant } from './format.ts';
@@ -57,6 +58,18 @@ function usageBlocks({ usage, runs }: ReportData): string[] {
   return ['## Expert usage, run against run', list(sentences)];
 }
 
+/** What the audit of the run found. */
+function auditBlocks({ audit }: RunReport): string[] {
+  if (audit === undefined) return [];
+  const { heads, rows } = auditRows(audit);
+  return [
+    '### Audit of the routing of refused requests',
+    text(auditSource(audit)),
+    list(audit.summary),
+    table(heads, rows),
+  ];
+}
+
 function runBlocks(run: RunReport): string[] {
   const layers = run.routing?.layers ?? [];
   return [
@@ -90,6 +103,7 @@ function runBlocks(run: RunReport): string[] {
             row.condensers.join(', '),
           ]),
         ),
+    ...auditBlocks(run),
   ];
 }
 

@@ -1,6 +1,7 @@
 /** What a run directory holds. Complete in itself: copied, it opens on another machine. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import path from 'node:path';
+import { RoutingAudit } from '#core/contract/audit.ts';
 import { UserError } from '#core/contract/errors.ts';
 import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
 
@@ -14,16 +15,42 @@ export function runFiles(dir: string) {
     checkpoints: path.join(dir, 'checkpoints'),
     /** What a detached worker wrote to stderr. */
     errorLog: path.join(dir, 'worker.log'),
+    /** What the audit of its routing found, where there was one. */
+    audit: path.join(dir, 'audit.json'),
   };
 }
 
 /** Writes `spec` as the run's `run.json`, in one piece or not at all. */
 export function writeRunSpec(dir: string, spec: RunSpec): void {
-  const file = runFiles(dir).spec;
+  writeDocument(runFiles(dir).spec, spec);
+}
+
+/** Writes `audit` beside the run, in one piece or not at all; replaces an earlier one. */
+export function writeAudit(dir: string, audit: RoutingAudit): void {
+  writeDocument(runFiles(dir).audit, audit);
+}
+
+/**
+ * Reads what `writeAudit` wrote; undefined where the run was not audited.
+ * @throws UserError `run/bad-audit`.
+ */
+export function readAudit(dir: string): RoutingAudit | undefined {
+  const file = runFiles(dir).audit;
+  if (!existsSync(file)) return undefined;
+  try {
+    return RoutingAudit.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    throw new UserError('run/bad-audit', `${file} is not a valid audit`, 'Audit the run again.', {
+      cause: error,
+    });
+  }
+}
+
+function writeDocument(file: string, document: unknown): void {
   const partial = `${file}.partial`;
   const fd = openSync(partial, 'w');
   try {
-    writeSync(fd, `${JSON.stringify(spec, null, 2)}\n`);
+    writeSync(fd, `${JSON.stringify(document, null, 2)}\n`);
     fsyncSync(fd);
   } catch (error) {
     throw diskFullOr(error, file);

@@ -6,6 +6,7 @@ export { inspectModel } from './inspect-model.ts';
 export { decoderPlanOf, loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
 export { mergeAdapters } from './merge-adapters.ts';
 export { listMethods, planRun } from './plan-run.ts';
+export { comparePrompts, weightChanges, type Prompt } from './prompt-usage.ts';
 export { train } from './trainer.ts';
 export { productFlops } from './step-cost.ts';
 export { openTrainedWeights } from './trainer-state.ts';

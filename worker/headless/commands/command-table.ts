@@ -251,6 +251,25 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./expert-study.ts')).expertStudy,
   },
   {
+    name: 'audit',
+    usage: 'BASE TUNED',
+    arguments: [2, 2],
+    summary: 'measure what tuning did to the routing of requests that the base model refuses',
+    details:
+      'BASE and TUNED are checkpoint folders or runs. Experts that refused requests use more than benign ones are profiled in both; only aggregates of layers are kept, in audit.json of a run, which reports show. Nothing is changed, and a clean audit is no certificate.',
+    options: {
+      refused: { value: 'FILE', help: 'questions an aligned model refuses, 100 or more' },
+      benign: { value: 'FILE', help: 'benign questions of like length and topics, 100 or more' },
+      column: { value: 'NAME', help: 'column of the question (default: question, prompt, instruction …)' },
+      skip: { value: 'N', help: 'first tokens of a question to leave out (default: 3)' },
+      'max-length': { value: 'N', help: 'longest prompt in tokens (default: 2048)' },
+      template: { value: 'auto|none', help: 'the checkpoint’s chat template, or none (default: auto)' },
+      seed: { value: 'N', help: 'seed of permutations and halves (default: 0)' },
+      out: { value: 'FILE', help: 'write the result as JSON too' },
+    },
+    load: async () => (await import('./audit.ts')).audit,
+  },
+  {
     name: 'parity',
     usage: 'CASE…',
     arguments: [1, Infinity],

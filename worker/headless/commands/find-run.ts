@@ -6,7 +6,7 @@ import { RunId } from '#core/contract/ids.ts';
 import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
 import { resolveSpecPaths } from '#core/host/index.ts';
 import type { RunData } from '#core/report/index.ts';
-import { openAppDb, openRunReader, readRunRow, readRunSpec, runFiles } from '#core/store/index.ts';
+import { openAppDb, openRunReader, readAudit, readRunRow, readRunSpec, runFiles } from '#core/store/index.ts';
 import { dataFolder } from '../host-ports.ts';
 
 /** True for a folder with the specification of a run. */
@@ -103,6 +103,7 @@ export function readRun(runDir: string): RunData {
       checkpoints: [],
     };
   }
+  const audit = readAudit(runDir);
   const reader = openRunReader(db);
   try {
     const facts = reader.facts();
@@ -119,6 +120,7 @@ export function readRun(runDir: string): RunData {
       series: reader.series(),
       routing: reader.routing({ limit: ROUTING_LIMIT }),
       checkpoints: reader.checkpoints(),
+      ...(audit && { audit }),
     };
   } finally {
     reader.close();

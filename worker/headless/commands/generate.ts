@@ -1,25 +1,13 @@
 /** `generate RUN|MODEL`: continues a prompt, token by token. */
-import path from 'node:path';
-import { UserError, invariant } from '#core/contract/errors.ts';
-import { readRunSpec } from '#core/store/index.ts';
-import { encodeFloats } from '#worker/checkpoint/index.ts';
-import { openTokenizer, renderPlain, type Tokenizer } from '#worker/data/index.ts';
+import { UserError } from '#core/contract/errors.ts';
+import { renderPlain } from '#worker/data/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
-import { generateGreedy, loadModel, openTrainedWeights, type LoadedModel } from '#worker/train/index.ts';
-import type { Command, Invocation } from './command.ts';
-import { findRun, isRunFolder } from './find-run.ts';
+import { generateGreedy } from '#worker/train/index.ts';
+import type { Command } from './command.ts';
+import { openModel, type OpenedModel } from './open-model.ts';
 import { number, table } from './terminal.ts';
 
 const DEFAULT_TOKENS = 64;
-
-/** A model ready to continue text. */
-interface Speaker {
-  readonly model: LoadedModel;
-  readonly tokenizer: Tokenizer;
-  readonly template: 'auto' | 'none';
-  /** Step of the checkpoint; absent for a model folder. */
-  readonly step?: number;
-}
 
 /** Generates greedily. */
 export const generate: Command = async (invocation) => {
@@ -33,7 +21,7 @@ export const generate: Command = async (invocation) => {
       'Leave it out, or give 0.',
     );
   }
-  const speaker = await open(invocation);
+  const speaker = await openModel(invocation.args[0] ?? '', invocation.home);
   const { model, tokenizer } = speaker;
   try {
     const text = invocation.flag('plain') ? prompt : promptText(prompt, speaker);
@@ -79,48 +67,8 @@ export const generate: Command = async (invocation) => {
   }
 };
 
-async function open(invocation: Invocation): Promise<Speaker> {
-  const [name = ''] = invocation.args;
-  if (!isRunFolder(name) && !name.startsWith('run_')) {
-    const modelDir = path.resolve(name);
-    const tokenizer = await openTokenizer(modelDir);
-    const model = await loadModel({ modelDir, method: { name: 'full', options: {} }, trains: false });
-    return { model, tokenizer, template: 'auto' };
-  }
-  const runDir = findRun(name, invocation.home);
-  const spec = readRunSpec(runDir);
-  const weights = openTrainedWeights(runDir);
-  try {
-    const tokenizer = await openTokenizer(spec.model.path);
-    const model = await loadModel({
-      modelDir: spec.model.path,
-      method: spec.method,
-      submatrices: weights.adapters?.kind === 'submatrices' ? weights.adapters : null,
-      trains: false,
-    });
-    for (const id of weights.ids) setWeight(model, id, weights.read(id));
-    model.session.restore(weights.method);
-    return { model, tokenizer, template: spec.data.template, step: weights.step };
-  } finally {
-    weights.close();
-  }
-}
-
-/** Replaces a weight that is held for inference; half precision is rounded to, as an export in the source's type is. */
-function setWeight({ store }: LoadedModel, id: string, values: Float32Array): void {
-  const { dtype, data } = store.weight(id);
-  if (dtype === 'float32') {
-    invariant(data instanceof Float32Array, `${id} is float32`);
-    data.set(values);
-    return;
-  }
-  invariant(data instanceof Uint16Array, `${id} is held in 16 bits`);
-  const bytes = encodeFloats(values, dtype === 'bfloat16' ? 'BF16' : 'F16');
-  data.set(new Uint16Array(bytes.buffer, bytes.byteOffset, values.length));
-}
-
 /** The prompt as training would have shown it. */
-function promptText(prompt: string, { tokenizer, template }: Speaker): string {
+function promptText(prompt: string, { tokenizer, template }: OpenedModel): string {
   const messages = [{ role: 'user', content: prompt }] as const;
   if (template === 'auto' && tokenizer.hasChatTemplate) {
     return tokenizer.renderChat(messages, { addGenerationPrompt: true });
@@ -140,7 +88,7 @@ interface TokenRouting {
 }
 
 /** Routing of every token of a text, prompt included. */
-async function routingOf({ model, tokenizer }: Speaker, ids: readonly number[]): Promise<TokenRouting[]> {
+async function routingOf({ model, tokenizer }: OpenedModel, ids: readonly number[]): Promise<TokenRouting[]> {
   const moe = moeLayerIndices(model.plan);
   const { routing } = await model.executor.logits(
     {

@@ -1,0 +1,51 @@
+/** What tuning did to the routing of requests that the base model refuses: aggregates of each layer, and no names of experts. */
+import { z } from 'zod';
+
+/** One MoE layer. A quantity that has no meaning there (no profiled expert, no drift at all) is null. */
+export const LayerAudit = z.object({
+  /** Index in the decoder. */
+  layer: z.int(),
+  experts: z.int(),
+  /** Number of experts that refused requests use more than benign ones. */
+  profiledBase: z.int(),
+  profiledTuned: z.int(),
+  /** Of the two sets: |A ∩ B| / |A ∪ B|. */
+  jaccard: z.number(),
+  /** Spearman's, over experts, of usage by refused minus usage by benign requests. */
+  correlation: z.number(),
+  /** Usage of the base model's profiled experts by refused requests, tuned ÷ base. */
+  retention: z.number().nullable(),
+  /** Mean over question tokens of KL(base ‖ tuned), in nats. */
+  refusedDrift: z.number(),
+  benignDrift: z.number(),
+  driftRatio: z.number().nullable(),
+  /** Mean of ‖W₁ − W₀‖ / ‖W₀‖ over profiled experts and over the others. */
+  profiledWeightChange: z.number().nullable(),
+  otherWeightChange: z.number().nullable(),
+  /** Profiled experts that are condensers, and whose router bias is above or below zero. */
+  profiledCondensers: z.int().optional(),
+  profiledRaised: z.int().optional(),
+  profiledLowered: z.int().optional(),
+  /** Limits that the layer is beyond. */
+  flags: z.array(z.enum(['correlation', 'retention', 'drift'])),
+});
+export type LayerAudit = z.infer<typeof LayerAudit>;
+
+/** A whole audit. */
+export const RoutingAudit = z.object({
+  version: z.literal(1),
+  createdMs: z.number(),
+  base: z.string(),
+  tuned: z.string(),
+  /** Step of the tuned run. */
+  step: z.int().optional(),
+  refusedPrompts: z.int(),
+  benignPrompts: z.int(),
+  /** SHA-256 of the prompt files: audits of the same prompts can be compared. */
+  prompts: z.object({ refused: z.string(), benign: z.string() }),
+  seed: z.int(),
+  layers: z.array(LayerAudit),
+  needsReview: z.boolean(),
+  summary: z.array(z.string()),
+});
+export type RoutingAudit = z.infer<typeof RoutingAudit>;

@@ -1,0 +1,160 @@
+/** `audit BASE TUNED`: what tuning did to the routing of requests that the base model refuses. */
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { RoutingAudit } from '#core/contract/audit.ts';
+import { UserError } from '#core/contract/errors.ts';
+import { auditLayer, auditWords, profileLayer } from '#core/report/index.ts';
+import { runFiles, writeAudit } from '#core/store/index.ts';
+import { moeLayerIndices, routerShapes } from '#worker/model/index.ts';
+import { uniform } from '#worker/random/index.ts';
+import { comparePrompts, weightChanges, type LoadedModel } from '#worker/train/index.ts';
+import { EXIT, type Command, type Invocation } from './command.ts';
+import { openModel, type OpenedModel } from './open-model.ts';
+import { readPrompts } from './read-prompts.ts';
+import { number, table } from './terminal.ts';
+
+/** Prompts of each kind below which a profile says little. */
+const FEW_PROMPTS = 100;
+
+/** Measures, prints, and keeps the result beside a run. */
+export const audit: Command = async (invocation) => {
+  const [baseName = '', tunedName = ''] = invocation.args;
+  const [refusedFile, benignFile] = [
+    invocation.requiredText('refused'),
+    invocation.requiredText('benign'),
+  ] as const;
+  const seed = invocation.integer('seed', 0) ?? 0;
+  const base = await openModel(baseName, invocation.home);
+  try {
+    const tuned = await openModel(tunedName, invocation.home);
+    try {
+      checkSameShape(base.model, tuned.model, tunedName);
+      const options = {
+        tokenizer: base.tokenizer,
+        template: invocation.choice('template', ['auto', 'none']) ?? base.template,
+        column: invocation.text('column'),
+        skip: invocation.integer('skip', 0) ?? 3,
+        maxLength: invocation.integer('max-length') ?? 2048,
+      };
+      const refused = await readPrompts(refusedFile, options);
+      const benign = await readPrompts(benignFile, options);
+      const compare = (what: string, prompts: typeof refused.prompts) =>
+        comparePrompts(base.model, tuned.model, prompts, (done) =>
+          invocation.terminal.progress(`${what} prompt ${done + 1} of ${prompts.length}`),
+        );
+      const [ofRefused, ofBenign] = [
+        await compare('refused', refused.prompts),
+        await compare('benign', benign.prompts),
+      ];
+      const changes = weightChanges(base.model, tuned.model);
+      const { condensers, bias_LE } = tuned.model.session.routerState();
+      const layers = moeLayerIndices(base.model.plan).map((layer, l) => {
+        const profile = (side: 'base' | 'tuned') =>
+          profileLayer(ofRefused[side][l] ?? [], ofBenign[side][l] ?? [], (name, count) =>
+            uniform(seed, `audit ${layer} ${name}`, count),
+          );
+        const weightChange_E = changes[l] ?? new Float64Array(0);
+        const experts = weightChange_E.length;
+        return auditLayer(profile('base'), profile('tuned'), {
+          layer,
+          refusedDrift: ofRefused.drift[l]?.kl ?? 0,
+          benignDrift: ofBenign.drift[l]?.kl ?? 0,
+          weightChange_E,
+          ...(condensers && { condensers: condensers[l] ?? [] }),
+          ...(bias_LE && { bias_E: bias_LE.subarray(l * experts, (l + 1) * experts) }),
+        });
+      });
+      const result: RoutingAudit = {
+        version: 1,
+        createdMs: Date.now(),
+        base: baseName,
+        tuned: tunedName,
+        ...(tuned.step !== undefined && { step: tuned.step }),
+        refusedPrompts: refused.prompts.length,
+        benignPrompts: benign.prompts.length,
+        prompts: { refused: refused.sha256, benign: benign.sha256 },
+        seed,
+        layers,
+        needsReview: layers.some(({ flags }) => flags.length > 0),
+        summary: [
+          ...auditWords(layers),
+          ...(Math.min(refused.prompts.length, benign.prompts.length) < FEW_PROMPTS
+            ? [`Fewer than ${FEW_PROMPTS} prompts of a kind: profiles of so few are weak.`]
+            : []),
+        ],
+      };
+      const saved = save(result, tuned, invocation);
+      return {
+        exitCode: EXIT.done,
+        document: { ...result, ...(saved.length > 0 && { files: saved }) },
+        text: [...result.summary, layerTable(result), ...saved.map((file) => `saved as ${file}`)].join('\n'),
+      };
+    } finally {
+      tuned.model.close();
+    }
+  } finally {
+    base.model.close();
+  }
+};
+
+/** Beside a run, where reports find it, and where the user asks for it. */
+function save(result: RoutingAudit, tuned: OpenedModel, invocation: Invocation): string[] {
+  const out = invocation.text('out');
+  if (tuned.runDir !== undefined) writeAudit(tuned.runDir, result);
+  if (out !== undefined) writeFileSync(out, `${JSON.stringify(result, null, 2)}\n`);
+  return [
+    ...(tuned.runDir === undefined ? [] : [runFiles(tuned.runDir).audit]),
+    ...(out === undefined ? [] : [path.resolve(out)]),
+  ];
+}
+
+/** @throws UserError `audit/different-models`. */
+function checkSameShape(base: LoadedModel, tuned: LoadedModel, tunedName: string): void {
+  const shape = ({ plan }: LoadedModel) =>
+    JSON.stringify([
+      plan.hiddenSize,
+      plan.vocabularySize,
+      moeLayerIndices(plan),
+      routerShapes(plan).map(({ experts }) => experts),
+      plan.layers.map(({ feedForward }) => feedForward.intermediate),
+    ]);
+  if (moeLayerIndices(base.plan).length > 0 && shape(base) === shape(tuned)) return;
+  throw new UserError(
+    'audit/different-models',
+    moeLayerIndices(base.plan).length === 0
+      ? 'the base model has no experts'
+      : `${tunedName} has other layers or experts than the base model`,
+    'Compare a model with what was trained from it.',
+  );
+}
+
+function layerTable({ layers }: RoutingAudit): string {
+  const optional = (value: number | null) => (value === null ? '–' : number(value, 3));
+  return table(
+    [
+      [
+        'layer',
+        'profiled',
+        'tuned',
+        'Jaccard',
+        'correlation',
+        'retention',
+        'drift refused',
+        'benign',
+        'flags',
+      ],
+      ...layers.map((row) => [
+        String(row.layer),
+        String(row.profiledBase),
+        String(row.profiledTuned),
+        number(row.jaccard, 3),
+        number(row.correlation, 3),
+        optional(row.retention),
+        number(row.refusedDrift, 3),
+        number(row.benignDrift, 3),
+        row.flags.join(' ') || '–',
+      ]),
+    ],
+    new Set([0, 1, 2, 3, 4, 5, 6, 7]),
+  );
+}
