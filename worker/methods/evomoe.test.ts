@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { LayerPlan, RouterPlan } from '#worker/model/index.ts';
 import { gateBalancingLoss } from './routing-losses.ts';
 import { temperatureAt } from './evomoe.ts';
 import { contextOf, passThrough, scoresOf } from './f0.fixture.ts';
@@ -74,6 +75,20 @@ test('noise is the same within a micro-batch, and another in the next', () => {
   expect([noise(), noise()]).toEqual([30, 30]);
   session.afterMicroBatch([], { step: 3, totalSteps: 10, microBatch: 0, microBatches: 2 });
   expect(noise()).toBe(31);
+});
+
+test.each<[string, Partial<RouterPlan>]>([
+  ['scores experts with a sigmoid', { scoring: 'sigmoid' }],
+  ['adds a bias to the scores it chooses by', { selectionBias: true }],
+])('a checkpoint that %s is refused', (message, difference) => {
+  const context = contextOf(2);
+  const layers = context.plan.layers.map((layer): LayerPlan => {
+    if (layer.feedForward.kind === 'dense') return layer;
+    const router = { ...layer.feedForward.router, ...difference };
+    return { ...layer, feedForward: { ...layer.feedForward, router } };
+  });
+  const changed = { ...context, plan: { ...context.plan, layers } };
+  expect(() => startMethod('evomoe', {}, changed)).toThrow(message);
 });
 
 test('the balancing loss is balanced at one expert each, and its gradient runs through the weights', () => {

@@ -225,10 +225,16 @@ export const evoMoe: Method<typeof Options> = {
   source: 'EvoMoE, Nie et al. 2021 (arXiv 2112.14397), its gate; experts start as the checkpoint has them.',
   options: Options,
   start(options, context) {
-    if (context.moeLayers > 0 && routerOf(routerShapes(context.plan)).scoring !== 'softmax') {
+    const shapes = routerShapes(context.plan);
+    const router = shapes.length === 0 ? null : routerOf(shapes);
+    const obstacle =
+      router?.scoring === 'sigmoid'
+        ? 'scores experts with a sigmoid'
+        : router?.selectionBias && 'adds a bias to the scores it chooses by';
+    if (obstacle !== undefined) {
       throw new UserError(
         'method/router',
-        `evomoe is made of the softmax of the router's logits; this ${context.plan.family} checkpoint scores experts with a sigmoid`,
+        `evomoe chooses by the softmax of the router's logits; this ${context.plan.family} checkpoint ${obstacle}`,
         'Choose another method for this model.',
       );
     }

@@ -47,6 +47,19 @@ test('with a closed gate the model is the base, bit for bit, and with an open on
   expect(await logitsOf(await customised({}, -8))).not.toEqual(base);
 });
 
+test('a row that is decoded token by token has its local experts too', async () => {
+  const { executor, plan } = await customised({});
+  const { logits } = await executor.logits(batch, everywhere);
+  await executor.decode(1, LENGTH, async (decoder) => {
+    const fed = await decoder.feed([inputIds.slice(0, LENGTH - 1)]);
+    const last = await decoder.step(inputIds.slice(LENGTH - 1));
+    for (const [at, row] of [fed, last].entries()) {
+      const from = (LENGTH - 2 + at) * plan.vocabularySize;
+      row.forEach((value, i) => expect(value).toBeCloseTo(logits[from + i] ?? NaN, 3));
+    }
+  });
+});
+
 test('before the first step the model is the base', async () => {
   const base = await logitsOf(await load({ name: 'full', options: {} }));
   expect(await logitsOf(await load({ name: 'local-expert', options: {} }))).toEqual(base);
