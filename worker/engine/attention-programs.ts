@@ -30,11 +30,16 @@ export class AttentionPrograms {
   readonly #cache: ProgramCache;
   readonly #plan: DecoderPlan;
   readonly #adapters: AdapterPlan | null;
+  /** What the attention of each layer depends on. */
+  readonly #shapes: readonly string[];
 
   constructor(cache: ProgramCache, plan: DecoderPlan, adapters: AdapterPlan | null) {
     this.#cache = cache;
     this.#plan = plan;
     this.#adapters = adapters;
+    this.#shapes = plan.layers.map(({ attention, inputNorm, attentionOutputNorm, residualScale }) =>
+      JSON.stringify([attention, inputNorm, attentionOutputNorm, residualScale]),
+    );
   }
 
   #layer(index: number): LayerPlan {
@@ -45,8 +50,7 @@ export class AttentionPrograms {
 
   /** Layers with equal attention share programs. */
   #key(stage: string, index: number, weights: string): string {
-    const { attention, inputNorm, attentionOutputNorm, residualScale } = this.#layer(index);
-    return `${stage} ${JSON.stringify([attention, inputNorm, attentionOutputNorm, residualScale])} ${weights}`;
+    return `${stage} ${this.#shapes[index]} ${weights}`;
   }
 
   whole(index: number, dtypes: WeightDtypes): Promise<StageProgram> {

@@ -17,6 +17,9 @@ export class LayerWeights {
   readonly #store: ParameterStore;
   readonly #layer: number;
   readonly #adapters: AdapterPlan | null;
+  /** By expert, null for what all tokens read: ids of roles, and types of roles. Both are asked for in every run of a stage. */
+  readonly #ids = new Map<number | null, (role: string) => string>();
+  readonly #dtypes = new Map<number | null, WeightDtypes>();
   readonly #roles = new Map<string | number, readonly ParameterRole[]>();
   readonly #views = new Map<string | number, Tensors>();
   readonly #places = new Map<string, Tensors>();
@@ -28,18 +31,17 @@ export class LayerWeights {
   }
 
   #idOf(expert: number | null): (role: string) => string {
-    return (role) => parameterId(role as ParameterRole, this.#layer, expert);
+    return once(this.#ids, expert, () =>
+      remembered((role) => parameterId(role as ParameterRole, this.#layer, expert)),
+    );
   }
 
   /** What a stage reads of this layer, with what the method adds. */
   #present(stage: StageName, expert: number | null): readonly ParameterRole[] {
-    const key = expert ?? stage;
-    const known = this.#roles.get(key);
-    if (known !== undefined) return known;
-    const idOf = this.#idOf(expert);
-    const roles = rolesOf(stage).filter((role) => this.#store.has(idOf(role)));
-    this.#roles.set(key, roles);
-    return roles;
+    return once(this.#roles, expert ?? stage, () => {
+      const idOf = this.#idOf(expert);
+      return rolesOf(stage).filter((role) => this.#store.has(idOf(role)));
+    });
   }
 
   /** The weights of a stage. Views are looked up once, but for streamed weights, whose views are good for one run. */
@@ -87,13 +89,16 @@ export class LayerWeights {
 
   /** The type each weight is held in. */
   dtypes(expert: number | null = null): WeightDtypes {
-    const idOf = this.#idOf(expert);
-    return (role) => this.#store.dtype(idOf(role));
+    return once(this.#dtypes, expert, () => {
+      const idOf = this.#idOf(expert);
+      return remembered((role) => this.#store.dtype(idOf(role)));
+    });
   }
 
   /** Which weights of a stage train. */
   use(stage: StageName, expert: number | null = null): WeightUse {
-    return this.#store.weightUse(this.#present(stage, expert), this.#idOf(expert));
+    const use = this.#store.weightUse(this.#present(stage, expert), this.#idOf(expert));
+    return { ...use, dtypes: this.dtypes(expert) };
   }
 
   /** Gradients of a stage as inputs (what is added to) and outputs, in place; declares them written. */
@@ -103,4 +108,26 @@ export class LayerWeights {
   ): { readonly feeds: Tensors; readonly fetches: Tensors } {
     return this.#store.gradientTensors(use, this.#idOf(expert));
   }
+}
+
+/** The value of `key`, made when it is first asked for. */
+function once<K, V>(values: Map<K, V>, key: K, make: () => V): V {
+  const known = values.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  values.set(key, made);
+  return made;
+}
+
+/** A function of a role that keeps what it gave. */
+function remembered<T>(of: (role: string) => T): (role: string) => T {
+  const known = new Map<string, T>();
+  return (role) => {
+    let value = known.get(role);
+    if (value === undefined) {
+      value = of(role);
+      known.set(role, value);
+    }
+    return value;
+  };
 }

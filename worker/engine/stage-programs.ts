@@ -44,6 +44,11 @@ const attentionFields: ReadonlySet<string> = new Set<keyof LayerPlan>([
   'attentionOutputNorm',
 ]);
 
+function feedForwardShape(layer: LayerPlan): string {
+  const own = Object.entries(layer).filter(([name]) => !attentionFields.has(name));
+  return JSON.stringify(own.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 /** The programs of one decoder under one method. */
 export class StagePrograms {
   readonly attention: AttentionPrograms;
@@ -51,12 +56,15 @@ export class StagePrograms {
   readonly #plan: DecoderPlan;
   readonly #session: Routings;
   readonly #adapters: AdapterPlan | null;
+  /** What the feed-forward half of each layer depends on. */
+  readonly #shapes: readonly string[];
 
   constructor(runtime: Runtime, plan: DecoderPlan, session: MethodSession) {
     this.#cache = new ProgramCache(runtime);
     this.#plan = plan;
     this.#session = session;
     this.#adapters = session.adapters ?? null;
+    this.#shapes = plan.layers.map(feedForwardShape);
     this.attention = new AttentionPrograms(this.#cache, plan, this.#adapters);
   }
 
@@ -74,10 +82,7 @@ export class StagePrograms {
 
   /** Layers with equal feed-forward halves share programs. */
   #key(stage: string, index: number, weights: string): string {
-    const own = Object.entries(this.#layer(index))
-      .filter(([name]) => !attentionFields.has(name))
-      .sort(([a], [b]) => (a < b ? -1 : 1));
-    return `${stage} ${JSON.stringify(own)} ${weights}`;
+    return `${stage} ${this.#shapes[index]} ${weights}`;
   }
 
   /** A stage of the routing; modes with one routing share its programs. */
