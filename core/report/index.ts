@@ -2,9 +2,10 @@
 export { buildReport } from './build-report.ts';
 export type { ReportData } from './report-data.ts';
 export { compareRuns } from './compare-runs.ts';
-export { OutputCosines, coSelection_EE, cosines_EE } from './expert-correlation.ts';
+export { OutputCosines, condenserTailCorrelation, coSelection_EE, cosines_EE } from './expert-correlation.ts';
 export { effectiveUpdates_E, expectedUpdates, starvation } from './expert-updates.ts';
 export { findingsOf } from './run-findings.ts';
+export { massiveExperts } from './massive-experts.ts';
 export { divergencesOf, loadMetrics, shares, type LoadMetrics } from './routing-metrics.ts';
 export type { RunData } from './run-data.ts';
 export { usageDifference } from './usage-difference.ts';

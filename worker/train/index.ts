@@ -7,6 +7,7 @@ export { decoderPlanOf, loadModel, type LoadedModel, type LoadRequest } from './
 export { mergeAdapters } from './merge-adapters.ts';
 export { listMethods, planRun } from './plan-run.ts';
 export { comparePrompts, weightChanges, type Prompt } from './prompt-usage.ts';
+export { measureDrift, studyRouting, type LayerStudy } from './routing-study.ts';
 export { train } from './trainer.ts';
 export { productFlops } from './step-cost.ts';
 export { openTrainedWeights } from './trainer-state.ts';

@@ -251,6 +251,16 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./expert-study.ts')).expertStudy,
   },
   {
+    name: 'routing',
+    usage: 'MODEL [TUNED]',
+    arguments: [1, 2],
+    summary:
+      'measure how a model routes your data, how alike its experts are, and how far a tuned one drifted',
+    details: 'MODEL and TUNED are checkpoint folders or runs. Drift is measured on the same tokens.',
+    options: sampleOptions,
+    load: async () => (await import('./routing.ts')).routing,
+  },
+  {
     name: 'audit',
     usage: 'BASE TUNED',
     arguments: [2, 2],

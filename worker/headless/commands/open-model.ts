@@ -10,6 +10,8 @@ import { findRun, isRunFolder } from './find-run.ts';
 /** A model to look at or to continue text with. */
 export interface OpenedModel {
   readonly model: LoadedModel;
+  /** The checkpoint folder; that a run started from, for a run. */
+  readonly modelDir: string;
   readonly tokenizer: Tokenizer;
   readonly template: 'auto' | 'none';
   /** Step of the checkpoint; absent for a model folder. */
@@ -27,7 +29,7 @@ export async function openModel(name: string, home: string | undefined): Promise
     const modelDir = path.resolve(name);
     const tokenizer = await openTokenizer(modelDir);
     const model = await loadModel({ modelDir, method: { name: 'full', options: {} }, trains: false });
-    return { model, tokenizer, template: 'auto' };
+    return { model, modelDir, tokenizer, template: 'auto' };
   }
   const runDir = findRun(name, home);
   const spec = readRunSpec(runDir);
@@ -42,7 +44,14 @@ export async function openModel(name: string, home: string | undefined): Promise
     });
     for (const id of weights.ids) setWeight(model, id, weights.read(id));
     model.session.restore(weights.method);
-    return { model, tokenizer, template: spec.data.template, step: weights.step, runDir };
+    return {
+      model,
+      modelDir: spec.model.path,
+      tokenizer,
+      template: spec.data.template,
+      step: weights.step,
+      runDir,
+    };
   } finally {
     weights.close();
   }

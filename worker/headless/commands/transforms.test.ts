@@ -107,6 +107,32 @@ test.each([
   expect(said.json()[0]).toMatchObject({ code });
 });
 
+test('routing of a model and of its own copy: nothing drifted; of a pruned one something did', async () => {
+  const pruned = path.join(site.dir, 'half');
+  await condenser('prune', site.model, '--out', pruned, '--ratio', '0.5', '--score', 'random');
+  const measured = async (tuned: string) =>
+    (await condenser('routing', site.model, tuned, ...data, '--samples', '6', '--json')).json()[0];
+  const same = await measured(site.model);
+  const layers = same?.['layers'] as {
+    models: { counts: number[]; tokens: number; coSelection: number; outputCosine: number }[];
+    drift: { kl: number; topKJaccard: number };
+  }[];
+  expect(layers).toHaveLength(3);
+  for (const { models, drift } of layers) {
+    expect(drift).toMatchObject({ kl: 0, js: 0, topKJaccard: 1, topOneFlipRate: 0, selection: { kl: 0 } });
+    expect(models[0]).toEqual(models[1]);
+    // Two choices a token.
+    expect(models[0]?.counts.reduce((sum, value) => sum + value, 0)).toBe(2 * (models[0]?.tokens ?? 0));
+    // Two of eight are chosen: a choice makes the others less likely. Random experts are not alike.
+    expect(models[0]?.coSelection).toBeLessThan(0);
+    expect(Math.abs(models[0]?.outputCosine ?? NaN)).toBeLessThan(0.5);
+  }
+  const other = (await measured(pruned))?.['layers'] as typeof layers;
+  expect(other[0]?.drift.kl).toBe(0);
+  expect(other[2]?.drift.kl).toBeGreaterThan(0);
+  expect((await condenser('routing', site.model, ...data)).stdout).toMatch(/co-selection/);
+});
+
 test('the study measures every criterion at every share', async () => {
   const options = ['--keep', '50,100', '--samples', '8', ...data];
   const [document] = (await condenser('expert-study', site.model, ...options, '--json')).json();
