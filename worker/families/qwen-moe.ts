@@ -19,6 +19,7 @@ const fields = {
   decoder_sparse_step: positive.default(1),
   mlp_only_layers: z.array(z.int()).nullish(),
   use_sliding_window: only(false),
+  less_is_moe: z.null({ error: 'experts of different widths (ragged) are not supported yet' }).optional(),
 };
 const Config = z.object(fields);
 const Qwen2Config = z.object({ ...fields, shared_expert_intermediate_size: positive });

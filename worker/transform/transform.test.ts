@@ -193,6 +193,33 @@ test('gate weights that are not divided by their sum scale what experts add', as
   plain?.values.forEach((value, i) => expect(value).toBeCloseTo((divided?.values[i] ?? NaN) * plain.sum, 5));
 });
 
+test('ragged experts lie one behind the other, and are refused when they are read', async () => {
+  const { out: model } = await upcycled('to-prune', dense, 1, 0.05);
+  const scores = await withModel(model, (loaded) => scoreNeurons(loaded, 'magnitude', []));
+  const dropped = selectNeurons(scores.scores_LEI, 'global', 0.3);
+  const out = path.join(work, 'ragged-qwen3');
+  const source = await openModelFolder(model);
+  const { family, plan } = await withModel(model, (loaded) => Promise.resolve(loaded));
+  await writePruned(
+    { source, family, plan, dropped },
+    { out, layout: 'ragged', dtype: 'source', extraFiles: new Map() },
+  );
+  source.close();
+  const ragged = await openModelFolder(out);
+  const sizes = (ragged.config as { less_is_moe?: { expert_intermediate_sizes: Record<string, number[]> } })
+    .less_is_moe?.expert_intermediate_sizes;
+  expect(sizes).toEqual({
+    0: dropped[0]?.map((neurons) => 48 - neurons.length),
+    1: dropped[1]?.map((neurons) => 48 - neurons.length),
+  });
+  const width = sizes?.[1]?.reduce((sum, size) => sum + size, 0) ?? NaN;
+  const tensor = (name: string) => ragged.tensors.get(`model.layers.1.mlp.experts.${name}`)?.shape;
+  expect(tensor('gate_up_proj')).toEqual([2 * width * 32]);
+  expect(tensor('down_proj')).toEqual([width * 32]);
+  ragged.close();
+  await expect(withModel(out, () => Promise.resolve())).rejects.toThrow(/less_is_moe.*ragged/);
+});
+
 test('what cannot be upcycled is refused', async () => {
   await expect(upcycled('sparse', olmoe, 1)).rejects.toMatchObject({ code: 'upcycle/unsupported-family' });
   await expect(upcycled('none', dense, 3)).rejects.toMatchObject({ code: 'upcycle/no-layer' });
