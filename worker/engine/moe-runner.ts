@@ -100,7 +100,7 @@ export class MoeRunner {
       { x, logits, scores, ...(rawLogits !== logits && { rawLogits }) },
     );
 
-    const choice = routing.choose(scores.data, tokens, this.#moeIndex);
+    const choice = routing.choose(scores.data, tokens, this.#moeIndex, include);
     const multiplicity = workspace.tensor(tokens, experts);
     const dispatch = dispatchTokens(choice, tokens, experts, include, multiplicity.data);
     const weights = workspace.tensor(tokens, experts);

@@ -23,6 +23,7 @@ test('the methods, in the order of the form', () => {
     'evomoe',
     'transformed-gate',
     'local-expert',
+    'base-assignment',
   ]);
 });
 

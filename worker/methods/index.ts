@@ -4,6 +4,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import type { DecoderPlan, Method, MethodContext, MethodSession, WarmUp } from '#worker/model/index.ts';
+import { baseAssignment } from './base-assignment.ts';
 import { esft } from './esft.ts';
 import { dora } from './dora.ts';
 import { defaultMoe } from './default-moe.ts';
@@ -38,6 +39,7 @@ const methods: readonly Method[] = [
   evoMoe,
   transformedGate,
   localExpert,
+  baseAssignment,
 ];
 
 /**

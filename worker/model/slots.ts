@@ -74,8 +74,11 @@ export interface Routing {
   ) => Value;
   /** Absent: only routed pairs of token and expert count, in value and gradient. */
   readonly dense?: DenseGate;
-  /** Chooses for `tokens` rows of `scores_NE`. `layer` counts MoE layers from 0. */
-  choose(scores_NE: Float32Array, tokens: number, layer: number): Choice;
+  /**
+   * Chooses for `tokens` rows of `scores_NE`. `layer` counts MoE layers from 0.
+   * @param include_N tokens with 0 here visit no expert, whatever is chosen; absent: all do.
+   */
+  choose(scores_NE: Float32Array, tokens: number, layer: number, include_N?: Uint8Array): Choice;
 }
 
 /** What a micro-batch did to one MoE layer; vectors are `[experts]`. */

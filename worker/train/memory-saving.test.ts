@@ -54,6 +54,7 @@ describe.each<LoadRequest['method']>([
   { name: 'smt', options: { blockSize: 16, mlpShare: 0.1 } },
   { name: 'evomoe', options: {} },
   { name: 'local-expert', options: {} },
+  { name: 'base-assignment', options: {} },
 ])('$name', (method) => {
   test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
     const kept = await gradients(method, 0);
