@@ -224,6 +224,7 @@ export const evoMoe: Method<typeof Options> = {
   cost: 'From experts ÷ k × in the expert layers, at a high temperature, down to 1 ×.',
   source: 'EvoMoE, Nie et al. 2021 (arXiv 2112.14397), its gate; experts start as the checkpoint has them.',
   options: Options,
+  needsExperts: true,
   start(options, context) {
     const shapes = routerShapes(context.plan);
     const router = shapes.length === 0 ? null : routerOf(shapes);

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { UserError } from '#core/contract/errors.ts';
+import { familyOf } from '#worker/families/index.ts';
 import { contextOf } from './f0.fixture.ts';
 import { describeMethods, startMethod } from './index.ts';
 
@@ -36,6 +38,35 @@ test.each(methods)('$name tells a person what it is, and what each option does',
     expect(field, name).toHaveProperty('default');
   }
   expect(manual).toContain(`\`${method.name}\``);
+});
+
+test('a method for experts is refused for a model without any, others are not', () => {
+  const dense = familyOf({ model_type: 'llama' }).plan({
+    vocab_size: 4,
+    hidden_size: 2,
+    intermediate_size: 2,
+    num_hidden_layers: 1,
+    num_attention_heads: 1,
+  });
+  const context = { ...contextOf(1), plan: dense, moeLayers: 0 };
+  const refusal = (name: string): string | null => {
+    try {
+      startMethod(name, {}, context);
+      return null;
+    } catch (error) {
+      if (error instanceof UserError) return error.code;
+      throw error;
+    }
+  };
+  const others = methods.filter(({ name }) => refusal(name) !== 'method/needs-experts');
+  expect(others.map(({ name }) => [name, refusal(name)])).toEqual([
+    ['full', null],
+    ['frozen-router', null],
+    ['lora', null],
+    ['dora', null],
+    // It misses its warm-up here.
+    ['smt', 'smt/no-submatrices'],
+  ]);
 });
 
 test.each(methods)('$name starts with its defaults', ({ name }) => {

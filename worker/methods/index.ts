@@ -74,7 +74,7 @@ function parseOptions(name: string, options: Readonly<Record<string, unknown>>) 
 
 /**
  * Validates `options` and starts a session of method `name`.
- * @throws UserError `method/unknown`, `method/invalid-options` and those of the method.
+ * @throws UserError `method/unknown`, `method/invalid-options`, `method/needs-experts` and those of the method.
  */
 export function startMethod(
   name: string,
@@ -82,6 +82,13 @@ export function startMethod(
   context: MethodContext,
 ): MethodSession {
   const { method, parsed } = parseOptions(name, options);
+  if (method.needsExperts && context.moeLayers === 0) {
+    throw new UserError(
+      'method/needs-experts',
+      `method.name: ${name} is for models with experts; this one (${context.plan.family}) has none`,
+      'Choose full, lora or dora.',
+    );
+  }
   return method.start(parsed, context);
 }
 

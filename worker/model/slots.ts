@@ -307,6 +307,8 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   /** Paper or code it comes from. */
   readonly source: string;
   readonly options: Options;
+  /** It means nothing for a model without experts. */
+  readonly needsExperts?: true;
   /** Tokens of the training data to route through the untouched model before the start; absent or 0: none. */
   sampleTokens?(options: z.output<Options>): number;
   /** Full fine-tuning to do first; absent: none. */
