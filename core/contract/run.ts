@@ -82,6 +82,28 @@ export const RoutingQuery = z.object({
 });
 export const RoutingSeries = z.object({ records: z.array(PackedRouting) });
 
+/** A mean over repetitions; `half` is half the width of its 95 % interval (Student's t), absent for one repetition. */
+export const Estimate = z.object({
+  mean: z.number(),
+  half: z.number().optional(),
+  runs: z.int().positive(),
+});
+export type Estimate = z.infer<typeof Estimate>;
+
+/** What is compared of runs. */
+export const Measure = z.enum([
+  'validationLoss',
+  'trainingLoss',
+  'tokens',
+  'seconds',
+  'tokensPerSecond',
+  'peakRssMB',
+  'trainableParameters',
+  'checkpointBytes',
+  'activeExperts',
+]);
+export type Measure = z.infer<typeof Measure>;
+
 /** Runs side by side. */
 export const Comparison = z.object({
   runs: z.array(
@@ -98,12 +120,31 @@ export const Comparison = z.object({
       tokensPerSecond: z.number().optional(),
       peakRssMB: z.number().optional(),
       trainableParameters: z.number().optional(),
+      /** The last checkpoint on disk: what trains, with its optimizer state. */
+      checkpointBytes: z.number().optional(),
+      /** Experts that compute a token in a MoE layer, always-active ones included; mean over recorded steps and layers. */
+      activeExperts: z.number().optional(),
       /** Mean over optimizer steps of the per-layer Gini coefficient of expert load, one number a layer. */
       gini_L: z.array(z.number()),
       /** Jensen–Shannon divergence (natural logarithm) between the load of the first and last tenth of the run, per layer. */
       drift_L: z.array(z.number()),
     }),
   ),
+  /** Runs that differ only in their seed, together; the first group is what the others are held against. */
+  groups: z.array(
+    z.object({
+      label: z.string(),
+      method: z.string(),
+      runs: z.array(RunId),
+      /** Of the completed runs, which alone are measured. */
+      seeds: z.array(z.int()),
+      measures: z.partialRecord(Measure, Estimate),
+      /** Validation loss minus that of the first group, paired by seed. */
+      difference: Estimate.optional(),
+    }),
+  ),
+  /** Measures that one of the caveats makes incomparable between the runs. */
+  notComparable: z.array(Measure),
   /** Fields of the run specs that differ: dotted path → one value a run (JSON text, absent = null). */
   differences: z.array(z.object({ field: z.string(), values: z.array(z.string().nullable()) })),
   /** Why the runs are not strictly comparable (other data, loss mask, budget, base), in sentences. */

@@ -1,25 +1,29 @@
 /** Runs side by side, and why they may not be comparable. */
-import type { Comparison } from '#core/contract/run.ts';
+import type { Comparison, Measure } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import type { z } from 'zod';
 import { listed, percent, short } from './format.ts';
 import { drift_L, meanGini_L } from './load-windows.ts';
 import { type RunData, totalsOf } from './run-data.ts';
-
-type Compared = z.infer<typeof Comparison>;
+import { seedGroups, settingOf } from './seed-groups.ts';
 
 /** Metrics, differences of the specifications, and caveats of `runs`, in the order given. */
-export function compareRuns(runs: readonly RunData[]): Compared {
+export function compareRuns(runs: readonly RunData[]): Comparison {
+  const compared = runs.map(comparedRun);
+  const found = caveats(runs);
   return {
-    runs: runs.map(comparedRun),
+    runs: compared,
+    groups: seedGroups(runs, compared),
+    notComparable: [...new Set(found.flatMap(({ measures }) => measures))],
     differences: specDifferences(runs.map((run) => run.spec)),
-    caveats: caveats(runs),
+    caveats: found.map(({ sentence }) => sentence),
   };
 }
 
-function comparedRun(run: RunData): Compared['runs'][number] {
+function comparedRun(run: RunData): Comparison['runs'][number] {
   const { summary, facts, routing } = run;
   const totals = totalsOf(run);
+  const checkpoint = run.checkpoints.at(-1);
+  const activeExperts = activeExpertsOf(run);
   return {
     id: summary.id,
     name: summary.name,
@@ -33,13 +37,28 @@ function comparedRun(run: RunData): Compared['runs'][number] {
     ...(totals.tokensPerSecond !== undefined && { tokensPerSecond: totals.tokensPerSecond }),
     ...(totals.peakRssMB !== undefined && { peakRssMB: totals.peakRssMB }),
     ...(facts && { trainableParameters: facts.trainableParameters }),
+    ...(checkpoint && { checkpointBytes: checkpoint.bytes }),
+    ...(activeExperts !== undefined && { activeExperts }),
     gini_L: facts ? meanGini_L(routing, facts.moeLayers, facts.experts) : [],
     drift_L: facts ? drift_L(routing, facts.moeLayers, facts.experts) : [],
   };
 }
 
+/** Choices of each token and layer, counted, plus the experts that are always active; undefined where nothing was recorded. */
+function activeExpertsOf({ facts, routing, series }: RunData): number | undefined {
+  if (!facts || facts.moeLayers === 0) return undefined;
+  const tokensOf = new Map(series.steps.map(({ step, tokens }) => [step, tokens]));
+  const active = routing.flatMap(({ step, counts_LE, condensers = [] }) => {
+    const tokens = tokensOf.get(step);
+    if (tokens === undefined || tokens === 0) return [];
+    const chosen = counts_LE.reduce((sum, count) => sum + count, 0) / tokens;
+    return [(chosen + condensers.flat().length) / facts.moeLayers];
+  });
+  return active.length === 0 ? undefined : active.reduce((sum, value) => sum + value, 0) / active.length;
+}
+
 /** Fields whose values differ between `specs`, by dotted path; the name is no setting. Values as JSON, null where absent. */
-function specDifferences(specs: readonly RunSpec[]): Compared['differences'] {
+function specDifferences(specs: readonly RunSpec[]): Comparison['differences'] {
   const flat = specs.map((spec) => flatten({ ...spec, name: undefined }));
   const fields = [...new Set(flat.flatMap((fields) => [...fields.keys()]))].sort((a, b) => (a < b ? -1 : 1));
   return fields
@@ -57,29 +76,43 @@ function flatten(value: unknown, at = ''): Map<string, string> {
   );
 }
 
-/** Why differences between the runs may come from something else than the method, in sentences. */
-function caveats(runs: readonly RunData[]): string[] {
+interface Caveat {
+  readonly sentence: string;
+  /** What it makes incomparable. */
+  readonly measures: readonly Measure[];
+}
+
+const LOSSES: readonly Measure[] = ['validationLoss', 'trainingLoss'];
+const SPEEDS: readonly Measure[] = ['seconds', 'tokensPerSecond'];
+
+/** Why differences between the runs may come from something else than the method. */
+function caveats(runs: readonly RunData[]): Caveat[] {
   if (runs.length < 2) return [];
   const differ = (of: (run: RunData) => unknown): boolean =>
     new Set(runs.map((run) => JSON.stringify(of(run) ?? null))).size > 1;
-  const sentences: string[] = [];
-  const say = (condition: boolean, sentence: string) => condition && sentences.push(sentence);
+  const found: Caveat[] = [];
+  const say = (condition: boolean, sentence: string, measures: readonly Measure[] = []) =>
+    condition && found.push({ sentence, measures });
 
   say(
     differ((run) => run.facts?.hashes['model'] ?? run.spec.model.path),
     'The runs start from different base models.',
+    LOSSES,
   );
   say(
     differ((run) => run.facts?.hashes['data'] ?? run.spec.data.train),
     'The runs read different training data.',
+    LOSSES,
   );
   say(
     differ((run) => [run.spec.data.validation, run.facts?.validationRows]),
     'The validation rows differ, so the validation losses measure different things.',
+    ['validationLoss'],
   );
   say(
     differ((run) => [run.spec.data.lossOn, run.spec.data.template, run.spec.data.maxLength]),
     'The loss counts different tokens (data.lossOn, data.template or data.maxLength differ).',
+    LOSSES,
   );
   const tokens = runs.map((run) => totalsOf(run).tokens);
   const [least, most] = [Math.min(...tokens), Math.max(...tokens)];
@@ -87,6 +120,7 @@ function caveats(runs: readonly RunData[]): string[] {
     most > least * 1.01,
     `The token budgets differ: between ${short(least)} and ${short(most)} tokens` +
       `${least > 0 ? `, ${percent(most / least - 1)} more` : ''}.`,
+    [...LOSSES, 'tokens', 'seconds'],
   );
   const unfinished = runs.filter((run) => run.summary.state !== 'completed');
   say(
@@ -96,14 +130,16 @@ function caveats(runs: readonly RunData[]): string[] {
   say(
     differ((run) => run.facts && [run.facts.provider, run.facts.threads]),
     'Speed and memory were measured with different execution providers or thread counts.',
+    [...SPEEDS, 'peakRssMB'],
   );
   say(
     differ((run) => run.facts?.hashes['code']),
     'The runs were made by different versions of the program.',
+    [...SPEEDS, 'peakRssMB'],
   );
   const seeds = new Map<string, Set<number>>();
   for (const { spec } of runs) {
-    const setting = JSON.stringify({ ...spec, name: undefined, train: { ...spec.train, seed: undefined } });
+    const setting = settingOf(spec);
     seeds.set(setting, (seeds.get(setting) ?? new Set()).add(spec.train.seed));
   }
   say(
@@ -114,5 +150,5 @@ function caveats(runs: readonly RunData[]): string[] {
     [...seeds.values()].some((set) => set.size === 1),
     'At least one setting ran with one seed only: how far its result varies by chance was not measured.',
   );
-  return sentences;
+  return found;
 }

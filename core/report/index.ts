@@ -4,6 +4,7 @@ export type { ReportData } from './report-data.ts';
 export { compareRuns } from './compare-runs.ts';
 export { OutputCosines, condenserTailCorrelation, coSelection_EE, cosines_EE } from './expert-correlation.ts';
 export { effectiveUpdates_E, expectedUpdates, starvation } from './expert-updates.ts';
+export { groupRows } from './group-rows.ts';
 export { findingsOf } from './run-findings.ts';
 export { massiveExperts } from './massive-experts.ts';
 export { divergencesOf, loadMetrics, shares, type LoadMetrics } from './routing-metrics.ts';

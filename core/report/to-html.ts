@@ -7,6 +7,7 @@ import { auditRows, auditSource } from './audit-rows.ts';
 import type { ReportData, RoutingReport, RunReport } from './report-data.ts';
 import { OVERLOAD } from './routing-metrics.ts';
 import { count, percent, significant } from './format.ts';
+import { groupRows } from './group-rows.ts';
 import { heatMap, mapsPerRow } from './heat-map.ts';
 import { lossChart } from './loss-chart.ts';
 import { html, type Markup } from './markup.ts';
@@ -47,7 +48,7 @@ export function toHtml(report: ReportData): string {
           </section>
           <section aria-labelledby="results">
             <h2 id="results">Results</h2>
-            ${results(report)}
+            ${results(report)}${overSeeds(report)}
           </section>
           <section aria-labelledby="losses">
             <h2 id="losses">Loss</h2>
@@ -98,6 +99,35 @@ function results({ runs }: ReportData): Markup {
       </tbody>
     </table>
   </div>`;
+}
+
+/** Repetitions taken together, where there are any. */
+function overSeeds({ comparison }: ReportData): Markup | null {
+  if (comparison.groups.every(({ runs }) => runs.length < 2)) return null;
+  const [head = [], ...rows] = groupRows(comparison);
+  return html`<h3>Over seeds</h3>
+    <div class="scroll" tabindex="0" role="region" aria-label="Results over seeds">
+      <table>
+        <caption>
+          Mean ± half the width of its 95 % interval (Student’s t) over the seeds of a setting.
+          ${comparison.notComparable.length > 0 && '≠: not comparable between the runs, see the summary.'}
+        </caption>
+        <thead>
+          <tr>
+            ${head.map((title) => html`<th scope="col">${title}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${rows.map(
+            ([label = '', ...cells]) =>
+              html`<tr>
+                <th scope="row" class="name">${label}</th>
+                ${cells.map((cell) => html`<td>${cell}</td>`)}
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>`;
 }
 
 /** Further runs minus the first one, all on the widest of their scales. */

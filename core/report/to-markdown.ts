@@ -1,6 +1,7 @@
 /** The report as Markdown (GitHub's tables), for notes and pull requests: words and numbers, no drawings. */
 import { auditRows, auditSource } from './audit-rows.ts';
 import type { ReportData, RunReport } from './report-data.ts';
+import { groupRows } from './group-rows.ts';
 import { resultRows } from './result-rows.ts';
 import { percent, significant } from './format.ts';
 
@@ -15,6 +16,7 @@ export function toMarkdown(report: ReportData): string {
     list(report.summary),
     '## Results',
     table(['', ...names], resultRows(report.runs)),
+    ...seedBlocks(report),
     ...usageBlocks(report),
     ...report.runs.flatMap((run) => runBlocks(run)),
     '## Configuration',
@@ -45,6 +47,13 @@ export function toMarkdown(report: ReportData): string {
     list(report.method),
   ];
   return `${blocks.join('\n\n')}\n`;
+}
+
+/** Repetitions taken together, where there are any. */
+function seedBlocks({ comparison }: ReportData): string[] {
+  if (comparison.groups.every(({ runs }) => runs.length < 2)) return [];
+  const [head = [], ...rows] = groupRows(comparison);
+  return ['Over seeds, mean ± half the width of its 95 % interval (Student’s t):', table(head, rows)];
 }
 
 /** What differs in expert usage from the first run. */

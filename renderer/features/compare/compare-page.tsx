@@ -8,7 +8,8 @@ import { RunStateChip } from '../../ui/run-state-chip.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
 import { DifferenceCard } from './difference-card.tsx';
 import { DriftCard } from './drift-card.tsx';
-import { MetricsCard } from './metrics-card.tsx';
+import { GroupsCard } from './groups-card.tsx';
+import { MetricsCard, NOT_COMPARABLE } from './metrics-card.tsx';
 import { OverlayCard } from './overlay-card.tsx';
 import { runColours } from './run-colours.ts';
 import { UsageCard } from './usage-card.tsx';
@@ -76,11 +77,14 @@ function Comparing({
   const comparison = useCall('compare.get', { ids: [...ids] }, { keep: true });
   return (
     <Loaded query={comparison} what="the comparison" lines={8}>
-      {({ runs, differences, caveats }) => (
+      {({ runs, groups, notComparable, differences, caveats }) => (
         <>
           {caveats.length > 0 && (
             <div className="notice warn">
               <strong>Not strictly comparable</strong>
+              {notComparable.length > 0 && (
+                <p>{NOT_COMPARABLE} marks measures that these differences make incomparable.</p>
+              )}
               <ul className="caveats">
                 {caveats.map((caveat) => (
                   <li key={caveat}>{caveat}</li>
@@ -88,8 +92,9 @@ function Comparing({
               </ul>
             </div>
           )}
+          <GroupsCard groups={groups} notComparable={notComparable} />
           <OverlayCard runs={runs} colours={colours} />
-          <MetricsCard runs={runs} colours={colours} />
+          <MetricsCard runs={runs} notComparable={notComparable} colours={colours} />
           <DriftCard runs={runs} colours={colours} />
           <UsageCard runs={runs} />
           <DifferenceCard runs={runs} differences={differences} />

@@ -1,15 +1,25 @@
 import type { ReactNode } from 'react';
 import { Link } from 'wouter';
-import type { Comparison } from '#core/contract/run.ts';
+import type { Comparison, Measure } from '#core/contract/run.ts';
 import { Card } from '../../ui/card.tsx';
 import { CopyButton } from '../../ui/copy-button.tsx';
 import { type Column, DataTable, tableText } from '../../ui/data-table.tsx';
-import { formatCount, formatDuration, formatLarge, formatMB, formatNumber } from '../../ui/format.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLarge,
+  formatMB,
+  formatNumber,
+} from '../../ui/format.ts';
 
 type Run = Comparison['runs'][number];
 
 const mean = (values: readonly number[]) =>
   values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** Behind the title of a measure that the caveats above make incomparable. */
+export const NOT_COMPARABLE = '≠';
 
 /** A number column; absent stays absent. */
 function measure(
@@ -30,7 +40,12 @@ function measure(
 }
 
 /** The table's columns; also its copied forms. */
-function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Run>[] {
+function metricColumns(
+  colours: ReadonlyMap<string, string>,
+  notComparable: readonly Measure[],
+): readonly Column<Run>[] {
+  const mark = (measure: Measure, title: string) =>
+    notComparable.includes(measure) ? `${title} ${NOT_COMPARABLE}` : title;
   return [
     {
       key: 'name',
@@ -53,14 +68,26 @@ function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Ru
       value: (run) => run.method,
       cell: (run) => <div className="compare-method">{run.method}</div>,
     },
-    measure('validation', 'Validation loss', (run) => run.finalValidationLoss, formatNumber),
-    measure('loss', 'Training loss, last tenth', (run) => run.finalLoss, formatNumber),
+    measure(
+      'validation',
+      mark('validationLoss', 'Validation loss'),
+      (run) => run.finalValidationLoss,
+      formatNumber,
+    ),
+    measure('loss', mark('trainingLoss', 'Training loss, last tenth'), (run) => run.finalLoss, formatNumber),
     measure('steps', 'Steps', (run) => run.steps, formatCount),
-    measure('tokens', 'Tokens', (run) => run.tokens, formatLarge),
-    measure('seconds', 'Time', (run) => run.seconds, formatDuration),
-    measure('speed', 'Tokens/s', (run) => run.tokensPerSecond, formatNumber),
-    measure('memory', 'Peak memory', (run) => run.peakRssMB, formatMB),
+    measure('tokens', mark('tokens', 'Tokens'), (run) => run.tokens, formatLarge),
+    measure('seconds', mark('seconds', 'Time'), (run) => run.seconds, formatDuration),
+    measure('speed', mark('tokensPerSecond', 'Tokens/s'), (run) => run.tokensPerSecond, formatNumber),
+    measure('memory', mark('peakRssMB', 'Peak memory'), (run) => run.peakRssMB, formatMB),
     measure('trainable', 'Trained', (run) => run.trainableParameters, formatLarge),
+    measure('checkpoint', 'Checkpoint', (run) => run.checkpointBytes, formatBytes),
+    measure(
+      'active',
+      'Active experts',
+      (run) => run.activeExperts,
+      (value) => formatNumber(value, 3),
+    ),
     measure(
       'gini',
       'Mean Gini',
@@ -79,12 +106,12 @@ function metricColumns(colours: ReadonlyMap<string, string>): readonly Column<Ru
 /** One row a run. */
 export function MetricsCard({
   runs,
+  notComparable,
   colours,
-}: {
-  readonly runs: readonly Run[];
+}: Pick<Comparison, 'runs' | 'notComparable'> & {
   readonly colours: ReadonlyMap<string, string>;
 }) {
-  const columns = metricColumns(colours);
+  const columns = metricColumns(colours, notComparable);
   return (
     <Card
       title="Numbers"

@@ -1,23 +1,27 @@
 /** `compare RUN…`: runs side by side. */
-import type { z } from 'zod';
 import type { Comparison } from '#core/contract/run.ts';
-import { compareRuns } from '#core/report/index.ts';
+import { compareRuns, groupRows } from '#core/report/index.ts';
 import type { Command } from './command.ts';
 import { findRun, readRun } from './find-run.ts';
 import { count, megabytes, number, table } from './terminal.ts';
 
-type ComparedRun = z.infer<typeof Comparison>['runs'][number];
+type ComparedRun = Comparison['runs'][number];
 
 /** Compares the runs. */
 export const compare: Command = ({ args, home }) => {
   const comparison = compareRuns(args.map((name) => readRun(findRun(name, home))));
-  const { runs, differences, caveats } = comparison;
+  return Promise.resolve({ document: comparison, text: describeComparison(comparison) });
+};
+
+function describeComparison(comparison: Comparison): string {
+  const { runs, groups, differences, caveats } = comparison;
   const row = (title: string, of: (run: ComparedRun) => string) => [title, ...runs.map(of)];
   const optional = (value: number | undefined, show: (value: number) => string) =>
     value === undefined ? '–' : show(value);
   const mean = (values: readonly number[]) =>
     values.length === 0 ? '–' : number(values.reduce((sum, value) => sum + value, 0) / values.length, 3);
-  const text = [
+  const repeated = groups.some((group) => group.runs.length > 1);
+  return [
     table([
       row('', (run) => run.name),
       row('run', (run) => run.id),
@@ -31,9 +35,14 @@ export const compare: Command = ({ args, home }) => {
       row('tokens/s', (run) => optional(run.tokensPerSecond, (value) => number(value, 3))),
       row('peak memory', (run) => optional(run.peakRssMB, megabytes)),
       row('trained parameters', (run) => optional(run.trainableParameters, count)),
+      row('last checkpoint', (run) => optional(run.checkpointBytes, (bytes) => megabytes(bytes / 1e6))),
+      row('active experts a token', (run) => optional(run.activeExperts, (value) => number(value, 3))),
       row('Gini of expert load, mean over layers', (run) => mean(run.gini_L)),
       row('routing drift (Jensen–Shannon), mean over layers', (run) => mean(run.drift_L)),
     ]),
+    ...(repeated
+      ? ['', 'Over seeds, mean ± half the width of its 95 % interval:', table(groupRows(comparison))]
+      : []),
     ...(differences.length === 0 ? [] : ['', 'Configuration that differs:']),
     ...(differences.length === 0
       ? []
@@ -44,5 +53,4 @@ export const compare: Command = ({ args, home }) => {
         ]),
     ...(caveats.length === 0 ? [] : ['', ...caveats.map((caveat) => `Note: ${caveat}`)]),
   ].join('\n');
-  return Promise.resolve({ document: comparison, text });
-};
+}
