@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { DatasetEntry, DatasetInspection, PreviewRow } from './dataset.ts';
 import { DatasetId, FileHandle, ModelId, RunId } from './ids.ts';
 import { MethodInfo, RunPlan } from './method.ts';
+import { ComparisonTerms, MOST_COMPARED } from './method-comparison.ts';
 import { ModelEntry } from './model.ts';
 import {
   Comparison,
@@ -17,7 +18,7 @@ import {
   SeriesQuery,
 } from './run.ts';
 import { RunFinding, RunFindingsQuery } from './run-finding.ts';
-import { RunSpec } from './run-spec.ts';
+import { RunSpec, SplitSeed } from './run-spec.ts';
 import { DeviceInfo, Settings } from './settings.ts';
 import { UsageComparison } from './usage-difference.ts';
 
@@ -49,12 +50,35 @@ export const RunDraft = RunSpec.omit({ model: true, data: true }).extend({
   data: RunSpec.shape.data.omit({ train: true, validation: true }).extend({
     train: z.array(DatasetId).min(1),
     validation: z.union([
-      z.object({ fraction: z.number().min(0).max(0.5) }),
+      z.object({ fraction: z.number().min(0).max(0.5), seed: SplitSeed }),
       z.object({ ids: z.array(DatasetId).min(1) }),
     ]),
   }),
 });
 export type RunDraft = z.infer<typeof RunDraft>;
+
+/** Every method with every seed, on equal terms: a draft without method and seed. */
+export const ComparisonDraft = RunDraft.omit({ method: true })
+  .extend({ train: RunDraft.shape.train.unwrap().omit({ seed: true }).prefault({}) })
+  .extend(ComparisonTerms.shape);
+export type ComparisonDraft = z.infer<typeof ComparisonDraft>;
+
+/** What a comparison will need: one plan for each method, and all of it. */
+export const ComparisonPlan = z.object({
+  ok: z.boolean(),
+  /** Of all methods, each with the name of its method. */
+  problems: z.array(z.string()),
+  runs: z.int(),
+  methods: z.array(z.object({ label: z.string(), plan: RunPlan })),
+  /** Runs follow one another: the most that one of them needs. */
+  memoryMB: z.object({ low: z.number(), high: z.number(), availableMB: z.number() }),
+  /** All checkpoints that stay. */
+  diskMB: z.object({ total: z.number(), freeMB: z.number() }),
+  /** Of all runs together. */
+  timeSeconds: z.object({ low: z.number(), high: z.number() }).optional(),
+  pastErrors: RunPlan.shape.pastErrors,
+});
+export type ComparisonPlan = z.infer<typeof ComparisonPlan>;
 
 /** `method name → schema`, grouped by subject. `call` is request and reply, `push` a notice from host to renderer. */
 export const hostApi = {
@@ -149,7 +173,10 @@ export const hostApi = {
     advanced: push(z.object({ id: RunId, lastStep: z.int(), lastEvent: z.int() })),
   },
   compare: {
-    get: call(z.object({ ids: z.array(RunId).min(1).max(20) }), Comparison),
+    get: call(z.object({ ids: z.array(RunId).min(1).max(MOST_COMPARED) }), Comparison),
+    plan: call(ComparisonDraft, ComparisonPlan),
+    /** Queues a run for each method and seed. */
+    start: call(ComparisonDraft, z.object({ ids: z.array(RunId) })),
     /** Expert usage at the end of `other` minus that of `base`. */
     usage: call(z.object({ base: RunId, other: RunId }), UsageComparison),
   },

@@ -17,11 +17,14 @@ const DataFile = z.strictObject({
   mapping: ColumnMapping.optional(),
 });
 
+/** Decides which rows a fraction holds out; `train.seed` when absent. */
+export const SplitSeed = z.int().min(0).max(0xffffffff).optional();
+
 export const DataSpec = z.strictObject({
   train: z.array(DataFile).min(1),
   validation: z
     .union([
-      z.strictObject({ fraction: z.number().min(0).max(0.5) }),
+      z.strictObject({ fraction: z.number().min(0).max(0.5), seed: SplitSeed }),
       z.strictObject({ files: z.array(DataFile).min(1) }),
     ])
     .default({ fraction: 0.02 }),

@@ -192,6 +192,47 @@ test('a plan says how far the estimates of finished runs were off', async () => 
   }
 });
 
+test('a comparison is planned as a whole and queued seed by seed on equal terms', async () => {
+  const { model, data } = await t.draft();
+  const draft = {
+    model,
+    data,
+    name: 'fair',
+    methods: [{ name: 'full' }, { name: 'lora', options: { rank: 4 } }, { name: 'lora', label: 'lora wide' }],
+    seeds: [7, 8],
+  };
+  const plan = await t.call('compare.plan', draft);
+  const one = await t.call('runs.plan', await t.draft());
+  expect(plan).toMatchObject({ ok: true, problems: [], runs: 6 });
+  expect(plan.methods.map(({ label }) => label)).toEqual(['full', 'lora', 'lora wide']);
+  expect(plan.diskMB.total).toBe(6 * one.diskMB.total);
+  expect(plan.memoryMB.high).toBe(one.memoryMB.high);
+  const { ids } = await t.call('compare.start', draft);
+  const runs = await Promise.all(ids.map((id) => t.call('runs.get', { id })));
+  expect(runs.map(({ name }) => name)).toEqual([
+    'fair · full · seed 7',
+    'fair · lora · seed 7',
+    'fair · lora wide · seed 7',
+    'fair · full · seed 8',
+    'fair · lora · seed 8',
+    'fair · lora wide · seed 8',
+  ]);
+  expect(runs.map(({ spec }) => spec.train.seed)).toEqual([7, 7, 7, 8, 8, 8]);
+  expect(runs[4]?.spec.method).toEqual({ name: 'lora', options: { rank: 4 } });
+  // The same rows are held out whatever the seed; nothing else differs.
+  const terms = runs.map(({ spec }) =>
+    JSON.stringify({ ...spec, name: '', method: '', train: { ...spec.train, seed: 0 } }),
+  );
+  expect(new Set(terms).size).toBe(1);
+  expect(runs[5]?.spec.data.validation).toEqual({ fraction: 0.1, seed: 7 });
+  await expect(t.call('compare.start', { ...draft, seeds: [1, 2, 3, 4, 5, 6, 7] })).rejects.toMatchObject({
+    message: expect.stringContaining('21 runs') as string,
+  });
+  await expect(t.call('compare.start', { ...draft, seeds: [1, 1] })).rejects.toMatchObject({
+    message: expect.stringContaining('a seed is given twice') as string,
+  });
+});
+
 test('compare and report read finished runs', async () => {
   const draft = await t.draft();
   const ids: string[] = [];

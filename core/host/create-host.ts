@@ -8,6 +8,7 @@ import { type Result, resultOf } from '#core/contract/result.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import { openAppDb, rebuildRuns } from '#core/store/index.ts';
+import { createComparisonHandlers } from './comparison-service.ts';
 import { createDatasetService } from './dataset-service.ts';
 import { createFileService } from './file-service.ts';
 import { lockHome } from './home-lock.ts';
@@ -93,6 +94,7 @@ export function createHost(ports: HostPorts): Host {
     ...datasets.handlers,
     ...runs.handlers,
     ...createReportHandlers(context, runs),
+    ...createComparisonHandlers(runs),
     ...createSampleHandlers(context, models, datasets, runs),
   };
 

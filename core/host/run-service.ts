@@ -4,6 +4,7 @@ import path from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { UserError } from '#core/contract/errors.ts';
 import type { HostHandlers, RunDraft } from '#core/contract/host-api.ts';
+import type { RunPlan } from '#core/contract/method.ts';
 import { packRouting } from '#core/contract/metrics.ts';
 import { isEnded } from '#core/contract/run-state.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
@@ -35,6 +36,10 @@ export interface RunService {
    * @param runDir where it writes; a new folder below `runs/` when absent.
    */
   start(spec: RunSpec, runDir?: string): string;
+  /** The specification that a draft stands for. @throws UserError `model/unknown`, `dataset/unknown`. */
+  specOf(draft: RunDraft): RunSpec;
+  /** What the draft's run will need, and how far such estimates were off before. */
+  plan(draft: RunDraft): Promise<RunPlan>;
   /** Queues an ended run again, from its last checkpoint where it has one. */
   resume(id: string): void;
   rowOf(id: string): RunRow;
@@ -97,6 +102,12 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
     lifecycle.enqueue(id);
   };
 
+  const specOf = (draft: RunDraft): RunSpec => specOfDraft(draft, context);
+  const plan = async (draft: RunDraft): Promise<RunPlan> => ({
+    ...(await ports.planner.plan(specOf(draft))),
+    pastErrors: pastErrorsOf(db, readers),
+  });
+
   const handlers: RunHandlers = {
     'runs.list': () =>
       db.runs
@@ -104,11 +115,8 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
         .toReversed()
         .map((row) => summarize(row, readers)),
     'runs.get': ({ id }) => describeRun(rowOf(id), readers, ports.now()),
-    'runs.plan': async (draft) => ({
-      ...(await ports.planner.plan(specOfDraft(draft, context))),
-      pastErrors: pastErrorsOf(db, readers),
-    }),
-    'runs.start': (draft) => ({ id: start(specOfDraft(draft, context)) }),
+    'runs.plan': plan,
+    'runs.start': (draft) => ({ id: start(specOf(draft)) }),
     'runs.pause': async ({ id }) => {
       await lifecycle.command(id, 'pause');
       return null;
@@ -170,7 +178,7 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
     return row;
   };
 
-  return { handlers, start, resume, rowOf, known };
+  return { handlers, start, specOf, plan, resume, rowOf, known };
 }
 
 /** The settings stand where the specification leaves a choice. */

@@ -84,15 +84,21 @@ test('the split depends on seed and content, not on the place of a row', async (
     validation: { fraction: 0.1 },
   });
   const other = await prepare({ train: [{ path: 'f.jsonl' }], validation: { fraction: 0.1 } }, { seed: 2 });
-  const held = [forward, backward, other].map(({ validation }) =>
+  const own = await prepare(
+    { train: [{ path: 'f.jsonl' }], validation: { fraction: 0.1, seed: 1 } },
+    { seed: 2 },
+  );
+  const held = [forward, backward, other, own].map(({ validation }) =>
     validation === null ? [] : textsOf(validation),
   );
   expect(held[0]?.length).toBeGreaterThan(20);
   expect(held[0]?.length).toBeLessThan(60);
   expect(held[1]?.toSorted()).toEqual(held[0]?.toSorted());
   expect(held[2]?.toSorted()).not.toEqual(held[0]?.toSorted());
+  // A seed of its own holds the same rows out whatever the seed of the run.
+  expect(held[3]).toEqual(held[0]);
   expect(new Set([...textsOf(forward.train), ...(held[0] ?? [])]).size).toBe(400);
-  for (const prepared of [forward, backward, other]) prepared.close();
+  for (const prepared of [forward, backward, other, own]) prepared.close();
 });
 
 test('a small set holds out at least one row', async () => {

@@ -22,7 +22,7 @@ export interface PrepareOptions {
   readonly tokenizer: Tokenizer;
   /** Folder for tokenized files; may be shared between runs. */
   readonly cacheDir: string;
-  /** Decides which rows are held out. */
+  /** Decides which rows are held out, where the specification has no seed for that. */
   readonly seed: number;
   /** Relative paths start here. Default: the working folder. */
   readonly baseDir?: string;
@@ -89,8 +89,9 @@ export async function prepareData(spec: DataSpec, options: PrepareOptions): Prom
     const trainFiles = await cacheAll(spec.train);
     const heldFiles = 'files' in spec.validation ? await cacheAll(spec.validation.files) : [];
     const fraction = 'fraction' in spec.validation ? spec.validation.fraction : 0;
-    const split = trainFiles.map((file) => splitFile(file, fraction, options.seed));
-    if (fraction > 0) ensureOneHeldOut(split, options.seed);
+    const seed = ('fraction' in spec.validation ? spec.validation.seed : undefined) ?? options.seed;
+    const split = trainFiles.map((file) => splitFile(file, fraction, seed));
+    if (fraction > 0) ensureOneHeldOut(split, seed);
     const train = joinParts(split.map(({ train: part }) => part));
     const validation = joinParts([
       ...split.map(({ held }) => held),

@@ -130,11 +130,18 @@ export const commandTable: readonly CommandSpec[] = [
   },
   {
     name: 'compare',
-    usage: 'RUN…',
+    usage: 'RUN…|COMPARISON.json',
     arguments: [1, Infinity],
-    summary: 'runs side by side: metrics, differences of configuration, routing drift',
-    details: RUN,
-    options: {},
+    summary: 'runs side by side; or train several methods with several seeds on equal terms, then compare',
+    details:
+      `${RUN} A COMPARISON.json is a RUN.json with "methods": [{"name": …, "options": {…}}] and "seeds": [1, 2, 3] in place of method and train.seed. ` +
+      'With --out a comparison that was cut short goes on where it was.',
+    options: {
+      out: {
+        value: 'DIR',
+        help: 'for a COMPARISON.json: where its runs and report.html go (default: the data folder, no report)',
+      },
+    },
     load: async () => (await import('./compare.ts')).compare,
   },
   {

@@ -1,56 +1,21 @@
-/** `compare RUN…`: runs side by side. */
-import type { Comparison } from '#core/contract/run.ts';
-import { compareRuns, groupRows } from '#core/report/index.ts';
+/** `compare`: runs side by side, or a comparison of methods from training on. */
+import { isComparison } from '#core/contract/method-comparison.ts';
+import { compareRuns } from '#core/report/index.ts';
 import type { Command } from './command.ts';
-import { findRun, readRun } from './find-run.ts';
-import { count, megabytes, number, table } from './terminal.ts';
+import { describeComparison } from './describe-comparison.ts';
+import { findRun, isRunFolder, readDocument, readRun } from './find-run.ts';
+import { trainComparison } from './train-comparison.ts';
 
-type ComparedRun = Comparison['runs'][number];
-
-/** Compares the runs. */
-export const compare: Command = ({ args, home }) => {
+/** Compares the runs, or trains and compares what the document says. */
+export const compare: Command = async (invocation) => {
+  const { args, home } = invocation;
+  const [only = '', ...others] = args;
+  if (others.length === 0 && only.endsWith('.json') && !isRunFolder(only)) {
+    const document = readDocument(only);
+    if (isComparison(document)) {
+      return trainComparison(invocation, document, only);
+    }
+  }
   const comparison = compareRuns(args.map((name) => readRun(findRun(name, home))));
-  return Promise.resolve({ document: comparison, text: describeComparison(comparison) });
+  return { document: comparison, text: describeComparison(comparison) };
 };
-
-function describeComparison(comparison: Comparison): string {
-  const { runs, groups, differences, caveats } = comparison;
-  const row = (title: string, of: (run: ComparedRun) => string) => [title, ...runs.map(of)];
-  const optional = (value: number | undefined, show: (value: number) => string) =>
-    value === undefined ? '–' : show(value);
-  const mean = (values: readonly number[]) =>
-    values.length === 0 ? '–' : number(values.reduce((sum, value) => sum + value, 0) / values.length, 3);
-  const repeated = groups.some((group) => group.runs.length > 1);
-  return [
-    table([
-      row('', (run) => run.name),
-      row('run', (run) => run.id),
-      row('method', (run) => run.method),
-      row('state', (run) => run.state),
-      row('steps', (run) => count(run.steps)),
-      row('training loss, last tenth', (run) => optional(run.finalLoss, number)),
-      row('validation loss, last', (run) => optional(run.finalValidationLoss, number)),
-      row('tokens', (run) => count(run.tokens)),
-      row('seconds', (run) => number(run.seconds, 3)),
-      row('tokens/s', (run) => optional(run.tokensPerSecond, (value) => number(value, 3))),
-      row('peak memory', (run) => optional(run.peakRssMB, megabytes)),
-      row('trained parameters', (run) => optional(run.trainableParameters, count)),
-      row('last checkpoint', (run) => optional(run.checkpointBytes, (bytes) => megabytes(bytes / 1e6))),
-      row('active experts a token', (run) => optional(run.activeExperts, (value) => number(value, 3))),
-      row('Gini of expert load, mean over layers', (run) => mean(run.gini_L)),
-      row('routing drift (Jensen–Shannon), mean over layers', (run) => mean(run.drift_L)),
-    ]),
-    ...(repeated
-      ? ['', 'Over seeds, mean ± half the width of its 95 % interval:', table(groupRows(comparison))]
-      : []),
-    ...(differences.length === 0 ? [] : ['', 'Configuration that differs:']),
-    ...(differences.length === 0
-      ? []
-      : [
-          table(
-            differences.map(({ field, values }) => [`  ${field}`, ...values.map((value) => value ?? '–')]),
-          ),
-        ]),
-    ...(caveats.length === 0 ? [] : ['', ...caveats.map((caveat) => `Note: ${caveat}`)]),
-  ].join('\n');
-}

@@ -46,6 +46,20 @@ function listedRun(folder: string, id: string): string | undefined {
   }
 }
 
+/** The document in a JSON file. @throws UserError `run-spec/unreadable`. */
+export function readDocument(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new UserError(
+      'run-spec/unreadable',
+      `${file}: not a readable JSON document (${error instanceof Error ? error.message : String(error)})`,
+      'Give a RUN.json; the documentation of the command line shows one.',
+      { cause: error },
+    );
+  }
+}
+
 /**
  * Reads RUN.json, or the specification of a run directory, with absolute paths.
  * @param steps takes the place of what it says, where given.
@@ -53,17 +67,7 @@ function listedRun(folder: string, id: string): string | undefined {
  */
 export function readSpec(file: string, steps: number | undefined): RunSpec {
   const found = existsSync(file) && statSync(file).isDirectory() ? runFiles(file).spec : file;
-  let document: unknown;
-  try {
-    document = JSON.parse(readFileSync(found, 'utf8'));
-  } catch (error) {
-    throw new UserError(
-      'run-spec/unreadable',
-      `${found}: not a readable JSON document (${error instanceof Error ? error.message : String(error)})`,
-      'Give a RUN.json; the documentation of the command line shows one.',
-      { cause: error },
-    );
-  }
+  const document = readDocument(found);
   const spec = resolveSpecPaths(parseRunSpec(document, found), path.dirname(path.resolve(found)));
   return steps === undefined ? spec : withSteps(spec, steps);
 }
