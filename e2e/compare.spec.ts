@@ -1,5 +1,6 @@
 /** The comparison of runs that were really trained. */
 import { card, openPath } from './pages/navigation.ts';
+import { estimates, fillTraining } from './pages/new-run-page.ts';
 import { PREVIEW_HAS_NO_SCRIPTS } from './pages/report-page.ts';
 import { addSample, trainSmall } from './pages/seed-runs.ts';
 import { tableRows, toNumber } from './pages/tables.ts';
@@ -52,4 +53,59 @@ test('expert usage of one run minus another: picture, keys, table, report', asyn
     await expect(preview.getByRole('heading', { name: 'Expert usage, run against run' })).toBeVisible();
     await expect(preview.getByRole('img', { name: 'Condensers minus Full' })).toBeVisible();
   });
+});
+
+test('methods × seeds from the form: review, queue, result with intervals', async ({
+  workbench: { page },
+}) => {
+  await addSample(page);
+  await page.getByRole('link', { name: 'New run' }).first().click();
+  await expect(page.getByRole('radio', { name: /^sample-moe/ })).toBeChecked();
+  await page.getByRole('checkbox', { name: /^word-problems/ }).check();
+  const data = card(page, '2 · Data');
+  await data.getByRole('textbox', { name: /^Longest example/ }).fill('64');
+  const methods = card(page, '3 · Method');
+  await methods.getByRole('button', { name: 'compare methods' }).click();
+  const blocked = page.locator('.start-blocked');
+  await expect(blocked).toHaveText('Start needs methods to compare');
+  await methods.getByRole('checkbox', { name: /^Full fine-tuning/ }).check();
+  await methods.getByRole('checkbox', { name: /^Frozen router/ }).check();
+  const seeds = methods.getByRole('textbox', { name: /^Seeds/ });
+  await seeds.fill('1, 1');
+  await expect(blocked).toContainText('a seed is given twice');
+  await seeds.fill('1, 2');
+  await fillTraining(page, {
+    name: 'Fair',
+    steps: 6,
+    training: { 'Micro-batch': '1', 'Gradient accumulation': '1', 'Learning rate': '1e-3' },
+    evaluateEvery: 3,
+    checkpointEvery: 6,
+  });
+  await expect(blocked).toHaveCount(0);
+  const plan = await estimates(page);
+  expect(plan['Runs']).toBe('4 runs');
+  expect(plan['Time in all']).toMatch(/\d/);
+  expect(plan['Memory at most']).toMatch(/\d.* [MG]B/);
+  const each = await tableRows(page.getByRole('region', { name: 'What each method needs' }));
+  expect(each.map((row) => row['Method'])).toEqual(['full', 'frozen-router']);
+  await checkViews(page, 'comparison form');
+  await page.getByRole('button', { name: 'Start', exact: true }).click();
+  await expect(page).toHaveURL(/#\/compare\/run_.*,run_.*,run_.*,run_/);
+  const numbers = page.getByRole('region', { name: 'Result of each setting over its seeds' });
+  await expect(async () => {
+    const rows = await tableRows(numbers);
+    expect(rows.map((row) => row['Seeds'])).toEqual(['2', '2']);
+  }).toPass({ timeout: 120_000 });
+  const rows = await tableRows(numbers);
+  expect(new Set(rows.map((row) => row['Setting']))).toEqual(
+    new Set(['Fair · frozen-router', 'Fair · full']),
+  );
+  for (const row of rows) {
+    expect(row['Validation loss']).toMatch(/^[\d.]+ ± [\d.]+$/);
+    expect(row['Checkpoint']).toMatch(/[MG]B/);
+    expect(row['Active experts']).toMatch(/^\d/);
+  }
+  expect(rows[0]?.['Tokens']).toBe(rows[1]?.['Tokens']);
+  await expect(page.getByText('Not strictly comparable')).toHaveCount(0);
+  await checkViews(page, 'seeds');
 });

@@ -20,7 +20,11 @@ export const ComparisonTerms = z.object({
   seeds: z
     .array(z.int().min(0).max(0xffffffff))
     .min(1)
-    .refine((seeds) => new Set(seeds).size === seeds.length, 'a seed is given twice'),
+    .refine((seeds) => new Set(seeds).size === seeds.length, 'a seed is given twice')
+    .meta({
+      title: 'Seeds',
+      description: 'Every method is trained once with each; what differs between them gives the intervals.',
+    }),
 });
 type Terms = z.infer<typeof ComparisonTerms>;
 

@@ -106,3 +106,15 @@ test('one seed only is said, several seeds of each setting are not', () => {
   expect(compareRuns([seeded(1), seeded(1)]).caveats).toEqual([expect.stringContaining('one seed only')]);
   expect(compareRuns([seeded(1), seeded(2)]).caveats).toEqual([]);
 });
+
+test('token budgets are held against each other at the same seed', () => {
+  const of = (method: string, seed: number, tokens: number) =>
+    runFixture({ step: { tokens }, spec: { method: { name: method }, train: { steps: 100, seed } } });
+  const fair = [of('full', 1, 1000), of('lora', 1, 1000), of('full', 2, 1100), of('lora', 2, 1100)];
+  expect(compareRuns(fair)).toMatchObject({ caveats: [], notComparable: [] });
+  expect(compareRuns([...fair.slice(0, 3), of('lora', 2, 1300)]).caveats).toEqual([
+    'The token budgets differ: between 110,000 and 130,000 tokens, 18 % more.',
+  ]);
+  // One setting alone has nothing to be unequal to.
+  expect(compareRuns([of('full', 1, 1000), of('full', 2, 1100)]).caveats).toEqual([]);
+});

@@ -107,7 +107,11 @@ export function useStaleOnNotice(): void {
     const leave = [
       client.on('models.changed', () => stale('models.list')),
       client.on('datasets.changed', () => stale('datasets.list')),
-      client.on('runs.changed', refreshRuns),
+      client.on('runs.changed', () => {
+        refreshRuns();
+        stale('compare.get');
+        stale('compare.usage');
+      }),
       client.on('runs.advanced', () => {
         timer ??= setTimeout(refreshRuns, LIST_REFRESH_MS);
       }),

@@ -85,7 +85,7 @@ export function UsageCard({ runs }: { readonly runs: Comparison['runs'] }) {
   const [order, setOrder] = useState<'id' | 'load'>('id');
   const known = (id: string | undefined) => runs.find((run) => run.id === id)?.id;
   const base = known(chosen.base) ?? runs[0]?.id ?? '';
-  const other = known(chosen.other) ?? runs.at(-1)?.id ?? '';
+  const other = known(chosen.other) ?? runs[1]?.id ?? '';
   const comparable = runs.length > 1 && base !== other;
   const query = useCall('compare.usage', { base, other }, { enabled: comparable, keep: true });
   const choices = runs.map((run) => ({ value: run.id, label: run.name }));

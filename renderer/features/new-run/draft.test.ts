@@ -1,6 +1,14 @@
 import { expect, test } from 'vitest';
 import { dataset, model } from '../../api/fake-entries.ts';
-import { emptyForm, type FormState, fromRunJson, missingParts, toDraft, toRunJson } from './draft.ts';
+import {
+  emptyForm,
+  type FormState,
+  fromRunJson,
+  missingParts,
+  toComparison,
+  toDraft,
+  toRunJson,
+} from './draft.ts';
 
 const form: FormState = {
   ...emptyForm,
@@ -55,4 +63,36 @@ test('an import says which files are not in the lists, and which field is wrong'
   expect(notes).toEqual(['The model x/other is not in the list: add its folder under Models.']);
   expect(() => fromRunJson('{"modle":{}}', 'RUN.json', models, datasets)).toThrow('did you mean model?');
   expect(() => fromRunJson('{', 'RUN.json', models, datasets)).toThrow('RUN.json is not JSON');
+});
+
+const compared = {
+  ...form,
+  compared: {
+    methods: [
+      { name: 'full', options: {} },
+      { name: 'lora', options: { rank: 8 } },
+    ],
+    seeds: [1, 2],
+  },
+};
+
+test('a comparison has methods and seeds in place of a method and a seed, and comes back from its document', () => {
+  const draft = toComparison({
+    ...compared,
+    sections: { ...compared.sections, train: { steps: 20, seed: 5 } },
+  });
+  expect(draft).toMatchObject({ name: 'gsm8k', ...compared.compared, train: { steps: 20 } });
+  expect(draft).not.toHaveProperty('method');
+  expect(draft.train).not.toHaveProperty('seed');
+  const text = toRunJson(compared, models, datasets);
+  const { form: back, notes } = fromRunJson(text, 'COMPARISON.json', models, datasets);
+  expect(notes).toEqual([]);
+  expect(toComparison(back)).toMatchObject({ ...compared.compared, name: 'gsm8k' });
+});
+
+test('a comparison needs methods and seeds', () => {
+  const none = { ...compared, compared: { methods: [], seeds: [] } };
+  expect(missingParts(none)).toEqual(['methods to compare', 'a seed']);
+  const twice = { ...compared, compared: { ...compared.compared, seeds: [3, 3] } };
+  expect(() => toComparison(twice)).toThrow('a seed is given twice');
 });

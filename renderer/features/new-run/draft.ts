@@ -1,11 +1,12 @@
 /** The state of the form, and its two other forms: the draft that the host takes, and RUN.json. */
 import { z } from 'zod';
 import type { DatasetEntry } from '#core/contract/dataset.ts';
-import { UserError } from '#core/contract/errors.ts';
+import { invariant, UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
-import { RunDraft } from '#core/contract/host-api.ts';
+import { ComparisonDraft, RunDraft } from '#core/contract/host-api.ts';
 import type { ModelEntry } from '#core/contract/model.ts';
-import { parseRunSpec, RunSpec, type RunSpecInput } from '#core/contract/run-spec.ts';
+import { ComparisonTerms, isComparison, parseComparison } from '#core/contract/method-comparison.ts';
+import { parseRunSpec, RunSpec } from '#core/contract/run-spec.ts';
 
 type Values = Readonly<Record<string, unknown>>;
 
@@ -17,6 +18,12 @@ export type SetSection = (section: Section, values: Readonly<Record<string, unkn
 /** Notes that a field's text is wrong, or right again. */
 export type SetError = (section: Section, key: string, error: string | undefined) => void;
 
+/** What a comparison is made of; `options` of a method are given ones only. */
+export interface Compared {
+  readonly methods: readonly { readonly name: string; readonly options: Values; readonly label?: string }[];
+  readonly seeds: readonly unknown[];
+}
+
 /** The form. Sections hold only what was given; the rest has its default. */
 export interface FormState {
   readonly name: string;
@@ -24,6 +31,8 @@ export interface FormState {
   readonly trainIds: readonly string[];
   readonly validation: { readonly fraction: number } | { readonly ids: readonly string[] };
   readonly method?: string;
+  /** In place of `method`: methods to compare on equal terms, each with its own options, and the seeds of each. */
+  readonly compared?: Compared;
   readonly sections: Readonly<Record<Section, Values>>;
 }
 
@@ -44,7 +53,9 @@ export function missingParts(form: FormState): readonly string[] {
     form.modelId === undefined && 'a model',
     form.trainIds.length === 0 && 'training data',
     'ids' in form.validation && form.validation.ids.length === 0 && 'validation data',
-    form.method === undefined && 'a method',
+    form.compared === undefined && form.method === undefined && 'a method',
+    form.compared?.methods.length === 0 && 'methods to compare',
+    form.compared?.seeds.length === 0 && 'a seed',
   ].filter((part) => part !== false);
 }
 
@@ -74,7 +85,30 @@ export function toDraft(form: FormState): RunDraft {
 }
 
 /**
- * RUN.json of the form, for the command line.
+ * The comparison for the host, of a form with `compared`.
+ * @throws UserError as `toDraft`.
+ */
+export function toComparison(form: FormState): ComparisonDraft {
+  const missing = missingParts(form);
+  if (missing.length > 0) throw new UserError('run-draft/incomplete', `the run needs ${missing.join(', ')}`);
+  const { data, train, evaluate, checkpoint, engine } = sections(form);
+  const parsed = ComparisonDraft.safeParse({
+    name: form.name.trim() === '' ? 'comparison' : form.name.trim(),
+    model: { id: form.modelId },
+    data: { ...data, train: form.trainIds, validation: form.validation },
+    ...form.compared,
+    // The seeds stand beside the methods.
+    train: Object.fromEntries(Object.entries(train).filter(([key]) => key !== 'seed')),
+    evaluate,
+    checkpoint,
+    engine,
+  });
+  if (!parsed.success) throw new UserError('run-draft/invalid', explainIssues(parsed.error, ComparisonDraft));
+  return parsed.data;
+}
+
+/**
+ * RUN.json of the form (a comparison: COMPARISON.json), for the command line.
  * @throws UserError as `toDraft`, and where the model or a data set is not in the lists any more.
  */
 export function toRunJson(
@@ -82,7 +116,7 @@ export function toRunJson(
   models: readonly ModelEntry[],
   datasets: readonly DatasetEntry[],
 ): string {
-  const draft = toDraft(form);
+  const draft = form.compared === undefined ? toDraft(form) : toComparison(form);
   const file = (id: string) => {
     const entry = datasets.find((set) => set.id === id);
     if (entry === undefined)
@@ -93,7 +127,7 @@ export function toRunJson(
   if (model === undefined)
     throw new UserError('run-draft/model', 'the chosen model is not in the list any more');
   const { validation } = draft.data;
-  const spec: RunSpecInput = {
+  const spec = {
     ...draft,
     model: { path: model.path },
     data: {
@@ -113,6 +147,23 @@ function atPath<T extends { readonly path: string }>(entries: readonly T[], path
   if (exact !== undefined) return exact;
   const alike = entries.filter((entry) => lastPart(entry.path) === lastPart(path));
   return alike.length === 1 ? alike[0] : undefined;
+}
+
+/** The run in a document, or what all runs of a comparison share and the methods and seeds. */
+function specIn(document: unknown, source: string): readonly [RunSpec, Compared | undefined] {
+  if (!isComparison(document)) return [parseRunSpec(document, source), undefined];
+  const [first] = parseComparison(document, source);
+  const { methods, seeds } = ComparisonTerms.parse(document);
+  invariant(first !== undefined, 'a comparison has a run');
+  const { name } = z.looseObject({ name: z.string().default('') }).parse(document);
+  const compared = methods.map(({ label, ...method }) => ({
+    ...method,
+    ...(label !== undefined && { label }),
+  }));
+  return [
+    { ...first, name },
+    { methods: compared, seeds },
+  ];
 }
 
 /**
@@ -135,7 +186,7 @@ export function fromRunJson(
       cause: error,
     });
   }
-  const spec = parseRunSpec(document, source);
+  const [spec, compared] = specIn(document, source);
   const notes: string[] = [];
   const model = atPath(models, spec.model.path);
   if (model === undefined)
@@ -155,7 +206,7 @@ export function fromRunJson(
       ...(model !== undefined && { modelId: model.id }),
       trainIds: ids(train),
       validation: 'files' in validation ? { ids: ids(validation.files) } : validation,
-      method: spec.method.name,
+      ...(compared === undefined ? { method: spec.method.name } : { compared }),
       sections: {
         data,
         train: training,

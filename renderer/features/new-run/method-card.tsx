@@ -1,11 +1,17 @@
 import type { Dispatch, SetStateAction } from 'react';
 import { useCall } from '../../api/use-host.ts';
 import { Card } from '../../ui/card.tsx';
+import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
 import type { FormState, SetError, SetSection } from './draft.ts';
+import { ComparedMethods } from './compared-methods.tsx';
+import { MethodText } from './method-text.tsx';
 import { SchemaForm } from './schema-form.tsx';
 
-/** Which method, and its options as the method itself describes them. */
+/** Three repetitions are the fewest that give an interval worth reading. */
+const FIRST_SEEDS = [1, 2, 3];
+
+/** Which method or methods, and its options as the method itself describes them. */
 export function MethodCard({
   form,
   setForm,
@@ -22,13 +28,46 @@ export function MethodCard({
     setForm((old) =>
       old.method === name ? old : { ...old, method: name, sections: { ...old.sections, options: {} } },
     );
+  const { compared } = form;
+  const compare = (on: boolean) =>
+    setForm(({ compared: before, ...old }) =>
+      on
+        ? {
+            ...old,
+            compared: before ?? {
+              methods: old.method === undefined ? [] : [{ name: old.method, options: old.sections.options }],
+              seeds: FIRST_SEEDS,
+            },
+          }
+        : old,
+    );
   return (
-    <Card title="3 · Method">
+    <Card
+      title="3 · Method"
+      aside={
+        <Segmented
+          label="What to train"
+          value={compared === undefined ? 'one' : 'several'}
+          choices={[
+            { value: 'one', label: 'one method' },
+            { value: 'several', label: 'compare methods' },
+          ]}
+          onChange={(value) => compare(value === 'several')}
+        />
+      }
+    >
       <Loaded query={methods} what="the methods" lines={5}>
         {(list) => {
           const chosen = list.find((method) => method.name === form.method);
           return list.length === 0 ? (
             <EmptyState inset text="The host offers no training method." />
+          ) : compared !== undefined ? (
+            <ComparedMethods
+              list={list}
+              compared={compared}
+              onChange={(next) => setForm((old) => ({ ...old, compared: next }))}
+              setError={setError}
+            />
           ) : (
             <div className="stack">
               <div className="choices two" role="radiogroup" aria-label="Method">
@@ -40,9 +79,7 @@ export function MethodCard({
                       checked={method.name === form.method}
                       onChange={() => choose(method.name)}
                     />
-                    <b>{method.title}</b>
-                    <small className="method-trains">{method.trains}</small>
-                    <small>Cost: {method.cost}</small>
+                    <MethodText method={method} />
                   </label>
                 ))}
               </div>

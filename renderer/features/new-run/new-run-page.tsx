@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { useLocation } from 'wouter';
 import { type ErrorInfo, toErrorInfo } from '#core/contract/errors.ts';
-import type { RunDraft } from '#core/contract/host-api.ts';
+import type { ComparisonDraft, RunDraft } from '#core/contract/host-api.ts';
 import { useCall, useCommand } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { PageHead } from '../../ui/card.tsx';
@@ -15,12 +15,14 @@ import {
   missingParts,
   type SetError,
   type SetSection,
+  toComparison,
   toDraft,
   toRunJson,
 } from './draft.ts';
 import { MethodCard } from './method-card.tsx';
 import { ModelChoice } from './model-choice.tsx';
-import { ReviewCard } from './review-card.tsx';
+import { ComparisonReview } from './comparison-review.tsx';
+import { Plan, ReviewCard } from './review-card.tsx';
 import { TrainingCard } from './training-card.tsx';
 import { useSettled } from '../../api/use-settled.ts';
 import './new-run.css';
@@ -28,9 +30,15 @@ import './new-run.css';
 /** Where the plan says no without a word. */
 const REFUSED = 'The plan says that this run cannot start';
 
-function draftOf(form: FormState): { draft?: RunDraft; error?: ErrorInfo } {
+interface Drafted {
+  readonly draft?: RunDraft;
+  readonly comparison?: ComparisonDraft;
+  readonly error?: ErrorInfo;
+}
+
+function draftOf(form: FormState): Drafted {
   try {
-    return { draft: toDraft(form) };
+    return form.compared === undefined ? { draft: toDraft(form) } : { comparison: toComparison(form) };
   } catch (error) {
     return { error: toErrorInfo(error) };
   }
@@ -62,6 +70,7 @@ export function NewRunPage({
     if (onlyModel !== undefined) setForm((old) => ({ modelId: onlyModel, ...old }));
   }, [onlyModel]);
   const start = useCommand('runs.start', ['runs.list']);
+  const startAll = useCommand('compare.start', ['runs.list']);
   const [, navigate] = useLocation();
 
   const setSection: SetSection = (section, values) =>
@@ -75,15 +84,22 @@ export function NewRunPage({
     [],
   );
 
-  const { draft, error } = useMemo(() => draftOf(form), [form]);
+  const drafted = useMemo(() => draftOf(form), [form]);
   const wrong = Object.values(errors);
-  const settled = useSettled(wrong.length === 0 ? draft : undefined, 400);
-  const plan = useCall('runs.plan', settled as RunDraft, { enabled: settled !== undefined, keep: true });
+  const settled = useSettled(wrong.length === 0 ? drafted : undefined, 400);
+  const plan = useCall('runs.plan', settled?.draft as RunDraft, {
+    enabled: settled?.draft !== undefined,
+    keep: true,
+  });
+  const planAll = useCall('compare.plan', settled?.comparison as ComparisonDraft, {
+    enabled: settled?.comparison !== undefined,
+    keep: true,
+  });
   const missing = missingParts(form);
-  const refused =
-    plan.data?.ok === false && settled === draft ? (plan.data.problems[0] ?? REFUSED) : undefined;
+  const planned = form.compared === undefined ? plan.data : planAll.data;
+  const refused = planned?.ok === false && settled === drafted ? (planned.problems[0] ?? REFUSED) : undefined;
   const blocked =
-    missing.length > 0 ? `Start needs ${list(missing)}` : (wrong[0] ?? error?.message ?? refused);
+    missing.length > 0 ? `Start needs ${list(missing)}` : (wrong[0] ?? drafted.error?.message ?? refused);
 
   const importFile = (chosen: File) => {
     chosen.text().then(
@@ -103,17 +119,22 @@ export function NewRunPage({
   };
   const exportFile = () => {
     try {
-      download('RUN.json', toRunJson(form, models.data ?? [], datasets.data ?? []), 'application/json');
+      const name = form.compared === undefined ? 'RUN.json' : 'COMPARISON.json';
+      download(name, toRunJson(form, models.data ?? [], datasets.data ?? []), 'application/json');
       setImportError(undefined);
     } catch (problem) {
       setImportError(toErrorInfo(problem));
     }
   };
   const submit = () => {
-    if (draft !== undefined && blocked === undefined) {
-      start.mutate(draft, { onSuccess: ({ id }) => navigate(`/runs/${id}`) });
-    }
+    if (blocked !== undefined) return;
+    const { draft, comparison } = drafted;
+    if (draft !== undefined) start.mutate(draft, { onSuccess: ({ id }) => navigate(`/runs/${id}`) });
+    if (comparison !== undefined)
+      startAll.mutate(comparison, { onSuccess: ({ ids }) => navigate(`/compare/${ids.join(',')}`) });
   };
+  const starting = start.isPending || startAll.isPending;
+  const startError = start.error ?? startAll.error;
 
   return (
     <div className="stack new-run">
@@ -162,8 +183,16 @@ export function NewRunPage({
       />
       <MethodCard form={form} setForm={setForm} setSection={setSection} setError={setError} />
       <TrainingCard form={form} setSection={setSection} setError={setError} />
-      <ReviewCard plan={plan} ready={draft !== undefined} missing={missing} />
-      {start.error !== null && <ErrorNote what="The run did not start" error={toErrorInfo(start.error)} />}
+      {form.compared === undefined ? (
+        <ReviewCard plan={plan} ready={drafted.draft !== undefined} missing={missing}>
+          {(ready) => <Plan plan={ready} />}
+        </ReviewCard>
+      ) : (
+        <ReviewCard plan={planAll} ready={drafted.comparison !== undefined} missing={missing}>
+          {(ready) => <ComparisonReview plan={ready} />}
+        </ReviewCard>
+      )}
+      {startError !== null && <ErrorNote what="The run did not start" error={toErrorInfo(startError)} />}
       <form
         className="start-bar"
         onSubmit={(event) => {
@@ -190,10 +219,10 @@ export function NewRunPage({
         <Button
           type="submit"
           look="primary"
-          aria-disabled={blocked !== undefined || start.isPending}
+          aria-disabled={blocked !== undefined || starting}
           aria-describedby="start-blocked"
         >
-          {start.isPending ? 'Starting…' : 'Start'}
+          {starting ? 'Starting…' : 'Start'}
         </Button>
       </form>
     </div>

@@ -1,4 +1,5 @@
 import type { UseQueryResult } from '@tanstack/react-query';
+import type { ReactNode } from 'react';
 import { toErrorInfo } from '#core/contract/errors.ts';
 import { describeEstimateError, type EstimateError, type RunPlan } from '#core/contract/method.ts';
 import { Card } from '../../ui/card.tsx';
@@ -55,7 +56,7 @@ function Memory({ memory }: { readonly memory: RunPlan['memoryMB'] }) {
 }
 
 /** How far such estimates were off before. */
-function PastError({ error }: { readonly error: EstimateError | undefined }) {
+export function PastError({ error }: { readonly error: EstimateError | undefined }) {
   return (
     <dd className="muted">
       {error === undefined ? 'No finished run to check estimates against' : describeEstimateError(error)}
@@ -63,20 +64,33 @@ function PastError({ error }: { readonly error: EstimateError | undefined }) {
   );
 }
 
-function Plan({ plan }: { readonly plan: RunPlan }) {
+/** What keeps a run or a comparison from starting. */
+export function Problems({
+  of,
+  problems,
+}: {
+  readonly of: 'run' | 'comparison';
+  readonly problems: readonly string[];
+}) {
+  if (problems.length === 0) return null;
+  return (
+    <div className="notice bad">
+      <strong>This {of} cannot start as it is</strong>
+      <ul>
+        {problems.map((problem) => (
+          <li key={problem}>{problem}</li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+/** What one run will need. */
+export function Plan({ plan }: { readonly plan: RunPlan }) {
   const { memoryMB, diskMB, timeSeconds, steps } = plan;
   return (
     <div className="stack">
-      {plan.problems.length > 0 && (
-        <div className="notice bad">
-          <strong>This run cannot start as it is</strong>
-          <ul>
-            {plan.problems.map((problem) => (
-              <li key={problem}>{problem}</li>
-            ))}
-          </ul>
-        </div>
-      )}
+      <Problems of="run" problems={plan.problems} />
       <dl className="plan-numbers num">
         <div>
           <dt>Memory</dt>
@@ -121,14 +135,16 @@ function Plan({ plan }: { readonly plan: RunPlan }) {
 }
 
 /** What the run will need, and what is missing. */
-export function ReviewCard({
+export function ReviewCard<P>({
   plan,
   ready,
   missing,
+  children,
 }: {
-  readonly plan: UseQueryResult<RunPlan>;
+  readonly plan: UseQueryResult<P>;
   readonly ready: boolean;
   readonly missing: readonly string[];
+  readonly children: (plan: P) => ReactNode;
 }) {
   const body = () => {
     if (!ready) {
@@ -141,7 +157,7 @@ export function ReviewCard({
         <EmptyState inset text="Correct the fields above to see what the run will need." />
       );
     }
-    if (plan.data !== undefined) return <Plan plan={plan.data} />;
+    if (plan.data !== undefined) return children(plan.data);
     if (plan.error !== null) {
       return (
         <ErrorNote

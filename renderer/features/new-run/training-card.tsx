@@ -11,6 +11,8 @@ const trainSchema = schemaAt(runSpecSchema, 'train');
 const budgetFields = fieldsOf(trainSchema).filter((field) => field.key === 'epochs' || field.key === 'steps');
 const SIMPLE = ['learningRate', 'microBatch', 'gradientAccumulation', 'seed'];
 const SKIP = ['epochs', 'steps', 'optimizer'];
+/** Seeds of a comparison stand with its methods. */
+const COMPARED_SKIP = [...SKIP, 'seed'];
 
 const more: readonly { readonly section: Section; readonly title: string; readonly schema: unknown }[] = [
   { section: 'optimizer', title: 'AdamW', schema: schemaAt(trainSchema, 'optimizer') },
@@ -72,7 +74,7 @@ export function TrainingCard({
           schema={trainSchema}
           values={train}
           simple={SIMPLE}
-          skip={SKIP}
+          skip={form.compared === undefined ? SKIP : COMPARED_SKIP}
           onChange={(values) => setSection('train', values)}
           onError={(key, error) => setError('train', key, error)}
         />
