@@ -36,16 +36,18 @@ function columnsOf(groups: readonly Group[], notComparable: readonly Measure[]):
   return [
     { key: 'label', title: 'Setting', text: true, value: (group) => group.label },
     { key: 'seeds', title: 'Seeds', value: (group) => group.seeds.length },
-    ...measures.map(([measure, title, format]): Column<Group> => ({
-      key: measure,
-      title: notComparable.includes(measure) ? `${title} ${NOT_COMPARABLE}` : title,
-      value: (group) => group.measures[measure]?.mean,
-      cell: (group) => {
-        const estimate = group.measures[measure];
-        return estimate && interval(estimate, format);
-      },
-    })),
-    ...(paired ? [difference] : []),
+    ...measures.flatMap(([measure, title, format]): readonly Column<Group>[] => {
+      const column: Column<Group> = {
+        key: measure,
+        title: notComparable.includes(measure) ? `${title} ${NOT_COMPARABLE}` : title,
+        value: (group) => group.measures[measure]?.mean,
+        cell: (group) => {
+          const estimate = group.measures[measure];
+          return estimate && interval(estimate, format);
+        },
+      };
+      return paired && measure === 'validationLoss' ? [column, difference] : [column];
+    }),
   ];
 }
 
