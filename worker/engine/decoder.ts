@@ -44,10 +44,12 @@ export class Decoder {
   readonly #parts: DecoderParts;
   readonly #caches: readonly (readonly KeyValueCache[])[];
   readonly #lengths: number[];
+  readonly #capacity: number;
 
   constructor(parts: DecoderParts, rows: number, capacity: number) {
     this.#parts = parts;
     this.#caches = parts.layers.map((layer) => layer.openCaches(rows, capacity));
+    this.#capacity = capacity;
     this.#lengths = new Array<number>(rows).fill(0);
   }
 
@@ -78,7 +80,7 @@ export class Decoder {
       const positions = spans.flatMap(({ row, from, to }) =>
         Array.from({ length: to - from }, (_, i) => (this.#lengths[row] ?? 0) + i),
       );
-      const inputs = tables.ofPositions(plan, positions);
+      const inputs = tables.ofPositions(plan, positions, this.#capacity);
       const h = embedding.forward({ inputIds: ids });
       for (const [index, layer] of layers.entries()) {
         await workspace.scratch(async () => {

@@ -41,8 +41,10 @@ export class HeadRunner {
   readonly #dtypes = (role: string) => this.#parts.store.dtype(this.#idOf(role));
 
   #weights(): Tensors {
+    const { store } = this.#parts;
+    const present = stageRoles.head.map((role) => [role, this.#idOf(role)] as const);
     return Object.fromEntries(
-      stageRoles.head.map((role) => [role, this.#parts.store.weight(this.#idOf(role))]),
+      present.filter(([, id]) => store.has(id)).map(([role, id]) => [role, store.weight(id)]),
     );
   }
 

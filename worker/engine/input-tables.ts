@@ -1,5 +1,5 @@
 /** What attention reads beside the hidden state: positions, masks and rotary tables. */
-import { ropeTables, type DecoderPlan, type RopePlan } from '#worker/model/index.ts';
+import { ropeTables, tableScale, type DecoderPlan, type RopePlan } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { QUERY_BLOCK, type AttentionInputs } from './attention-runner.ts';
 import { AttentionMask } from './attention-mask.ts';
@@ -8,6 +8,7 @@ import type { Workspace } from './workspace.ts';
 
 interface Tables {
   readonly positions: number;
+  readonly scale: number;
   readonly cos: TensorView;
   readonly sin: TensorView;
 }
@@ -25,7 +26,8 @@ export class InputTables {
   ofLayers(plan: DecoderPlan, batch: MicroBatch): AttentionInputs[] {
     const { batch: rows, sequence: length } = batch;
     // The kernel wants tables as long as the row, whatever the positions in it.
-    const highest = batch.positions.reduce((most, position) => Math.max(most, position + 1), length);
+    const reached = reach(batch.positions);
+    const size = Math.max(reached, length);
     const positions = this.#workspace.integers(batch.positions, rows, length);
     const masks = new Map<number | undefined, Pick<AttentionInputs, 'mask' | 'whole'>>();
     return plan.layers.map(({ attention: { window, rope } }) => {
@@ -35,18 +37,21 @@ export class InputTables {
         rows,
         length,
         ...mask,
-        tables: { positions, ...(rope !== null && this.#ropeTables(rope, highest)) },
+        tables: { positions, ...(rope !== null && this.#ropeTables(rope, reached, size)) },
       };
     });
   }
 
-  /** What the heads of each layer read for tokens at `positions`, as one row. */
-  ofPositions(plan: DecoderPlan, positions: readonly number[]): Tensors[] {
-    const highest = positions.reduce((most, position) => Math.max(most, position + 1), positions.length);
+  /**
+   * What the heads of each layer read for tokens at `positions`, as one row.
+   * @param capacity positions that rows may reach: keys in a cache are turned once and for all.
+   */
+  ofPositions(plan: DecoderPlan, positions: readonly number[], capacity: number): Tensors[] {
+    const size = Math.max(reach(positions), positions.length);
     const tensor = this.#workspace.integers(positions, 1, positions.length);
     return plan.layers.map(({ attention: { rope } }) => ({
       positions: tensor,
-      ...(rope !== null && this.#ropeTables(rope, highest)),
+      ...(rope !== null && this.#ropeTables(rope, capacity, size)),
     }));
   }
 
@@ -61,14 +66,20 @@ export class InputTables {
   }
 
   /** Tables grow in powers of two, so that they are rarely made again. */
-  #ropeTables(rope: RopePlan, positions: number): { readonly cos: TensorView; readonly sin: TensorView } {
+  #ropeTables(
+    rope: RopePlan,
+    reached: number,
+    positions: number,
+  ): { readonly cos: TensorView; readonly sin: TensorView } {
+    const scale = tableScale(rope, reached);
     let tables = this.#tables.get(rope);
-    if (tables === undefined || tables.positions < positions) {
+    if (tables === undefined || tables.positions < positions || tables.scale !== scale) {
       const size = 2 ** Math.ceil(Math.log2(positions));
-      const { cos_PD, sin_PD } = ropeTables(rope, size);
+      const { cos_PD, sin_PD } = ropeTables(rope, size, scale);
       const shape = [size, rope.inverseFrequencies.length];
       tables = {
         positions: size,
+        scale,
         cos: { dtype: 'float32', shape, data: cos_PD },
         sin: { dtype: 'float32', shape, data: sin_PD },
       };
@@ -76,4 +87,11 @@ export class InputTables {
     }
     return { cos: tables.cos, sin: tables.sin };
   }
+}
+
+/** One more than the highest position. */
+function reach(positions: ArrayLike<number>): number {
+  let reached = 0;
+  for (let i = 0; i < positions.length; i++) reached = Math.max(reached, (positions[i] as number) + 1);
+  return reached;
 }

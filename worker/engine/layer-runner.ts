@@ -19,16 +19,21 @@ export interface LayerTrace {
 
 /** Runs decoder layer `index`, which is MoE layer `moeIndex` if it has experts. */
 export class LayerRunner {
+  readonly #parts: LayerParts;
   readonly #attention: AttentionRunner;
   readonly #decoder: AttentionDecoder;
   readonly #feedForward: MoeRunner | DenseRunner;
+  /** Both halves read the layer's input. */
+  readonly #isParallel: boolean;
   /** Nothing in or before the attention trains, so that no gradient needs to go through it. */
   readonly #isLowest: boolean;
 
   constructor(parts: LayerParts, index: number, moeIndex: number) {
     const layer = parts.plan.layers[index];
     invariant(layer !== undefined, `layer ${index} of ${parts.plan.layers.length}`);
-    const weights = new LayerWeights(parts.store, index, parts.session.adapters ?? null);
+    this.#parts = parts;
+    const weights = new LayerWeights(parts.store, index, parts.session.adapters ?? null, layer.parallel);
+    this.#isParallel = layer.parallel ?? false;
     this.#attention = new AttentionRunner(parts, weights, index);
     this.#decoder = new AttentionDecoder(parts, weights, index);
     this.#isLowest = !parts.store.trainsBefore(index) && weights.use('attention').trained.length === 0;
@@ -47,8 +52,20 @@ export class LayerRunner {
     mode: Mode,
   ): Promise<LayerTrace> {
     const attention = await this.#attention.forward(h, inputs);
-    const feedForward = await this.#feedForward.forward(attention.out, include, mode);
+    const feedForward = await this.#forwardFrom(h, attention.out, include, mode);
     return { attention, feedForward };
+  }
+
+  /** The feed-forward half: `h` is the layer's input, `sum` what the attention made of it. */
+  #forwardFrom(
+    h: ArenaTensor,
+    sum: ArenaTensor,
+    include: Uint8Array,
+    mode: Mode,
+  ): Promise<MoeTrace | DenseTrace> {
+    if (!this.#isParallel) return this.#feedForward.forward(sum, include, mode);
+    invariant(this.#feedForward.kind === 'moe', 'a layer with parallel halves has experts');
+    return this.#feedForward.forward(h, include, mode, sum);
   }
 
   /** Empty caches for `rows` rows of at most `capacity` tokens. */
@@ -65,7 +82,7 @@ export class LayerRunner {
   ): Promise<ArenaTensor> {
     const out = await this.#decoder.decode(h, tables, spans, caches);
     const all = new Uint8Array(h.shape[0] ?? 0).fill(1);
-    const feedForward = await this.#feedForward.forward(out, all, 'inference');
+    const feedForward = await this.#forwardFrom(h, out, all, 'inference');
     return feedForward.out;
   }
 
@@ -82,11 +99,35 @@ export class LayerRunner {
     dIn: ArenaTensor,
   ): Promise<void> {
     const { feedForward } = trace;
+    if (this.#isParallel) return this.#backwardParallel(trace, inputs, dOut, lossGradient, dIn);
     if (feedForward.kind === 'moe' && this.#feedForward.kind === 'moe')
       await this.#feedForward.backward(feedForward, dOut, lossGradient);
     else if (feedForward.kind === 'dense' && this.#feedForward.kind === 'dense')
       await this.#feedForward.backward(feedForward, dOut);
     else invariant(false, 'a trace goes back through the layer it came from');
     if (!this.#isLowest) await this.#attention.backward(trace.attention, inputs, dOut, dIn);
+  }
+
+  /** The gradient of the input is what comes through the attention, `h` itself included, and what comes through the experts. */
+  async #backwardParallel(
+    { attention, feedForward }: LayerTrace,
+    inputs: AttentionInputs,
+    dOut: ArenaTensor,
+    lossGradient: LayerRoutingGradient | null,
+    dIn: ArenaTensor,
+  ): Promise<void> {
+    const { workspace, kernels } = this.#parts;
+    invariant(
+      feedForward.kind === 'moe' && this.#feedForward.kind === 'moe',
+      'a layer with parallel halves has experts',
+    );
+    const runner = this.#feedForward;
+    await workspace.scratch(async () => {
+      const dExperts = workspace.zeros(...dOut.shape);
+      await runner.backward(feedForward, dOut, lossGradient, dExperts);
+      if (this.#isLowest) return;
+      await this.#attention.backward(attention, inputs, dOut, dIn);
+      kernels.axpy(dIn.offset, dExperts.offset, 1, dExperts.data.length);
+    });
   }
 }

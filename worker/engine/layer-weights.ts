@@ -20,11 +20,14 @@ export class LayerWeights {
   /** By expert, null for what all tokens read: ids of roles, and types of roles. Both are asked for in every run of a stage. */
   readonly #ids = new Map<number | null, (role: string) => string>();
   readonly #dtypes = new Map<number | null, WeightDtypes>();
+  /** The feed-forward half reads the norm of the attention. */
+  readonly #parallel: boolean;
   readonly #roles = new Map<string | number, readonly ParameterRole[]>();
   readonly #views = new Map<string | number, Tensors>();
   readonly #places = new Map<string, Tensors>();
 
-  constructor(store: ParameterStore, layer: number, adapters: AdapterPlan | null) {
+  constructor(store: ParameterStore, layer: number, adapters: AdapterPlan | null, parallel = false) {
+    this.#parallel = parallel;
     this.#store = store;
     this.#layer = layer;
     this.#adapters = adapters;
@@ -32,7 +35,10 @@ export class LayerWeights {
 
   #idOf(expert: number | null): (role: string) => string {
     return once(this.#ids, expert, () =>
-      remembered((role) => parameterId(role as ParameterRole, this.#layer, expert)),
+      remembered((role) => {
+        const own = this.#parallel ? role.replace(/^postAttentionNorm/, 'inputNorm') : role;
+        return parameterId(own as ParameterRole, this.#layer, expert);
+      }),
     );
   }
 

@@ -84,8 +84,12 @@ export class MoeRunner {
     ]);
   }
 
-  /** Hidden state `h` [N, hidden] through the experts. @param include tokens with 0 here visit no expert. */
-  async forward(h: ArenaTensor, include: Uint8Array, mode: Mode): Promise<MoeTrace> {
+  /**
+   * Hidden state `h` [N, hidden] through the experts.
+   * @param include tokens with 0 here visit no expert.
+   * @param base what the experts are added to, where that is not `h`.
+   */
+  async forward(h: ArenaTensor, include: Uint8Array, mode: Mode, base = h): Promise<MoeTrace> {
     const { programs, session, workspace } = this.#parts;
     const [tokens = 0, hidden = 0] = h.shape;
     const { experts } = this.#plan;
@@ -121,8 +125,8 @@ export class MoeRunner {
 
     const mix = this.#hasOutputNorm ? workspace.zeros(tokens, hidden) : null;
     const sum = mix ?? workspace.tensor(tokens, hidden);
-    const shared = await this.#sharedForward(mix ?? h, x, sum);
-    if (shared === null && mix === null) sum.data.set(h.data);
+    const shared = await this.#sharedForward(mix ?? base, x, sum);
+    if (shared === null && mix === null) sum.data.set(base.data);
     const trace = await this.#experts.forward(x, weights, denseWeights ?? weights, dispatch, sum);
     const { dense } = routing;
     const meanOutput =
@@ -133,7 +137,7 @@ export class MoeRunner {
     const out = mix === null ? sum : workspace.tensor(tokens, hidden);
     if (mix !== null) {
       const norm = await programs.outputNorm(this.#index, this.#weights.dtypes());
-      norm.run({ h, mix, ...this.#weights.views('outputNorm') }, { out });
+      norm.run({ h: base, mix, ...this.#weights.views('outputNorm') }, { out });
     }
     return {
       kind: 'moe',
@@ -174,11 +178,13 @@ export class MoeRunner {
   /**
    * Turns the gradient of the output in `dOut` into that of the input, in place.
    * @param lossGradient of auxiliary losses on this layer's routing; null: there are none.
+   * @param dH what the gradient by way of the experts is added to, where that is not `dOut`, which then stays.
    */
   async backward(
     trace: MoeTrace,
     dOut: ArenaTensor,
     lossGradient: LayerRoutingGradient | null,
+    dH = dOut,
   ): Promise<void> {
     const { programs, workspace } = this.#parts;
     const { x, logits, denseWeights, dispatch } = trace;
@@ -234,10 +240,10 @@ export class MoeRunner {
           ...this.#buffers('training', tokens),
           'd.x': dX,
           'd.logits': dLogits,
-          'acc.grad.h': dOut,
+          'acc.grad.h': dH,
           ...gradients.feeds,
         },
-        { 'grad.h': dOut, ...gradients.fetches },
+        { 'grad.h': dH, ...gradients.fetches },
       );
     });
   }

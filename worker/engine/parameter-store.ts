@@ -272,15 +272,14 @@ export class ParameterStore {
   /** Which of a stage's weights train, and whether their gradients are added to (then all of them are). */
   weightUse(roles: readonly string[], idOf: (role: string) => string): WeightUse {
     const trained = roles.filter((role) => this.#trained.has(idOf(role)));
-    const written = trained.filter((role) => this.#written.has(idOf(role)));
-    invariant(
-      written.length === 0 || written.length === trained.length,
-      `gradients of one stage must be written together: ${written.map(idOf).join(', ')} of ${trained.map(idOf).join(', ')}`,
-    );
+    const unwritten = trained.filter((role) => !this.#written.has(idOf(role)));
+    const accumulates = unwritten.length < trained.length;
+    // A weight that another stage reads too may have a gradient before the others of this stage.
+    if (accumulates) for (const role of unwritten) this.addableGradient(idOf(role));
     return {
       dtypes: (role) => this.dtype(idOf(role)),
       trained,
-      accumulates: written.length > 0,
+      accumulates,
     };
   }
 

@@ -10,6 +10,7 @@ import {
 const attentionRoles = {
   heads: [
     'inputNorm',
+    'inputNormBias',
     'query',
     'key',
     'value',
@@ -26,19 +27,27 @@ const attentionRoles = {
     'keyValueUp',
   ],
   mix: ['sinks'],
-  attentionOutput: ['output', 'outputBias', 'attentionOutputNorm'],
+  attentionOutput: ['output', 'outputBias', 'attentionOutputNorm', 'attentionOutputNormBias'],
 } as const satisfies Readonly<Record<string, readonly WeightRole[]>>;
 
 const roles = {
   ...attentionRoles,
   attention: Object.values(attentionRoles).flat(),
-  router: ['postAttentionNorm', 'router', 'routerBias', 'selectionBias'],
+  router: ['postAttentionNorm', 'postAttentionNormBias', 'router', 'routerBias', 'selectionBias'],
   expert: ['expertGate', 'expertUp', 'expertDown', 'expertGateBias', 'expertUpBias', 'expertDownBias'],
   local: [],
   shared: ['sharedGate', 'sharedUp', 'sharedDown', 'sharedMix'],
-  dense: ['postAttentionNorm', 'denseGate', 'denseUp', 'denseDown', 'feedForwardOutputNorm'],
-  outputNorm: ['feedForwardOutputNorm'],
-  head: ['finalNorm', 'head'],
+  dense: [
+    'postAttentionNorm',
+    'postAttentionNormBias',
+    'denseGate',
+    'denseUp',
+    'denseDown',
+    'feedForwardOutputNorm',
+    'feedForwardOutputNormBias',
+  ],
+  outputNorm: ['feedForwardOutputNorm', 'feedForwardOutputNormBias'],
+  head: ['finalNorm', 'finalNormBias', 'head', 'headBias'],
 } as const satisfies Readonly<Record<string, readonly WeightRole[]>>;
 
 /** A stage that reads weights. */

@@ -83,7 +83,7 @@ export function decoder(
   family: string,
   c: DecoderConfig,
   layerOf: (index: number) => LayerPlan,
-  changes: Partial<Pick<DecoderPlan, 'embeddingScale' | 'logitScale'>> = {},
+  changes: Partial<Pick<DecoderPlan, 'embeddingScale' | 'logitScale' | 'finalNorm' | 'headBias'>> = {},
 ): DecoderPlan {
   return {
     family,

@@ -53,6 +53,8 @@ const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   afmoe: { num_experts: 8, num_shared_experts: 1, ...windows },
   laguna: { num_experts: 8, shared_expert_intermediate_size: 12, ...windows },
   mimo_v2_flash: { n_routed_experts: 8, v_head_dim: 6, attention_value_scale: 0.7, ...windows },
+  phimoe: { num_local_experts: 8, attention_bias: true, lm_head_bias: true },
+  cohere2_moe: { num_experts: 8, ...windows },
 };
 const planOf = (name: string, change: Readonly<Record<string, unknown>> = {}) => {
   const config = { ...base, ...configs[name], model_type: name, ...change };
@@ -105,6 +107,11 @@ test('windows and positions by type of layer', () => {
   ]);
 });
 
+test('cohere2_moe: every fourth layer sees everything unless the config lists layers', () => {
+  const { layers } = planOf('cohere2_moe', { num_hidden_layers: 5, layer_types: undefined });
+  expect(layers.map(({ attention }) => attention.window)).toEqual([8, 8, 8, undefined, 8]);
+});
+
 test('a rotary base for each type of layer', () => {
   const full = { rope_type: 'default', rope_theta: 100 };
   const sliding = { rope_type: 'default', rope_theta: 10000 };
@@ -147,6 +154,10 @@ test.each([
   ['laguna', { num_attention_heads_per_layer: [4, 8, 4] }, 'num_attention_heads_per_layer'],
   ['exaone_moe', { layer_types: undefined }, 'layer_types is missing'],
   ['llama', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'needs low_freq_factor'],
+  ['phimoe', { num_experts_per_tok: 3 }, 'num_experts_per_tok is 3'],
+  ['phimoe', { rope_scaling: { type: 'longrope', original_max_position_embeddings: 4 } }, 'short_factor'],
+  ['cohere2_moe', { mlp_layer_types: ['dense', 'sparse', 'sparse'] }, 'only "sparse" is supported'],
+  ['cohere2_moe', { num_shared_experts: 1 }, 'num_shared_experts: only 0 is supported'],
   ['llama', { rope_scaling: { type: 'dynamic', factor: 2 } }, 'rope_type "dynamic" is not supported'],
 ] as const)('%s %j is refused', (name, change, message) => {
   expect(() => planOf(name, change)).toThrow(message);

@@ -2,6 +2,7 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { Family } from '#worker/model/index.ts';
 import { afmoe } from './afmoe.ts';
+import { cohere2Moe } from './cohere2-moe.ts';
 import { deepseekV2, deepseekV3, glm4MoeLite } from './deepseek.ts';
 import { llama, qwen2, qwen3 } from './dense-decoders.ts';
 import { ernie45Moe } from './ernie-moe.ts';
@@ -16,6 +17,7 @@ import { mimoV2Flash } from './mimo-v2-flash.ts';
 import { minimaxM2 } from './minimax-m2.ts';
 import { mixtral } from './mixtral.ts';
 import { olmoe } from './olmoe.ts';
+import { phimoe } from './phimoe.ts';
 import { qwen2Moe, qwen3Moe } from './qwen-moe.ts';
 
 const families: readonly Family[] = [
@@ -45,6 +47,8 @@ const families: readonly Family[] = [
   afmoe,
   laguna,
   mimoV2Flash,
+  phimoe,
+  cohere2Moe,
 ];
 
 /** Names of all families, for messages and documentation. */

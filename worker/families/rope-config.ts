@@ -22,6 +22,9 @@ const RopeRecord = z.looseObject({
   attention_factor: optional,
   truncate: z.boolean().nullish(),
   alpha: optional,
+  short_factor: z.array(z.number().positive()).nullish(),
+  short_mscale: optional,
+  long_mscale: optional,
 });
 type RopeRecord = z.output<typeof RopeRecord>;
 
@@ -80,6 +83,14 @@ export function latentScaleFactor(c: RopeConfig): number {
   return all === 0 || typeOf(record) !== 'yarn' ? 1 : yarnScale(record.factor ?? 1, all) ** 2;
 }
 
+function invalidRope(family: string, type: string, needed: string): UserError {
+  return new UserError(
+    'config/invalid',
+    `config.json (${family}): rope_scaling of type "${type}" needs ${needed}`,
+    'Check that config.json belongs to this checkpoint and is complete.',
+  );
+}
+
 function typeOf(record: RopeRecord): string {
   return record.rope_type ?? record.type ?? 'default';
 }
@@ -111,11 +122,7 @@ export function ropeOf(
   const need = (field: keyof RopeRecord): number => {
     const value = record[field];
     if (typeof value === 'number') return value;
-    throw new UserError(
-      'config/invalid',
-      `config.json (${family}): rope_scaling of type "${typeOf(record)}" needs ${field}`,
-      'Check that config.json belongs to this checkpoint and is complete.',
-    );
+    throw invalidRope(family, typeOf(record), field);
   };
   const type = typeOf(record);
   switch (type) {
@@ -145,6 +152,8 @@ export function ropeOf(
         }),
         tableScale: yarnTableScale(record, need('factor')),
       };
+    case 'longrope':
+      return longRope(family, record, layout, plain, need('original_max_position_embeddings'));
     default:
       // HunYuan: a larger base from the start (NTK-aware scaling), whatever the length.
       if (type === 'dynamic' && record.alpha)
@@ -158,7 +167,7 @@ export function ropeOf(
       throw new UserError(
         'config/unsupported',
         `config.json (${family}): rope_scaling.rope_type "${type}" is not supported`,
-        'Supported: default, linear, llama3, yarn, and dynamic with alpha.',
+        'Supported: default, linear, llama3, yarn, longrope with mscales, and dynamic with alpha.',
       );
   }
 }
@@ -175,6 +184,29 @@ function llama3Frequencies(
     const smooth = (original / wave - low) / (high - low);
     return Math.fround(((1 - smooth) * inverse) / factor + smooth * inverse);
   });
+}
+
+/**
+ * LongRoPE (Ding et al. 2024, arXiv 2402.13753) as the reference implementation of Phi-3.5-MoE computes it: a factor for
+ * each frequency. Beyond the original length only the scale of the tables changes; `long_factor` is not used.
+ */
+function longRope(
+  family: string,
+  { short_factor: short, short_mscale: shortScale, long_mscale: longScale }: RopeRecord,
+  layout: RopePlan['layout'],
+  plain: readonly number[],
+  above: number,
+): RopePlan {
+  if (!short || !shortScale || !longScale)
+    throw invalidRope(family, 'longrope', 'short_factor, short_mscale and long_mscale');
+  if (short.length !== plain.length)
+    throw invalidRope(family, 'longrope', `${plain.length} numbers in short_factor`);
+  return {
+    layout,
+    inverseFrequencies: plain.map((inverse, i) => Math.fround(inverse / (short[i] as number))),
+    tableScale: shortScale,
+    long: { above, tableScale: longScale },
+  };
 }
 
 /** YaRN (Peng et al. 2023, arXiv 2309.00071, section 3.2). */

@@ -30,7 +30,7 @@ export const baseAssignment: Method<typeof Options> = {
   source:
     'BASE layers, Lewis et al. 2021 (arXiv 2103.16716), with the gate weights and the number of experts of the checkpoint.',
   options: Options,
-  needsExperts: true,
+  needs: 'scores',
   start(_options, { plan }) {
     const shapes = routerShapes(plan);
     if (shapes.some(({ router }) => router.selectionBias)) {

@@ -190,6 +190,6 @@ export const defaultMoe: Method<typeof Options> = {
   cost: '1 ×; one vector for each expert, and a small product with them.',
   source: 'Dense backpropagation (Default MoE), arXiv 2504.12463; the reading follows summaries of it.',
   options: Options,
-  needsExperts: true,
+  needs: 'scores',
   start: (options, context) => new DefaultSession(options, context),
 };

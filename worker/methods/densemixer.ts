@@ -47,7 +47,7 @@ export const denseMixer: Method<typeof Options> = {
   cost: 'One forward pass through every expert that was not chosen, on top of full fine-tuning; memory as there.',
   source: 'DenseMixer, Yao et al. 2025, and its released code.',
   options: Options,
-  needsExperts: true,
+  needs: 'scores',
   start(options, context) {
     const shapes = routerShapes(context.plan);
     const router = routerOf(shapes);

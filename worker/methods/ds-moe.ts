@@ -41,7 +41,7 @@ export const dsMoe: Method<typeof Options> = {
   source:
     'DS-MoE, Pan et al. 2024 (arXiv 2404.05567), its feed-forward half: attention heads stay as they are.',
   options: Options,
-  needsExperts: true,
+  needs: 'scores',
   start(options, { plan }) {
     const { mutualInformationCoefficient: coefficient, mutualInformationAccumulation: accumulation } =
       options;

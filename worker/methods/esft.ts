@@ -160,7 +160,7 @@ export const esft: Method<typeof Options> = {
   cost: 'About ½ to ⅔ × the time, and memory for gradients and moments of the chosen experts only; one pass over a sample before the first step.',
   source: 'ESFT, Wang et al. 2024 (arXiv 2407.01906), and its released code.',
   options: Options,
-  needsExperts: true,
+  needs: 'experts',
   sampleTokens: ({ expertConfig, sampleTokens }) => (expertConfig === null ? sampleTokens : 0),
   start: startEsft,
 };

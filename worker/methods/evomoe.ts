@@ -224,14 +224,13 @@ export const evoMoe: Method<typeof Options> = {
   cost: 'From experts ÷ k × in the expert layers, at a high temperature, down to 1 ×.',
   source: 'EvoMoE, Nie et al. 2021 (arXiv 2112.14397), its gate; experts start as the checkpoint has them.',
   options: Options,
-  needsExperts: true,
+  needs: 'scores',
   start(options, context) {
-    const shapes = routerShapes(context.plan);
-    const router = shapes.length === 0 ? null : routerOf(shapes);
+    const router = routerOf(routerShapes(context.plan));
     const obstacle =
-      router?.scoring === 'sigmoid'
+      router.scoring === 'sigmoid'
         ? 'scores experts with a sigmoid'
-        : router?.selectionBias && 'adds a bias to the scores it chooses by';
+        : router.selectionBias && 'adds a bias to the scores it chooses by';
     if (obstacle !== undefined) {
       throw new UserError(
         'method/router',

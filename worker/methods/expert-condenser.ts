@@ -347,6 +347,6 @@ export const expertCondenser: Method<typeof Options> = {
   cost: 'About (k + r) / k of full fine-tuning in the expert layers during the condenser phase; 1 × before it.',
   source: 'ExpertCondenser, arXiv 2604.23036, and its released code.',
   options: Options,
-  needsExperts: true,
+  needs: 'scores',
   start: (options, context) => new CondenserSession(options, context),
 };

@@ -13,6 +13,7 @@ export const frozenRouter: Method<typeof Options> = {
   cost: '1 ×; the routers are a very small part of the weights.',
   source: 'Baseline of DenseMixer (Yao et al. 2025), which compares with it.',
   options: Options,
+  needs: 'experts',
   start: (_options, context) =>
     statelessSession({
       trainable: ({ role }) => role !== 'router' && role !== 'routerBias',

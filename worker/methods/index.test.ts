@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { contextOf } from './f0.fixture.ts';
+import { familyOf } from '#worker/families/index.ts';
 import { describeMethods, startMethod } from './index.ts';
 
 const methods = describeMethods();
@@ -61,7 +62,6 @@ test('a method for experts is refused for a model without any, others are not', 
   const others = methods.filter(({ name }) => refusal(name) !== 'method/needs-experts');
   expect(others.map(({ name }) => [name, refusal(name)])).toEqual([
     ['full', null],
-    ['frozen-router', null],
     ['lora', null],
     ['dora', null],
     // It misses its warm-up here.
@@ -76,4 +76,22 @@ test.each(methods)('$name starts with its defaults', ({ name }) => {
   const saved = session.save();
   session.restore(JSON.parse(JSON.stringify(saved)));
   expect(session.save()).toEqual(saved);
+});
+
+const dense = { hidden_size: 4, vocab_size: 8, num_hidden_layers: 1, num_attention_heads: 1 };
+const planOf = (config: Readonly<Record<string, unknown>>) =>
+  familyOf(config).plan({ ...dense, intermediate_size: 2, ...config });
+
+test.each([
+  'loss-free-balancing',
+  'expert-condenser',
+  'densemixer',
+  'default-moe',
+  'ds-moe',
+  'evomoe',
+  'base-assignment',
+])('%s does not change the gate weights of SparseMixer', (name) => {
+  const context = { ...contextOf(2), plan: planOf({ model_type: 'phimoe', num_local_experts: 4 }) };
+  expect(() => startMethod(name, {}, context)).toThrow('SparseMixer');
+  expect(() => startMethod('full', {}, context)).not.toThrow();
 });

@@ -72,9 +72,31 @@ function parseOptions(name: string, options: Readonly<Record<string, unknown>>) 
   return { method, parsed: parsed.data };
 }
 
+/** @throws UserError `method/needs-experts` or `method/router` where the model lacks what the method works on. */
+function checkNeeds({ name, needs }: Method, { family, layers }: DecoderPlan): void {
+  if (needs === undefined) return;
+  const routers = layers.flatMap(({ feedForward }) =>
+    feedForward.kind === 'moe' ? [feedForward.router] : [],
+  );
+  if (routers.length === 0) {
+    throw new UserError(
+      'method/needs-experts',
+      `method.name: ${name} is for models with experts; this one (${family}) has none`,
+      `Methods for any model: ${methods.flatMap((method) => (method.needs ? [] : [method.name])).join(', ')}.`,
+    );
+  }
+  if (needs === 'scores' && routers.some(({ sparseMixer }) => sparseMixer !== undefined)) {
+    throw new UserError(
+      'method/router',
+      `method ${name} makes gate weights of scores, and this ${family} checkpoint has SparseMixer's`,
+      `Methods for such a router: ${methods.flatMap((method) => (method.needs === 'scores' ? [] : [method.name])).join(', ')}.`,
+    );
+  }
+}
+
 /**
  * Validates `options` and starts a session of method `name`.
- * @throws UserError `method/unknown`, `method/invalid-options`, `method/needs-experts` and those of the method.
+ * @throws UserError `method/unknown`, `method/invalid-options`, `method/needs-experts`, `method/router` and those of the method.
  */
 export function startMethod(
   name: string,
@@ -82,13 +104,7 @@ export function startMethod(
   context: MethodContext,
 ): MethodSession {
   const { method, parsed } = parseOptions(name, options);
-  if (method.needsExperts && context.moeLayers === 0) {
-    throw new UserError(
-      'method/needs-experts',
-      `method.name: ${name} is for models with experts; this one (${context.plan.family}) has none`,
-      'Choose full, lora or dora.',
-    );
-  }
+  checkNeeds(method, context.plan);
   return method.start(parsed, context);
 }
 

@@ -83,7 +83,7 @@ export const localExpert: Method<typeof Options> = {
   source:
     'After Zhang et al. 2018 (arXiv 1811.00056), in the residual form; how the parts are trained is this project’s reading.',
   options: Options,
-  needsExperts: true,
+  needs: 'experts',
   start: (options, context) =>
     statelessSession({
       trainable: () => options.trains === 'all',

@@ -140,6 +140,6 @@ export const lossFreeBalancing: Method<typeof Options> = {
   cost: '1 ×; the bias costs nothing.',
   source: 'Wang et al. 2024 (arXiv 2408.15664); DeepSeek-V3 (arXiv 2412.19437).',
   options: Options,
-  needsExperts: true,
+  needs: 'scores',
   start: (options, context) => new BalancingSession(options, context),
 };

@@ -70,7 +70,7 @@ export const transformedGate: Method<typeof Options> = {
   cost: '1 ×.',
   source: 'Nguyen, Akbarian, Ho 2024 (arXiv 2401.13875).',
   options: Options,
-  needsExperts: true,
+  needs: 'experts',
   start(options, context) {
     const shapes = routerShapes(context.plan);
     return statelessSession({

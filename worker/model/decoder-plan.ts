@@ -5,11 +5,12 @@
  * family needs grows one of the unions here, and the exhaustive switches show every place to update.
  */
 
-/** Root-mean-square normalisation `w ⊙ x / sqrt(mean(x²) + ε)`, computed in float32. */
-export interface NormPlan {
-  readonly kind: 'rms';
-  readonly epsilon: number;
-}
+/** Normalisation along the last axis, computed in float32. */
+export type NormPlan =
+  /** `w ⊙ x / sqrt(mean(x²) + ε)` */
+  | { readonly kind: 'rms'; readonly epsilon: number }
+  /** `w ⊙ (x − mean(x)) / sqrt(var(x) + ε) + b`; absent bias: 0. */
+  | { readonly kind: 'layer'; readonly epsilon: number; readonly bias?: true };
 
 /** Rotary position embedding of the first `2 · inverseFrequencies.length` elements of a head. */
 export interface RopePlan {
@@ -18,6 +19,8 @@ export interface RopePlan {
   readonly inverseFrequencies: readonly number[];
   /** Multiplies cos and sin; absent: 1. */
   readonly tableScale?: number;
+  /** The table scale where rows reach more than `above` positions (LongRoPE); absent: the same. */
+  readonly long?: { readonly above: number; readonly tableScale: number };
 }
 
 /** Normalisation of q and k: before the split into heads, of each head, or of each head after the rotation. */
@@ -77,6 +80,8 @@ export type AttentionPlan = GroupedQueryPlan | LatentPlan;
 /** How a router turns logits into gate weights. */
 export interface RouterPlan {
   readonly scoring: 'softmax' | 'sigmoid';
+  /** The gate weights of two experts are SparseMixer's, with this threshold ε; absent: they are the scores. */
+  readonly sparseMixer?: number;
   /** Divide the chosen experts' weights by their sum. */
   readonly normalise: boolean;
   /** Multiplies the gate weights; absent: 1. */
@@ -138,6 +143,8 @@ export interface LayerPlan {
   readonly feedForwardOutputNorm?: NormPlan;
   /** Multiplies what each half adds to `h`; absent: 1. */
   readonly residualScale?: number;
+  /** Both halves read `inputNorm(h)`, and both are added to `h`; `postAttentionNorm` is the same norm with its weights. */
+  readonly parallel?: true;
 }
 
 /** The whole decoder: embedding, layers, final norm, head. */
@@ -156,6 +163,8 @@ export interface DecoderPlan {
   readonly embeddingScale?: number;
   /** Multiplies the logits; absent: 1. */
   readonly logitScale?: number;
+  /** The logits have a learned bias. */
+  readonly headBias?: true;
   /** The head shares the embedding's weights. */
   readonly tiedHead: boolean;
   /** Coefficient the checkpoint's authors used for the load-balancing loss, where its config states one. */

@@ -1,11 +1,16 @@
 /** Names of what parameters do, the same for every family. */
 
+/** A norm of the hidden state. */
+type NormRole =
+  'finalNorm' | 'inputNorm' | 'attentionOutputNorm' | 'postAttentionNorm' | 'feedForwardOutputNorm';
+
 /** What a weight of a checkpoint does. Roles of a layer repeat in each layer, roles of an expert in each expert. */
 export type WeightRole =
+  | NormRole
+  | `${NormRole}Bias`
   | 'embedding'
-  | 'finalNorm'
   | 'head'
-  | 'inputNorm'
+  | 'headBias'
   | 'query'
   | 'key'
   | 'value'
@@ -23,8 +28,6 @@ export type WeightRole =
   | 'keyValueDown'
   | 'keyValueDownNorm'
   | 'keyValueUp'
-  | 'attentionOutputNorm'
-  | 'postAttentionNorm'
   | 'router'
   | 'routerBias'
   | 'selectionBias'
@@ -40,8 +43,7 @@ export type WeightRole =
   | 'sharedMix'
   | 'denseGate'
   | 'denseUp'
-  | 'denseDown'
-  | 'feedForwardOutputNorm';
+  | 'denseDown';
 
 /** A part of a low-rank adapter. */
 export type LowRankPart = 'loraA' | 'loraB' | 'magnitude';

@@ -1,6 +1,6 @@
 /** The parameters a plan implies, under names that are the same for every family. */
 import { attentionParameters } from './attention-parameters.ts';
-import type { DecoderPlan, FeedForwardPlan } from './decoder-plan.ts';
+import type { DecoderPlan, FeedForwardPlan, LayerPlan, NormPlan } from './decoder-plan.ts';
 import type { ParameterRole, RoleShape } from './parameter-roles.ts';
 
 /** One weight tensor; matrices are `[out, in]`. */
@@ -81,6 +81,21 @@ function expertParameters(plan: FeedForwardPlan, hidden: number): RoleShape[] {
   return roles;
 }
 
+/** Parameters of a norm. */
+function normParameters(
+  role: 'finalNorm' | Extract<keyof LayerPlan, `${string}Norm`>,
+  plan: NormPlan | null | undefined,
+  hidden: number,
+): RoleShape[] {
+  if (!plan) return [];
+  return plan.kind === 'layer' && plan.bias
+    ? [
+        [role, [hidden]],
+        [`${role}Bias`, [hidden]],
+      ]
+    : [[role, [hidden]]];
+}
+
 /** All parameters of a plan in forward order. A tied head has none of its own. */
 export function parametersOf(plan: DecoderPlan): Parameter[] {
   const parameters: Parameter[] = [];
@@ -90,18 +105,22 @@ export function parametersOf(plan: DecoderPlan): Parameter[] {
 
   add(['embedding', [plan.vocabularySize, hidden]]);
   plan.layers.forEach((layer, l) => {
-    if (layer.inputNorm) add(['inputNorm', [hidden]], l);
+    const addNorm = (role: Extract<keyof LayerPlan, `${string}Norm`>) => {
+      for (const norm of normParameters(role, layer[role], hidden)) add(norm, l);
+    };
+    addNorm('inputNorm');
     for (const role of attentionParameters(layer.attention, hidden)) add(role, l);
-    if (layer.attentionOutputNorm) add(['attentionOutputNorm', [hidden]], l);
-    if (layer.postAttentionNorm) add(['postAttentionNorm', [hidden]], l);
+    addNorm('attentionOutputNorm');
+    if (!layer.parallel) addNorm('postAttentionNorm');
     for (const role of commonFeedForward(layer.feedForward, hidden)) add(role, l);
     const experts = layer.feedForward.kind === 'moe' ? layer.feedForward.experts : 0;
     const ofExpert = expertParameters(layer.feedForward, hidden);
     for (let e = 0; e < experts; e++) for (const role of ofExpert) add(role, l, e);
-    if (layer.feedForwardOutputNorm) add(['feedForwardOutputNorm', [hidden]], l);
+    addNorm('feedForwardOutputNorm');
   });
-  add(['finalNorm', [hidden]]);
+  for (const norm of normParameters('finalNorm', plan.finalNorm, hidden)) add(norm);
   if (!plan.tiedHead) add(['head', [plan.vocabularySize, hidden]]);
+  if (plan.headBias) add(['headBias', [plan.vocabularySize]]);
   return parameters;
 }
 

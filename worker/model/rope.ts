@@ -8,16 +8,21 @@ export function inverseFrequencies(theta: number, dimensions: number): number[] 
   );
 }
 
+/** What multiplies cos and sin where rows reach `positions` positions. */
+export function tableScale({ long, tableScale: plain = 1 }: RopePlan, positions: number): number {
+  return long !== undefined && positions > long.above ? long.tableScale : plain;
+}
+
 /**
- * `[positions × d/2]` tables of cos and sin of `position · inverseFrequency`, times the table scale, in float32 steps as
+ * `[positions × d/2]` tables of cos and sin of `position · inverseFrequency`, times `scale`, in float32 steps as
  * the references compute them.
  */
 export function ropeTables(
   rope: RopePlan,
   positions: number,
+  scale: number,
 ): { readonly cos_PD: Float32Array; readonly sin_PD: Float32Array } {
   const half = rope.inverseFrequencies.length;
-  const scale = rope.tableScale ?? 1;
   const cos_PD = new Float32Array(positions * half);
   const sin_PD = new Float32Array(positions * half);
   for (let position = 0; position < positions; position++) {

@@ -1,4 +1,5 @@
 /** The router of the checkpoint as it is: scores, the k largest chosen, gate weights. */
+import { invariant } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import type { RouterPlan } from './decoder-plan.ts';
 import type { RouterShape, Routing } from './slots.ts';
@@ -21,6 +22,7 @@ export function routerScores(router: RouterPlan, logits_NE: Value): Value {
  * @param multiplicity_NE how often each expert counts for each token (0, 1, 2).
  */
 export function gateWeights(router: RouterPlan, probabilities_NE: Value, multiplicity_NE: Value): Value {
+  invariant(router.sparseMixer === undefined, 'SparseMixer weights are made of logits');
   const chosen_NE = op.mul(multiplicity_NE, probabilities_NE);
   const scaled = (weights_NE: Value) =>
     router.scale === undefined || router.scale === 1 ? weights_NE : op.mul(weights_NE, router.scale);
@@ -28,6 +30,46 @@ export function gateWeights(router: RouterPlan, probabilities_NE: Value, multipl
   // A token that visits no expert (padding) has the sum zero.
   const sum_N1 = op.maximum(op.reduceSum(chosen_NE, { axes: [-1], keepDims: true }), 1e-20);
   return scaled(op.div(chosen_NE, sum_N1));
+}
+
+/** `softmax(z)` over the experts with `open` 1. */
+function openSoftmax(logits_NE: Value, open_NE: Value): Value {
+  return op.softmax(op.add(logits_NE, op.mul(op.sub(open_NE, 1), 1e9)));
+}
+
+/**
+ * Gate weights of SparseMixer (Liu et al. 2024, arXiv 2409.12136) without its sampling: the best expert's is its share of a
+ * softmax over the logits that are not far below it, and the second's the same among the others. z is far below m where
+ * `(m − z) / max(|z|, m) > 2 ε`.
+ */
+function sparseMixerWeights(threshold: number, logits_NE: Value, multiplicity_NE: Value): Value {
+  const fixed_NE = op.stopGradient(logits_NE);
+  const share = (candidate_NE: Value) => {
+    const among_NE = op.add(fixed_NE, op.mul(op.sub(candidate_NE, 1), 1e9));
+    const best_N1 = op.reduceMax(among_NE, { axes: [-1], keepDims: true });
+    const limit_NE = op.mul(op.maximum(op.abs(fixed_NE), best_N1), 2 * threshold);
+    const near_NE = op.where(
+      op.greater(op.sub(best_N1, fixed_NE), limit_NE),
+      op.mul(fixed_NE, 0),
+      candidate_NE,
+    );
+    return { best_N1, weights_NE: openSoftmax(logits_NE, near_NE) };
+  };
+  const all_NE = op.add(op.mul(fixed_NE, 0), 1);
+  const first = share(all_NE);
+  const others_NE = op.where(op.greaterOrEqual(fixed_NE, first.best_N1), op.mul(fixed_NE, 0), all_NE);
+  const second = share(others_NE);
+  return op.mul(
+    multiplicity_NE,
+    op.add(op.mul(op.sub(1, others_NE), first.weights_NE), op.mul(others_NE, second.weights_NE)),
+  );
+}
+
+/** Gate weights of the checkpoint's own rule. */
+function plainWeights(router: RouterPlan, logits_NE: Value, multiplicity_NE: Value): Value {
+  return router.sparseMixer === undefined
+    ? gateWeights(router, routerScores(router, logits_NE), multiplicity_NE)
+    : sparseMixerWeights(router.sparseMixer, logits_NE, multiplicity_NE);
 }
 
 /**
@@ -73,8 +115,7 @@ export function plainRouting(shapes: readonly RouterShape[]): Routing {
   return {
     buffers: [],
     scores: (logits_NE) => routerScores(routerOf(shapes), logits_NE),
-    weights: (logits_NE, multiplicity_NE) =>
-      gateWeights(routerOf(shapes), routerScores(routerOf(shapes), logits_NE), multiplicity_NE),
+    weights: (logits_NE, multiplicity_NE) => plainWeights(routerOf(shapes), logits_NE, multiplicity_NE),
     choose(scores_NE, tokens, layer) {
       const shape = shapeOf(shapes, layer);
       return {

@@ -307,8 +307,11 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   /** Paper or code it comes from. */
   readonly source: string;
   readonly options: Options;
-  /** It means nothing for a model without experts. */
-  readonly needsExperts?: true;
+  /**
+   * What a model must have for the method to make sense: layers of experts, or besides that gate weights that are the
+   * scores themselves, which the method makes anew; absent: nothing.
+   */
+  readonly needs?: 'experts' | 'scores';
   /** Tokens of the training data to route through the untouched model before the start; absent or 0: none. */
   sampleTokens?(options: z.output<Options>): number;
   /** Full fine-tuning to do first; absent: none. */

@@ -59,6 +59,11 @@ const latent: LatentPlan = {
   scale: 0.4,
   rope: { ...rope, layout: 'interleaved' },
 };
+const layerNorm = { kind: 'layer', epsilon: 1e-5, bias: true } as const;
+const sparseMixer: MoePlan = {
+  ...moe,
+  router: { scoring: 'softmax', normalise: false, sparseMixer: 0.4 },
+};
 const sigmoidRouter: MoePlan['router'] = {
   scoring: 'sigmoid',
   normalise: true,
@@ -153,6 +158,15 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     'attention with a scaled residual',
     attentionStage({ ...layer, residualScale: 0.3 }, 8, float32),
     { ...attentionInputs, outputs: ['out'], wrt: [...attentionWeights, 'queryNorm', 'keyNorm'] },
+  ],
+  [
+    'attention behind a LayerNorm',
+    attentionStage({ ...layer, inputNorm: layerNorm }, 8, float32),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: [...attentionWeights, 'inputNormBias', 'queryNorm', 'keyNorm'],
+    },
   ],
   [
     'attention without positions, and norms per head',
@@ -274,6 +288,16 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'postAttentionNorm', 'router', 'routerBias'] },
   ],
   [
+    'router behind a LayerNorm without bias',
+    routerStage(
+      { ...layer, postAttentionNorm: { kind: 'layer', epsilon: 1e-5 } },
+      8,
+      plainRouting([moe]),
+      float32,
+    ),
+    { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'postAttentionNorm', 'router'] },
+  ],
+  [
     'router on a hidden state without a norm',
     routerStage({ ...layer, postAttentionNorm: null }, 8, plainRouting([moe]), float32),
     { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'router'] },
@@ -285,6 +309,18 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
       shapes: { N: 3 },
       wrt: ['logits'],
       values: { multiplicity: [1, 0, 1, 0, 0, 1, 0, 1, 1, 1, 0, 0] },
+    },
+  ],
+  [
+    'gate of SparseMixer',
+    gateStage({ ...layer, feedForward: sparseMixer }, plainRouting([sparseMixer]), false),
+    {
+      shapes: { N: 3 },
+      wrt: ['logits'],
+      values: {
+        logits: [1, 0.9, 0.7, -2, 0.2, 0.25, 0.3, 0.1, -1, -1.2, -0.9, -1.1],
+        multiplicity: [1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 1, 0],
+      },
     },
   ],
   [
@@ -310,6 +346,15 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     'final norm, head and loss',
     lossStage(plan, float32),
     { shapes: { n: 3 }, wrt: ['h', 'finalNorm', 'head'], values: { labels: [0, 6, 6] } },
+  ],
+  [
+    'final LayerNorm, head with a bias and loss',
+    lossStage({ ...plan, finalNorm: layerNorm, headBias: true, logitScale: 0.5 }, float32),
+    {
+      shapes: { n: 3 },
+      wrt: ['h', 'finalNorm', 'finalNormBias', 'head', 'headBias'],
+      values: { labels: [0, 6, 6] },
+    },
   ],
 ];
 

@@ -1,17 +1,17 @@
 /** The final norm, the head, and the loss. */
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
 import type { DecoderPlan } from '../decoder-plan.ts';
-import { weightInput, type WeightDtypes } from './weight.ts';
+import { normalised } from './norm.ts';
+import { linear, weightInput, type WeightDtypes } from './weight.ts';
 
 function logits(builder: GraphBuilder, plan: DecoderPlan, dtypes: WeightDtypes): Value {
   const hidden = plan.hiddenSize;
   const h_nH = builder.input('h', 'float32', ['n', hidden]);
-  const norm = weightInput(builder, 'finalNorm', dtypes('finalNorm'), [hidden]);
-  const head_VH = weightInput(builder, 'head', dtypes('head'), [plan.vocabularySize, hidden]);
-  return op.matmul(op.rmsNorm(h_nH, norm, { eps: plan.finalNorm.epsilon }), head_VH, {
-    transB: true,
-    alpha: plan.logitScale ?? 1,
-  });
+  const input = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
+  const x_nH = normalised(h_nH, plan.finalNorm, 'finalNorm', input);
+  const head = { weight: input('head', [plan.vocabularySize, hidden]) };
+  const bias_V = plan.headBias ? input('headBias', [plan.vocabularySize]) : undefined;
+  return linear(x_nH, head, bias_V, plan.logitScale ?? 1);
 }
 
 /** Graph of `h` [n, hidden] → `logits` [n, vocabulary]. */

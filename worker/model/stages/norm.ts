@@ -2,7 +2,14 @@
 import { op, type Value } from '#worker/graph/index.ts';
 import type { NormPlan } from '../decoder-plan.ts';
 
-/** `x` normalised along its last axis with the weight called `role`; `x` itself where the plan has no norm there. */
+function zeros(like: Value, width: number): Value {
+  return like.sink.constant({ dtype: like.dtype, shape: [width], data: new Array<number>(width).fill(0) });
+}
+
+/**
+ * `x` normalised along its last axis with the weight called `role` and the bias called `roleBias`; `x` itself where the plan
+ * has no norm there.
+ */
 export function normalised(
   x: Value,
   plan: NormPlan | null,
@@ -10,6 +17,15 @@ export function normalised(
   weight: (role: string, shape: readonly number[]) => Value,
 ): Value {
   if (plan === null) return x;
-  const width = x.shape.at(-1);
-  return op.rmsNorm(x, weight(role, [typeof width === 'number' ? width : 0]), { eps: plan.epsilon });
+  const last = x.shape.at(-1);
+  const width = typeof last === 'number' ? last : 0;
+  const scale = weight(role, [width]);
+  switch (plan.kind) {
+    case 'rms':
+      return op.rmsNorm(x, scale, { eps: plan.epsilon });
+    case 'layer': {
+      const bias = plan.bias ? weight(`${role}Bias`, [width]) : zeros(x, width);
+      return op.layerNorm(x, scale, bias, { eps: plan.epsilon });
+    }
+  }
 }
