@@ -1,9 +1,9 @@
 /** The attention half of a layer for new tokens of rows whose earlier ones are in a cache. */
 import { invariant } from '#core/contract/errors.ts';
-import { headWidths, type AttentionPlan } from '#worker/model/index.ts';
+import { headWidths, isConvolution, type AttentionPlan } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import { QUERY_BLOCK } from './attention-runner.ts';
-import { writeCausalMask } from './attention-mask.ts';
+import { writeCausalMask, writeLags } from './attention-mask.ts';
 import { KeyValueCache } from './key-value-cache.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
@@ -92,6 +92,7 @@ export class AttentionDecoder {
       await workspace.scratch(() => {
         const mask = workspace.tensor(1, 1, end - start, lastKey - firstKey);
         writeCausalMask(mask.data, place - firstKey, lastKey - firstKey, window);
+        if (isConvolution(this.#plan)) writeLags(mask.data, place - firstKey, lastKey - firstKey);
         mix.run(
           {
             queryHeads: workspace.rows(queries, start, end),

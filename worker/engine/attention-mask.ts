@@ -19,13 +19,16 @@ export interface QueryBlock {
 export class AttentionMask {
   readonly #batch: MicroBatch;
   readonly #window: number;
+  readonly #lags: boolean;
   /** Where the unbroken run of a place's segment begins, and where its segment is first met in the row. */
   readonly #runStart: Int32Array;
   readonly #segmentStart: Int32Array;
 
-  constructor(batch: MicroBatch, window = Infinity) {
+  /** @param lags where a query may look, the mask has how many places back that is, for convolutions; else 0. */
+  constructor(batch: MicroBatch, window = Infinity, lags = false) {
     this.#batch = batch;
     this.#window = window;
+    this.#lags = lags;
     const { sequence: length, segments } = batch;
     this.#runStart = new Int32Array(segments.length);
     this.#segmentStart = new Int32Array(segments.length);
@@ -82,6 +85,7 @@ export class AttentionMask {
       }
       if (run <= query) mask.fill(0, base + run, base + query + 1);
     }
+    if (this.#lags) writeLags(mask, from - firstKey, keys);
   }
 
   /** The mask of all rows, `[batch, 1, sequence, sequence]`. */
@@ -104,4 +108,11 @@ export function writeCausalMask(mask: Float32Array, offset: number, keys: number
     const self = offset + query;
     mask.fill(0, query * keys + Math.max(0, self - window + 1), query * keys + self + 1);
   }
+}
+
+/** Puts how many places back a key is where `mask` [queries, keys] has 0; the first query is key `offset`. */
+export function writeLags(mask: Float32Array, offset: number, keys: number): void {
+  mask.forEach((value, at) => {
+    if (value === 0) mask[at] = offset + Math.floor(at / keys) - (at % keys);
+  });
 }

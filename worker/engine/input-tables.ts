@@ -1,5 +1,11 @@
 /** What attention reads beside the hidden state: positions, masks and rotary tables. */
-import { ropeTables, tableScale, type DecoderPlan, type RopePlan } from '#worker/model/index.ts';
+import {
+  isConvolution,
+  ropeTables,
+  tableScale,
+  type DecoderPlan,
+  type RopePlan,
+} from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { QUERY_BLOCK, type AttentionInputs } from './attention-runner.ts';
 import { AttentionMask } from './attention-mask.ts';
@@ -29,10 +35,13 @@ export class InputTables {
     const reached = reach(batch.positions);
     const size = Math.max(reached, length);
     const positions = this.#workspace.integers(batch.positions, rows, length);
-    const masks = new Map<number | undefined, Pick<AttentionInputs, 'mask' | 'whole'>>();
-    return plan.layers.map(({ attention: { window, rope } }) => {
-      let mask = masks.get(window);
-      if (mask === undefined) masks.set(window, (mask = this.#mask(batch, window)));
+    const masks = new Map<string, Pick<AttentionInputs, 'mask' | 'whole'>>();
+    return plan.layers.map(({ attention }) => {
+      const { window, rope } = attention;
+      const lags = isConvolution(attention);
+      const key = `${window} ${lags}`;
+      let mask = masks.get(key);
+      if (mask === undefined) masks.set(key, (mask = this.#mask(batch, window, lags)));
       return {
         rows,
         length,
@@ -56,9 +65,13 @@ export class InputTables {
   }
 
   /** Long rows have no mask as a whole: it grows with their square. */
-  #mask(batch: MicroBatch, window: number | undefined): Pick<AttentionInputs, 'mask' | 'whole'> {
+  #mask(
+    batch: MicroBatch,
+    window: number | undefined,
+    lags: boolean,
+  ): Pick<AttentionInputs, 'mask' | 'whole'> {
     const { batch: rows, sequence: length } = batch;
-    const mask = new AttentionMask(batch, window);
+    const mask = new AttentionMask(batch, window, lags);
     if (length > QUERY_BLOCK) return { mask, whole: null };
     const whole = this.#workspace.tensor(rows, 1, length, length);
     mask.writeWhole(whole.data);

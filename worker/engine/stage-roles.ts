@@ -26,7 +26,7 @@ const attentionRoles = {
     'keyValueDownNorm',
     'keyValueUp',
   ],
-  mix: ['sinks'],
+  mix: ['sinks', 'convolution'],
   attentionOutput: ['output', 'outputBias', 'attentionOutputNorm', 'attentionOutputNormBias'],
 } as const satisfies Readonly<Record<string, readonly WeightRole[]>>;
 

@@ -54,6 +54,11 @@ const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   laguna: { num_experts: 8, shared_expert_intermediate_size: 12, ...windows },
   mimo_v2_flash: { n_routed_experts: 8, v_head_dim: 6, attention_value_scale: 0.7, ...windows },
   phimoe: { num_local_experts: 8, attention_bias: true, lm_head_bias: true },
+  lfm2_moe: {
+    num_experts: 8,
+    num_dense_layers: 1,
+    layer_types: ['conv', 'full_attention', 'conv'],
+  },
   cohere2_moe: { num_experts: 8, ...windows },
 };
 const planOf = (name: string, change: Readonly<Record<string, unknown>> = {}) => {
@@ -157,6 +162,7 @@ test.each([
   ['phimoe', { num_experts_per_tok: 3 }, 'num_experts_per_tok is 3'],
   ['phimoe', { rope_scaling: { type: 'longrope', original_max_position_embeddings: 4 } }, 'short_factor'],
   ['cohere2_moe', { mlp_layer_types: ['dense', 'sparse', 'sparse'] }, 'only "sparse" is supported'],
+  ['lfm2_moe', { conv_bias: true }, 'conv_bias: only false is supported'],
   ['cohere2_moe', { num_shared_experts: 1 }, 'num_shared_experts: only 0 is supported'],
   ['llama', { rope_scaling: { type: 'dynamic', factor: 2 } }, 'rope_type "dynamic" is not supported'],
 ] as const)('%s %j is refused', (name, change, message) => {

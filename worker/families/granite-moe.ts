@@ -47,11 +47,11 @@ const sharedInput = 'model.layers.{L}.shared_mlp.input_linear.weight';
 const names: WeightNames = {
   ...commonNames,
   router: ['model.layers.{L}.block_sparse_moe.router.layer.weight'],
-  expertGate: [{ name: input, stack: true, half: 0 }],
-  expertUp: [{ name: input, stack: true, half: 1 }],
+  expertGate: [{ name: input, stack: true, part: 0 }],
+  expertUp: [{ name: input, stack: true, part: 1 }],
   expertDown: [{ name: 'model.layers.{L}.block_sparse_moe.output_linear.weight', stack: true }],
-  sharedGate: [{ name: sharedInput, stack: false, half: 0 }],
-  sharedUp: [{ name: sharedInput, stack: false, half: 1 }],
+  sharedGate: [{ name: sharedInput, stack: false, part: 0 }],
+  sharedUp: [{ name: sharedInput, stack: false, part: 1 }],
   sharedDown: ['model.layers.{L}.shared_mlp.output_linear.weight'],
 };
 

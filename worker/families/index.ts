@@ -12,6 +12,7 @@ import { gptOss } from './gpt-oss.ts';
 import { graniteMoe, graniteMoeShared } from './granite-moe.ts';
 import { hunyuanV1Moe, hyV3 } from './hunyuan-moe.ts';
 import { laguna } from './laguna.ts';
+import { lfm2Moe } from './lfm2-moe.ts';
 import { mellum } from './mellum.ts';
 import { mimoV2Flash } from './mimo-v2-flash.ts';
 import { minimaxM2 } from './minimax-m2.ts';
@@ -49,6 +50,7 @@ const families: readonly Family[] = [
   mimoV2Flash,
   phimoe,
   cohere2Moe,
+  lfm2Moe,
 ];
 
 /** Names of all families, for messages and documentation. */

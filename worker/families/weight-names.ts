@@ -11,8 +11,8 @@ interface PartOfTensor {
   readonly name: string;
   /** Experts (or a single row) along the first axis. */
   readonly stack: boolean;
-  /** Which of two equal ranges of rows, one behind the other. */
-  readonly half?: 0 | 1;
+  /** Which of equal ranges of rows, one behind the other. */
+  readonly part?: 0 | 1 | 2;
   /** Every second row, from the first or the second. */
   readonly alternate?: 0 | 1;
   /** Rows and columns are exchanged. */
@@ -34,8 +34,8 @@ export function expertNames(
   const one = (projection: string) => `${experts}.{E}.${projection}.weight`;
   const fused = `${experts}.gate_up_proj`;
   return {
-    expertGate: expert(one(gate), { name: fused, stack: true, half: 0 }),
-    expertUp: expert(one(up), { name: fused, stack: true, half: 1 }),
+    expertGate: expert(one(gate), { name: fused, stack: true, part: 0 }),
+    expertUp: expert(one(up), { name: fused, stack: true, part: 1 }),
     expertDown: expert(one(down), { name: `${experts}.down_proj`, stack: true }),
   };
 }
@@ -80,12 +80,12 @@ export function storedBy(names: WeightNames): Family['stored'] {
       const template = typeof place === 'string' ? place : place.name;
       const name = template.replace('{L}', String(layer)).replace('{E}', String(index));
       if (typeof place === 'string') return { name };
-      const { stack, half = 0, alternate, transposed } = place;
+      const { stack, part = 0, alternate, transposed } = place;
       return {
         name,
         block: {
           index: stack ? (index ?? 0) : null,
-          fromRow: alternate ?? half * (shape[0] ?? 0),
+          fromRow: alternate ?? part * (shape[0] ?? 0),
           ...(alternate !== undefined && { step: 2 }),
           ...(transposed && { transposed }),
         },

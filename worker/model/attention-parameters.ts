@@ -12,6 +12,11 @@ export function valueDimOf(attention: GroupedQueryPlan): number {
   return attention.valueDim ?? attention.headDim;
 }
 
+/** Whether values are mixed by a convolution, not by scores. */
+export function isConvolution(attention: AttentionPlan): boolean {
+  return attention.kind === 'grouped-query' && attention.convolution !== undefined;
+}
+
 /** Parameters of the attention of one layer, without its norms around it. */
 export function attentionParameters(attention: AttentionPlan, hidden: number): readonly RoleShape[] {
   switch (attention.kind) {
@@ -43,6 +48,8 @@ function groupedQueryParameters(attention: GroupedQueryPlan, hidden: number): Ro
     roles.push(['keyNorm', [whole ? keyWidth : attention.headDim]]);
   }
   if (attention.sinks) roles.push(['sinks', [attention.heads]]);
+  if (attention.convolution !== undefined)
+    roles.push(['convolution', [attention.headDim, 1, attention.convolution]]);
   if (attention.outputGate !== undefined)
     roles.push(['outputGate', [gateWidth(attention, attention.outputGate), hidden]]);
   return roles;

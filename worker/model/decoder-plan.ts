@@ -53,6 +53,11 @@ export interface GroupedQueryPlan {
   readonly outputGate?: 'sigmoid' | 'softplus-heads';
   /** A learned logit of each query head joins its softmax and takes probability, but has no value. */
   readonly sinks?: true;
+  /**
+   * Values are not mixed by scores but by a causal convolution over so many places, which `window` is too:
+   * `query_t ⊙ Σ_j c_(n−1−j) ⊙ key_(t−j) ⊙ value_(t−j)`, with one head of the width of the hidden state (LFM2).
+   */
+  readonly convolution?: number;
 }
 
 /**
@@ -84,6 +89,8 @@ export interface RouterPlan {
   readonly sparseMixer?: number;
   /** Divide the chosen experts' weights by their sum. */
   readonly normalise: boolean;
+  /** Added to that sum; absent: 0. */
+  readonly normaliseEpsilon?: number;
   /** Multiplies the gate weights; absent: 1. */
   readonly scale?: number;
   /** The logits have a learned bias. */

@@ -22,6 +22,7 @@ export type WeightRole =
   | 'queryNorm'
   | 'keyNorm'
   | 'sinks'
+  | 'convolution'
   | 'outputGate'
   | 'queryDown'
   | 'queryDownNorm'

@@ -29,7 +29,8 @@ export function gateWeights(router: RouterPlan, probabilities_NE: Value, multipl
   if (!router.normalise) return scaled(chosen_NE);
   // A token that visits no expert (padding) has the sum zero.
   const sum_N1 = op.maximum(op.reduceSum(chosen_NE, { axes: [-1], keepDims: true }), 1e-20);
-  return scaled(op.div(chosen_NE, sum_N1));
+  const { normaliseEpsilon: epsilon } = router;
+  return scaled(op.div(chosen_NE, epsilon === undefined ? sum_N1 : op.add(sum_N1, epsilon)));
 }
 
 /** `softmax(z)` over the experts with `open` 1. */

@@ -213,6 +213,35 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
     },
   ],
   [
+    'short convolution, with padding at the end of a row',
+    attentionStage(
+      {
+        ...layer,
+        attention: {
+          ...attention,
+          heads: 1,
+          keyValueHeads: 1,
+          headDim: 8,
+          queryKeyNorm: { kind: 'none' },
+          rope: null,
+          window: 2,
+          convolution: 2,
+        },
+      },
+      8,
+      float32,
+    ),
+    {
+      ...attentionInputs,
+      values: {
+        ...attentionInputs.values,
+        mask: [0, -1e9, -1e9, 1, 0, -1e9, -1e9, 1, 0, 0, -1e9, -1e9, 1, 0, -1e9, -1e9, 1, -1e9],
+      },
+      outputs: ['out'],
+      wrt: [...attentionWeights, 'convolution'],
+    },
+  ],
+  [
     'latent attention with compressed queries',
     attentionStage({ ...layer, attention: latent }, 8, float32),
     {

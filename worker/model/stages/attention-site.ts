@@ -64,7 +64,10 @@ export function mergeHeads(value: Value, width: number, tokens: string): Value {
   return op.reshape(op.transpose(value, { perm: [0, 2, 1, 3] }), [tokens, width]);
 }
 
-/** Mixes values by `softmax(scale · q kᵀ + mask)`, `mask` [B, 1, T, U]: [`tokens`, heads · valueDim]. */
+/**
+ * Mixes values by `softmax(scale · q kᵀ + mask)`, `mask` [B, 1, T, U]: [`tokens`, heads · valueDim]. For a convolution the
+ * mask has, where a query may look, how many places back the key is.
+ */
 export function mixHeads(
   attention: AttentionPlan,
   { query, key, value }: Pick<Heads, 'query' | 'key' | 'value'>,
@@ -73,6 +76,10 @@ export function mixHeads(
   tokens: string,
 ): Value {
   const sizes = headSizes(attention);
+  if (attention.kind === 'grouped-query' && attention.convolution !== undefined) {
+    const filter = weight('convolution', [sizes.headDim, 1, attention.convolution]);
+    return mergeHeads(convolve({ query, key, value }, mask_B1TU, filter), sizes.headDim, tokens);
+  }
   const scores_BQTU = op.add(
     op.matmul(query, shareHeads(key, sizes, sizes.headDim), { transB: true, alpha: attention.scale }),
     mask_B1TU,
@@ -85,6 +92,25 @@ export function mixHeads(
   const mixed = mergeHeads(mixed_BQTD, sizes.heads * sizes.valueDim, tokens);
   const scale = attention.kind === 'grouped-query' ? attention.valueScale : undefined;
   return scale === undefined ? mixed : op.mul(mixed, scale);
+}
+
+/** `query ⊙ Σ_j filter_(n−1−j) ⊙ (key ⊙ value)_(t−j)`, zero for padding; `filter` [D, 1, n]. */
+function convolve(
+  { query, key, value }: Pick<Heads, 'query' | 'key' | 'value'>,
+  lags_B1TU: Value,
+  filter_D1n: Value,
+): Value {
+  const [width = 0, , places = 0] = filter_D1n.shape;
+  const size = Number(places);
+  const signal_B1UD = op.mul(key, value);
+  const isBack = (lag: number) => op.cast(op.equal(lags_B1TU, lag), lags_B1TU.dtype);
+  const terms = Array.from({ length: size }, (_, lag) => {
+    const column_D11 = op.slice(filter_D1n, { axis: 2, start: size - 1 - lag, end: size - lag });
+    return op.mul(op.matmul(isBack(lag), signal_B1UD), op.reshape(column_D11, [width]));
+  });
+  // A padding query does not look at itself.
+  const isReal_B1T1 = op.reduceSum(isBack(0), { axes: [-1], keepDims: true });
+  return op.mul(op.mul(query, isReal_B1T1), terms.reduce(op.add));
 }
 
 /**
