@@ -54,7 +54,7 @@ const families: readonly Family[] = [
 ];
 
 /** Names of all families, for messages and documentation. */
-const familyNames: readonly string[] = families.map((family) => family.name);
+export const familyNames: readonly string[] = families.map((family) => family.name);
 
 /**
  * The family a `config.json` belongs to.

@@ -18,13 +18,8 @@ export interface Site {
 /** Words of the tokenizer's vocabulary: `<unk>`, `<eos>`, `w2` … */
 const VOCABULARY = 199;
 
-/** Makes the folder. The run has 4 steps and evaluates and saves every 2. */
-export function makeSite(): Site {
-  const dir = mkdtempSync(path.join(os.tmpdir(), 'condenser-cli-'));
-  const model = path.join(dir, 'model');
-  cpSync(path.join(import.meta.dirname, '../../testing/goldens/families/olmoe/model'), model, {
-    recursive: true,
-  });
+/** Writes the tokenizer into a model folder: `<unk>`, `<eos>`, `w2` and so on, separated by spaces. */
+export function writeTokenizer(model: string): void {
   const words = Array.from({ length: VOCABULARY }, (_, id) => ['<unk>', '<eos>'][id] ?? `w${id}`);
   const tokenizer = {
     version: '1.0',
@@ -51,6 +46,16 @@ export function makeSite(): Site {
   };
   writeFileSync(path.join(model, 'tokenizer.json'), JSON.stringify(tokenizer));
   writeFileSync(path.join(model, 'tokenizer_config.json'), JSON.stringify({ eos_token: '<eos>' }));
+}
+
+/** Makes the folder. The run has 4 steps and evaluates and saves every 2. */
+export function makeSite(): Site {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'condenser-cli-'));
+  const model = path.join(dir, 'model');
+  cpSync(path.join(import.meta.dirname, '../../testing/goldens/families/olmoe/model'), model, {
+    recursive: true,
+  });
+  writeTokenizer(model);
   const data = path.join(dir, 'data.jsonl');
   const rows = Array.from({ length: 40 }, (_, i) => ({
     question: `w${2 + (i % 50)} w${60 + (i % 7)}`,

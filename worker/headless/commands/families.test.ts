@@ -1,0 +1,137 @@
+/** Every family through the whole program on its tiny golden model: inspect, train, resume, generate, export. */
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
+import { openLatestCheckpoint } from '#worker/checkpoint/index.ts';
+import { familyNames } from '#worker/families/index.ts';
+import { loadModel, openTrainedWeights, train, type TrainingCommand } from '#worker/train/index.ts';
+import { condenser, writeTokenizer } from './cli.fixture.ts';
+
+const goldens = path.join(import.meta.dirname, '../../../../shared/golden/families');
+
+/** Folder of the golden case of a family. */
+const caseOf = (family: string): string =>
+  path.join(
+    goldens,
+    ['llama', 'qwen2', 'qwen3', 'deepseek_v2'].includes(family) ? variantOf(family) : family,
+  );
+const variantOf = (family: string) => (family === 'deepseek_v2' ? 'deepseek_v2-lite' : `${family}-dense`);
+
+let work = '';
+beforeAll(() => {
+  work = mkdtempSync(path.join(os.tmpdir(), 'condenser-families-'));
+  const rows = Array.from({ length: 8 }, (_, i) => ({
+    prompt: `w${2 + i} w${60 + i}`,
+    response: `w${100 + i} w${2 + 3 * i} w${30 + i}`,
+  }));
+  writeFileSync(path.join(work, 'data.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+});
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+const silent = {
+  prepared: () => undefined,
+  step: () => undefined,
+  evaluation: () => undefined,
+  checkpoint: () => undefined,
+  event: () => undefined,
+  progress: () => undefined,
+};
+
+function trainIn(
+  runDir: string,
+  spec: RunSpec,
+  resume = false,
+  command: (asked: number) => TrainingCommand = () => 'continue',
+) {
+  mkdirSync(runDir, { recursive: true });
+  let asked = 0;
+  const control = { next: () => command(asked++) };
+  return train({ spec, runDir, cacheDir: path.join(work, 'cache'), resume, control, observer: silent });
+}
+
+/** Hash of the weights and moments of a run's newest checkpoint. */
+function stateHash(runDir: string): string {
+  const checkpoint = openLatestCheckpoint(runDir);
+  if (checkpoint === undefined) throw new RangeError(`${runDir} has no checkpoint`);
+  checkpoint.tensors.close();
+  const tensors = readFileSync(path.join(checkpoint.info.path, 'tensors.safetensors'));
+  return createHash('sha256').update(tensors).digest('hex');
+}
+
+/** Logits of a fixed row; `runDir`: with the weights a run trained. */
+async function logitsOf(modelDir: string, runDir?: string): Promise<Float32Array> {
+  const model = await loadModel({
+    modelDir,
+    method: { name: 'full', options: {} },
+    trains: false,
+    threads: 1,
+  });
+  try {
+    const weights = runDir === undefined ? undefined : openTrainedWeights(runDir);
+    for (const id of weights?.ids ?? []) {
+      const { data } = model.store.weight(id);
+      if (!(data instanceof Float32Array) || weights === undefined)
+        throw new TypeError(`${id} is not float32`);
+      data.set(weights.read(id));
+    }
+    weights?.close();
+    const inputIds = Int32Array.from({ length: 12 }, (_, place) => 5 + ((7 * place) % 90));
+    const batch = {
+      batch: 1,
+      sequence: 12,
+      inputIds,
+      labels: new Int32Array(12).fill(-100),
+      positions: inputIds.map((_, place) => place),
+      segments: new Int32Array(12).fill(1),
+    };
+    return (await model.executor.logits(batch, Int32Array.from(inputIds.keys()))).logits;
+  } finally {
+    model.close();
+  }
+}
+
+describe.runIf(existsSync(goldens))('family', () => {
+  test.each(familyNames)('%s', { timeout: 60_000 }, async (family) => {
+    const dir = path.join(work, family);
+    const model = path.join(dir, 'model');
+    cpSync(path.join(caseOf(family), 'model'), model, { recursive: true });
+    writeTokenizer(model);
+
+    const inspected = await condenser('inspect', model, '--json');
+    expect(inspected.json()[0]).toMatchObject({ family });
+
+    const spec = parseRunSpec({
+      model: { path: model },
+      data: { train: [{ path: path.join(work, 'data.jsonl') }], maxLength: 16 },
+      method: { name: 'full' },
+      train: { steps: 2, microBatch: 2, gradientAccumulation: 1, learningRate: 1e-3 },
+      checkpoint: { everySteps: 1 },
+      engine: { threads: 1 },
+    });
+    const [whole, broken] = [path.join(dir, 'whole'), path.join(dir, 'broken')];
+    expect(await trainIn(whole, spec)).toEqual({ state: 'completed', step: 2 });
+    const stopped = await trainIn(broken, spec, false, (asked) => (asked === 0 ? 'continue' : 'stop'));
+    expect(stopped).toEqual({ state: 'stopped', step: 1 });
+    expect(stateHash(broken)).not.toBe(stateHash(whole));
+    expect(await trainIn(broken, spec, true)).toEqual({ state: 'completed', step: 2 });
+    expect(stateHash(broken)).toBe(stateHash(whole));
+
+    writeFileSync(path.join(whole, 'run.json'), JSON.stringify(spec));
+    const prompt = ['--prompt', 'w3 w4', '--max-new-tokens', '3', '--json'];
+    const spoken = await condenser('generate', whole, ...prompt);
+    expect(spoken.status, spoken.stderr).toBe(0);
+    const out = path.join(dir, 'export');
+    const exported = await condenser('export', whole, '--format', 'hf', '--out', out, '--json');
+    expect(exported.status, exported.stderr).toBe(0);
+    expect((await condenser('generate', out, ...prompt)).json()[0]).toMatchObject({
+      ids: spoken.json()[0]?.['ids'],
+    });
+    const trained = await logitsOf(model, whole);
+    expect(await logitsOf(out)).toEqual(trained);
+    expect(await logitsOf(model)).not.toEqual(trained);
+    rmSync(dir, { recursive: true });
+  });
+});
