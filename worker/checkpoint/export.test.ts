@@ -25,7 +25,10 @@ const floats = (name: string, dtype: FloatDtype, ...values: number[]) => ({
 async function sourceModel(): Promise<ModelFolder> {
   const dir = join(temporaryFolder(), 'source');
   mkdirSync(dir);
-  writeFileSync(join(dir, 'config.json'), '{"model_type":"olmoe","torch_dtype":"bfloat16","eos_token_id":1}');
+  writeFileSync(
+    join(dir, 'config.json'),
+    '{"model_type":"olmoe","torch_dtype":"bfloat16","eos_token_id":1,"attention_dropout":0.0}',
+  );
   for (const name of [
     'tokenizer.json',
     'tokenizer_config.json',
@@ -77,7 +80,14 @@ test('trained tensors replace those of the source in its element types; the rest
   });
   expect(values).toEqual({ frozen: [1, 2, -3], trained: [0.5, 1], adapter: [Math.fround(0.1)] });
   expect(dtypes).toEqual({ frozen: 'BF16', trained: 'BF16', adapter: 'F32', ids: 'I64' });
-  expect(model.config).toEqual({ model_type: 'olmoe', torch_dtype: 'bfloat16', eos_token_id: 2 });
+  expect(model.config).toEqual({
+    model_type: 'olmoe',
+    torch_dtype: 'bfloat16',
+    eos_token_id: 2,
+    attention_dropout: 0,
+  });
+  // Strict loaders refuse an integer where they expect a float.
+  expect(readFileSync(join(model.dir, 'config.json'), 'utf8')).toContain('"attention_dropout": 0.0');
   const expected = [
     'LICENSE',
     'README.md',

@@ -10,7 +10,7 @@ import {
   type FileDigest,
   type WritableFileSystem,
 } from './file-system.ts';
-import type { JsonObject } from './json-file.ts';
+import { keepNumbers, type JsonObject } from './json-file.ts';
 import { checkInside, openModelFolder, type ModelFolder } from './model-folder.ts';
 import { tensorBytes, type TensorEntry } from './safetensors-header.ts';
 import { writeSafetensors, type NamedTensor } from './safetensors.ts';
@@ -97,9 +97,11 @@ export async function exportHfFolder(request: ExportRequest): Promise<readonly F
   }
 }
 
-function exportConfig({ source, dtype, config }: ExportRequest): JsonObject {
+/** The configuration of the source with what differs; everything else is written as it was. */
+function exportConfig({ source, dtype, config }: ExportRequest): Readonly<Record<string, unknown>> {
   const key = 'dtype' in source.config && !('torch_dtype' in source.config) ? 'dtype' : 'torch_dtype';
-  return { ...source.config, ...(dtype === 'source' ? {} : { [key]: TORCH_DTYPE[dtype] }), ...config };
+  const written = keepNumbers(readFileSync(join(source.dir, 'config.json'), 'utf8'));
+  return { ...written, ...(dtype === 'source' ? {} : { [key]: TORCH_DTYPE[dtype] }), ...config };
 }
 
 /** Every tensor of the export, with data made on demand. */

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { UserError } from '#core/contract/errors.ts';
+import { invariant, UserError } from '#core/contract/errors.ts';
 
 /** Any value JSON can hold. */
 export type JsonValue =
@@ -53,6 +53,27 @@ export function readJsonObject(
   if (duplicate !== undefined) {
     throw new UserError(`${area}/duplicate`, `${path} holds ${JSON.stringify(duplicate)} twice.`);
   }
+  return value;
+}
+
+/** Standard members of `JSON` (ECMA-262, JSON.parse source text access) that its type does not have yet. */
+const precise = JSON as unknown as {
+  parse(
+    text: string,
+    reviver: (key: string, value: JsonValue, context: { readonly source?: string }) => unknown,
+  ): unknown;
+  rawJSON(text: string): unknown;
+};
+
+/**
+ * A JSON object whose numbers `JSON.stringify` writes as the text has them: strict loaders tell 0.0 from 0. Numbers are not to
+ * be read from it.
+ */
+export function keepNumbers(text: string): Readonly<Record<string, unknown>> {
+  const value = precise.parse(text, (_key, part, { source }) =>
+    typeof part === 'number' && source !== undefined ? precise.rawJSON(source) : part,
+  );
+  invariant(isObject(value), 'the text was an object before');
   return value;
 }
 

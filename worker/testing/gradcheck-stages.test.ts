@@ -60,6 +60,7 @@ const latent: LatentPlan = {
   rope: { ...rope, layout: 'interleaved' },
 };
 const layerNorm = { kind: 'layer', epsilon: 1e-5, bias: true } as const;
+const unbiased: LayerPlan = { ...layer, postAttentionNorm: { kind: 'layer', epsilon: 1e-5 } };
 const sparseMixer: MoePlan = {
   ...moe,
   router: { scoring: 'softmax', normalise: false, sparseMixer: 0.4 },
@@ -318,12 +319,7 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
   ],
   [
     'router behind a LayerNorm without bias',
-    routerStage(
-      { ...layer, postAttentionNorm: { kind: 'layer', epsilon: 1e-5 } },
-      8,
-      plainRouting([moe]),
-      float32,
-    ),
+    routerStage(unbiased, 8, plainRouting([moe]), float32),
     { shapes: { N: 5 }, outputs: ['x', 'logits'], wrt: ['h', 'postAttentionNorm', 'router'] },
   ],
   [

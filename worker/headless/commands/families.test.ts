@@ -12,6 +12,9 @@ import { condenser, writeTokenizer } from './cli.fixture.ts';
 
 const goldens = path.join(import.meta.dirname, '../../../../shared/golden/families');
 
+/** Exports and their logits are kept here, for scripts/compare-exports.py; by default they are not. */
+const kept = process.env['CONDENSER_KEEP_EXPORTS'];
+
 /** Folder of the golden case of a family. */
 const caseOf = (family: string): string =>
   path.join(
@@ -78,6 +81,7 @@ async function logitsOf(modelDir: string, runDir?: string): Promise<Float32Array
       data.set(weights.read(id));
     }
     weights?.close();
+    // As in scripts/compare-exports.py.
     const inputIds = Int32Array.from({ length: 12 }, (_, place) => 5 + ((7 * place) % 90));
     const batch = {
       batch: 1,
@@ -132,6 +136,10 @@ describe.runIf(existsSync(goldens))('family', () => {
     const trained = await logitsOf(model, whole);
     expect(await logitsOf(out)).toEqual(trained);
     expect(await logitsOf(model)).not.toEqual(trained);
+    if (kept !== undefined) {
+      cpSync(out, path.join(kept, family), { recursive: true });
+      writeFileSync(path.join(kept, `${family}.logits`), trained);
+    }
     rmSync(dir, { recursive: true });
   });
 });
