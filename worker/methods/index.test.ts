@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
-import { familyOf } from '#worker/families/index.ts';
 import { contextOf } from './f0.fixture.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { describeMethods, startMethod } from './index.ts';
