@@ -9,7 +9,7 @@ import { explainIssues } from './explain-issues.ts';
 
 const positiveInt = z.int().positive();
 
-/** Which columns of a row hold what; see the data documentation for the fields each format uses. */
+/** Which columns of a row hold what; see docs/data.md for the fields. */
 const ColumnMapping = z.record(z.string(), z.string());
 
 const DataFile = z.strictObject({
@@ -129,7 +129,7 @@ export function parseRunSpec(document: unknown, source = 'RUN.json'): RunSpec {
     throw new UserError(
       'run-spec/invalid',
       `${source}: ${explainIssues(parsed.error, RunSpec)}`,
-      'Correct the fields named above; the command-line documentation lists every field and its default.',
+      'Correct the fields named above; docs/cli.md lists every field and its default.',
     );
   }
   const { epochs, steps } = parsed.data.train;

@@ -8,6 +8,8 @@ export * from './family.ts';
 export type { GateRole, LocalRole, LowRankPart, ParameterRole, WeightRole } from './parameter-roles.ts';
 export * from './parameters.ts';
 export * from './routing.ts';
+export * from './method-context.ts';
+export * from './routing-slots.ts';
 export * from './slots.ts';
 export * from './stored-block.ts';
 export * from './top-k.ts';

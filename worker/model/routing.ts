@@ -2,7 +2,8 @@
 import { invariant } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import type { RouterPlan } from './decoder-plan.ts';
-import type { RouterShape, Routing } from './slots.ts';
+import type { Routing } from './routing-slots.ts';
+import type { RouterShape } from './slots.ts';
 import { topK } from './top-k.ts';
 
 /** What gate weights are made of: softmax or sigmoid of the logits, `[tokens, experts]`. */

@@ -5,142 +5,11 @@
  * and enters it as a constant matrix, so no gradient of a top-k selection is ever needed.
  */
 import type { z } from 'zod';
-import type { Value } from '#worker/graph/index.ts';
 import type { AdapterPlan } from './adapters.ts';
-import type { LowRankPlan } from './low-rank.ts';
-import type { SubmatrixPlan } from './submatrices.ts';
 import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
-import type { GateRole } from './parameter-roles.ts';
+import type { ExpertConfig, MethodContext, WarmUp } from './method-context.ts';
 import { hasGradient, isAdded, parametersOf, type AddedParameter, type Parameter } from './parameters.ts';
-
-/**
- * Constants of a layer that the routing graphs read, by name: float32 `[experts]` vectors, and `[tokens, experts]` matrices
- * where they differ from token to token.
- */
-export type RouteBuffers = Readonly<Record<string, Value>>;
-
-/** The experts chosen for each token of a micro-batch in one layer. */
-export interface Choice {
-  /** `[tokens × k]`, by falling score; −1 where a token has fewer. */
-  readonly chosen_NK: Int32Array;
-  readonly k: number;
-  /** Experts that see every token besides. */
-  readonly always: readonly number[];
-  /** An expert both chosen and always active counts once (`union`) or twice (`double`). */
-  readonly overlap: 'union' | 'double';
-}
-
-/**
- * Gate weights of all experts, for methods in which an expert counts for tokens that are not sent to it. Gradients flow
- * through these weights in place of `Routing.weights` (a straight-through estimator). A pair of token and expert that is
- * not routed has a stand-in for the expert's output: its gate weight gets the gradient ⟨∂L/∂y, stand-in⟩, while neither
- * the expert nor the token gets any.
- */
-export interface DenseGate {
-  /** `[tokens, experts]`. Where the multiplicity is not zero, what the backward pass weighs the routed expert with. */
-  weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
-  readonly standIn: StandIn;
-}
-
-/** What stands for the output of an expert on a token that is not sent to it. */
-export type StandIn =
-  /** What the expert would have computed: evaluated in the backward pass, one expert at a time. */
-  | { readonly kind: 'output' }
-  /** A vector for each expert, the same for all tokens. */
-  | {
-      readonly kind: 'vector';
-      /** They are part of the value, with their dense weights; otherwise of the gradient only. */
-      readonly inValue: boolean;
-      /** The present vectors of a MoE layer, `[experts × hidden]`. */
-      vectors_EH(layer: number): Float32Array;
-    };
-
-/** Turns router logits into a choice of experts and their gate weights. */
-export interface Routing {
-  /** Names of the buffers below that are vectors, and of those that are matrices; absent: there are none. */
-  readonly buffers: readonly string[];
-  readonly tokenBuffers?: readonly string[];
-  /** What the choice is made on, `[tokens, experts]`. */
-  scores(logits_NE: Value, buffers: RouteBuffers): Value;
-  /** Gate weights as applied; zero where the multiplicity is zero. */
-  weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
-  /**
-   * What becomes of the raw logits before anything else reads them; absent: nothing. Its weights are added parameters of
-   * the layer.
-   */
-  readonly transform?: (
-    logits_NE: Value,
-    weight: (role: GateRole, shape: readonly number[]) => Value,
-  ) => Value;
-  /** Absent: only routed pairs of token and expert count, in value and gradient. */
-  readonly dense?: DenseGate;
-  /**
-   * Chooses for `tokens` rows of `scores_NE`. `layer` counts MoE layers from 0.
-   * @param include_N tokens with 0 here visit no expert, whatever is chosen; absent: all do.
-   */
-  choose(scores_NE: Float32Array, tokens: number, layer: number, include_N?: Uint8Array): Choice;
-}
-
-/** What a micro-batch did to one MoE layer; vectors are `[experts]`. */
-export interface LayerUsage {
-  /** Sum of scores over real tokens, and over all positions. */
-  readonly soft_E: Float32Array;
-  readonly softAll_E: Float32Array;
-  /** Number of choices over real tokens, and over all positions; always-active experts are not choices. */
-  readonly hard_E: Uint32Array;
-  readonly hardAll_E: Uint32Array;
-  /** Sum of gate weights over real tokens. */
-  readonly mass_E: Float32Array;
-  /**
-   * Mean output of each expert over the tokens sent to it, before gate weights, `[experts × hidden]`; zeros without tokens.
-   * Only where stand-ins are vectors.
-   */
-  readonly meanOutput_EH?: Float32Array;
-}
-
-/** One layer's routing as an auxiliary loss sees it. */
-export interface LayerRouting {
-  readonly tokens: number;
-  readonly experts: number;
-  /** 1 for a real token, 0 for padding. */
-  readonly mask_N: Uint8Array;
-  /** Softmax of the raw logits, without any bias. */
-  readonly probabilities_NE: Float32Array;
-  /** `log Σ exp(logits)` of each row. */
-  readonly logSumExp_N: Float32Array;
-  /** How often each expert is among the k largest raw probabilities of a real token. */
-  readonly counts_E: Uint32Array;
-  /** Rows of the micro-batch: each holds as many tokens. */
-  readonly rows: number;
-  /** What was chosen, padding included. */
-  readonly choice: Choice;
-  /** Gate weights as applied, and how often each expert counts; zero for padding that visits no expert. */
-  readonly weights_NE: Float32Array;
-  readonly multiplicity_NE: Float32Array;
-}
-
-/** Gradient of an auxiliary loss with respect to one layer's routing; null: none. */
-export interface LayerRoutingGradient {
-  readonly probabilities_NE: Float32Array | null;
-  readonly logSumExp_N: Float32Array | null;
-  /** By way of the gate weights. */
-  readonly weights_NE?: Float32Array | null;
-}
-
-/** An auxiliary loss on routing. */
-export interface RoutingLoss {
-  readonly name: string;
-  readonly coefficient: number;
-  /** `mean`: each micro-batch counts 1 / (micro-batches of the step); `sum`: each counts 1. */
-  readonly accumulation: 'mean' | 'sum';
-  /** The loss looks at padding, so padding must be computed. */
-  readonly readsPadding?: true;
-  /** The loss before its coefficient, and its gradient for each layer. */
-  evaluate(layers: readonly LayerRouting[]): {
-    readonly value: number;
-    readonly gradients: readonly LayerRoutingGradient[];
-  };
-}
+import type { LayerUsage, Routing, RoutingLoss } from './routing-slots.ts';
 
 /** Where in the run a hook is called; `step` counts from 0. */
 export interface StepPosition {
@@ -148,23 +17,6 @@ export interface StepPosition {
   readonly totalSteps: number;
   readonly microBatch: number;
   readonly microBatches: number;
-}
-
-/** How much the untouched model uses each expert on a sample of the training data, `[MoE layers][experts]`. */
-export interface ExpertScores {
-  /** Share of the choices; sums to 1 in each layer. */
-  readonly token: readonly (readonly number[])[];
-  /** Mean over tokens of the softmax value of an expert where it is chosen, before any normalisation; sums to at most 1. */
-  readonly gate: readonly (readonly number[])[];
-}
-
-/** Which parts of a model expert-specialised fine-tuning trains. */
-export interface ExpertConfig {
-  /** One list for each MoE layer. */
-  readonly experts: readonly (readonly number[])[];
-  readonly sharedExperts: boolean;
-  /** Everything that is not an expert: attention, routers, norms, embedding, head. */
-  readonly nonExpertModules: boolean;
 }
 
 /** What a method exposes for charts and exports. */
@@ -233,67 +85,6 @@ export interface MethodSession {
   save(): unknown;
   /** The inverse of `save`. */
   restore(state: unknown): void;
-}
-
-/** What noise is drawn for: one layer in one micro-batch, all counted from 0. */
-export interface NoisePlace {
-  readonly step: number;
-  readonly microBatch: number;
-  readonly layer: number;
-}
-
-/** Adapters of an earlier training. */
-export interface GivenAdapters {
-  readonly plan: LowRankPlan;
-  /** By id of the parameter. */
-  readonly values: ReadonlyMap<string, Float32Array>;
-}
-
-/** How good each sub-matrix of a weight is, row by row of sub-matrices, by id of the weight. */
-export type SubmatrixScores = ReadonlyMap<string, Float32Array>;
-
-/** Full fine-tuning before a run, by whose gradients a method chooses sub-matrices. The weights it moved are given up. */
-export interface WarmUp {
-  readonly steps: number;
-  /** Null: that of the run. */
-  readonly learningRate: number | null;
-  /** Rows and columns of a sub-matrix. */
-  readonly size: number;
-  /** What the gradients of a weight, added up over the steps, are scored by; null: none of it can train. */
-  readonly scoreOf: (parameter: Parameter) => SubmatrixScore | null;
-  /** Chooses by the scores. */
-  readonly choose: (scores: SubmatrixScores) => SubmatrixPlan;
-}
-
-/** Score of a sub-matrix G of added-up gradients: `|mean G|`, `mean |G|`, or `√Σ G²`. */
-export type SubmatrixScore = 'absOfMean' | 'meanOfAbs' | 'l2';
-
-/** What a method may look at when it starts. */
-export interface MethodContext {
-  readonly plan: DecoderPlan;
-  /** Number of MoE layers. */
-  readonly moeLayers: number;
-  /** Seed of the run, for what a method draws at random. */
-  readonly seed: number;
-  /** `count` numbers of the standard Gumbel distribution that depend on the seed and the place alone. */
-  gumbel(place: NoisePlace, count: number): Float32Array;
-  /** Reads a file of router biases (`moe_bias_states.json`): one vector for each MoE layer. */
-  readBias(path: string): readonly (readonly number[])[];
-  /** Reads a file of condensers (`forced_experts_records.json`): one list for each MoE layer. */
-  readCondensers(path: string): readonly (readonly number[])[];
-  /**
-   * Reads a file of experts to train (`expert_cfg.json`).
-   * @param firstLayer what the file calls the first decoder layer.
-   */
-  readExpertConfig(path: string, firstLayer: 0 | 1): ExpertConfig;
-  /** Reads a folder of low-rank adapters in the format of PEFT. */
-  readAdapters(path: string): GivenAdapters;
-  /** Reads a file of default outputs (`default_outputs.safetensors`): one `[experts × hidden]` matrix for each MoE layer. */
-  readDefaultOutputs(path: string): Float32Array[];
-  /** What `Method.warmUp` chose; null where there was none. */
-  readonly submatrices: SubmatrixPlan | null;
-  /** What `Method.sampleTokens` asked for; null where nothing was routed. */
-  readonly expertScores: ExpertScores | null;
 }
 
 /** A training method: options as a schema (form, defaults, help and validation follow from it) and a session. */

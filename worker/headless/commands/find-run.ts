@@ -54,7 +54,7 @@ export function readDocument(file: string): unknown {
     throw new UserError(
       'run-spec/unreadable',
       `${file}: not a readable JSON document (${error instanceof Error ? error.message : String(error)})`,
-      'Give a RUN.json; the documentation of the command line shows one.',
+      'Give a RUN.json; docs/cli.md shows one.',
       { cause: error },
     );
   }

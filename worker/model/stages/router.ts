@@ -3,7 +3,7 @@ import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
 import type { AdapterPlan } from '../adapters.ts';
 import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
-import type { RouteBuffers, Routing } from '../slots.ts';
+import type { RouteBuffers, Routing } from '../routing-slots.ts';
 import { normalised } from './norm.ts';
 import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts';
 
