@@ -272,14 +272,10 @@ export class ParameterStore {
   /** Which of a stage's weights train, and whether their gradients are added to (then all of them are). */
   weightUse(roles: readonly string[], idOf: (role: string) => string): WeightUse {
     const trained = roles.filter((role) => this.#trained.has(idOf(role)));
-    const unwritten = trained.filter((role) => !this.#written.has(idOf(role)));
-    const accumulates = unwritten.length < trained.length;
-    // A weight that another stage reads too may have a gradient before the others of this stage.
-    if (accumulates) for (const role of unwritten) this.addableGradient(idOf(role));
     return {
       dtypes: (role) => this.dtype(idOf(role)),
       trained,
-      accumulates,
+      accumulates: trained.some((role) => this.#written.has(idOf(role))),
     };
   }
 
@@ -288,8 +284,13 @@ export class ParameterStore {
     use: WeightUse,
     idOf: (role: string) => string,
   ): { readonly feeds: Tensors; readonly fetches: Tensors } {
-    const entries = use.trained.map((role) => [role, this.gradient(idOf(role))] as const);
-    for (const role of use.trained) this.#written.add(idOf(role));
+    const entries = use.trained.map((role) => {
+      const id = idOf(role);
+      // A weight that another stage reads too may have a gradient before the others of this stage.
+      if (use.accumulates) this.addableGradient(id);
+      this.#written.add(id);
+      return [role, this.gradient(id)] as const;
+    });
     const named = (prefix: string) =>
       Object.fromEntries(entries.map(([role, view]) => [`${prefix}${role}`, view]));
     return { feeds: use.accumulates ? named('acc.grad.') : {}, fetches: named('grad.') };
