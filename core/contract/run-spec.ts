@@ -109,7 +109,12 @@ export const RunSpec = z.strictObject({
     .strictObject({
       provider: z.enum(['auto', 'cpu', 'webgpu']).default('auto'),
       threads: z.union([z.literal('auto'), positiveInt]).default('auto'),
-      memoryBudgetMB: positiveInt.nullable().default(null),
+      memoryBudgetMB: positiveInt.nullable().default(null).meta({
+        title: 'Memory budget',
+        unit: 'MB',
+        description:
+          'What a run may take; null: what is available when it starts. Layers are computed twice, or frozen experts read from disk, to stay within it.',
+      }),
     })
     .prefault({}),
 });

@@ -96,6 +96,9 @@ function drawMarkers(
   ctx.restore();
 }
 
+/** Distances of ticks on the lower axis: steps, tokens and seconds are whole, and short runs have few of them. */
+const WHOLE_STEPS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((n) => n * 10 ** power)).flat();
+
 /** The chart. Its numbers are also in the table twin of its card, so for readers it is one picture with a summary. */
 export function LineChart({
   label,
@@ -165,6 +168,7 @@ export function LineChart({
             size: 24,
             gap: 4,
             space: 64,
+            incrs: WHOLE_STEPS,
             values: (_plot, ticks) => ticks.map((x) => live.current.formatX(x)),
           },
           {
