@@ -312,12 +312,14 @@ test('WP7: the thread ends a blocked worker whose host is gone', async () => {
 });
 
 test('WP7: a detached worker outlives a killed host', async () => {
-  const host = startHostProcess({ stepMs: 20 }, { detached: true });
+  // Longer than two heartbeats, so that one is written between the first step and the end.
+  const spec = { train: { steps: 150, gradientAccumulation: 1 } };
+  const host = startHostProcess({ stepMs: 20 }, { detached: true, spec });
   await until('a step', () => (heartbeat()?.step ?? 0) > 0);
   host.kill('SIGKILL');
   await until('the end', () => readRun((reader) => reader.outcome()) !== null);
   expect(readRun((reader) => [reader.marks().lastStep, reader.outcome()])).toEqual([
-    20,
+    150,
     { exit: 'completed' },
   ]);
 });
