@@ -9,7 +9,7 @@ import {
   shapeOf,
   type Parameter,
 } from '#worker/model/index.ts';
-import { gradientNorm, lossTargets, type LayerRoutingView } from '#worker/engine/index.ts';
+import { gradientNorm, gradientSquares, lossTargets, type LayerRoutingView } from '#worker/engine/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import { GoldenTensors, absoluteCheck, relativeCheck, type CaseDocument, type Check } from './golden-case.ts';
@@ -135,7 +135,7 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
         ? absoluteCheck('loss', [loss], [expected.loss], limits.loss_abs ?? 0)
         : relativeCheck('loss', [loss], [expected.loss], limits.loss.rtol),
     );
-    const norm = gradientNorm(model.store, model.kernels);
+    const norm = gradientNorm(gradientSquares(model.store, model.kernels));
     if (expected.grad_norm !== undefined) {
       checks.push(
         relativeCheck(

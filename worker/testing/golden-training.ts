@@ -1,7 +1,13 @@
 /** Golden cases of kind `training`: a whole trajectory of optimizer steps, compared at its end. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { adamwStep, gradientNorm, lossTargets, type AdamWSettings } from '#worker/engine/index.ts';
+import {
+  adamwStep,
+  gradientNorm,
+  gradientSquares,
+  lossTargets,
+  type AdamWSettings,
+} from '#worker/engine/index.ts';
 import { moeLayerIndices, type NoisePlace } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
@@ -95,7 +101,7 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
         microBatches,
       });
     }
-    const norm = gradientNorm(model.store, model.kernels);
+    const norm = gradientNorm(gradientSquares(model.store, model.kernels));
     adamwStep(model.store, model.kernels, settings, step + 1, optimizer.lr[step] ?? 0, norm);
     model.session.afterStep({ step, totalSteps: document.steps, microBatch: microBatches - 1, microBatches });
     trajectory.losses.push(lossSum / lossTokens);

@@ -1,69 +1,26 @@
-import { expect, test } from 'vitest';
-import type { Graph } from '#worker/graph/index.ts';
 import {
   attentionStage,
   denseStage,
   expertStage,
-  inverseFrequencies,
   plainRouting,
   routerStage,
   sharedStage,
   type AdapterPlan,
-  type GroupedQueryPlan,
-  type LatentPlan,
-  type LayerPlan,
   type LowRankPlan,
-  type MoePlan,
 } from '#worker/model/index.ts';
-import { checkDialects, checkGradient, type CheckOptions } from './gradcheck.ts';
+import {
+  attentionInputs,
+  denseWeights,
+  expertWeights,
+  float32,
+  latent,
+  layer,
+  moe,
+  sharedWeights,
+  testStages,
+} from './gradcheck-stages.fixture.ts';
 
 /** Stages whose matrices have something beside them. */
-
-const rope = { layout: 'half', inverseFrequencies: inverseFrequencies(10000, 4) } as const;
-const attention: GroupedQueryPlan = {
-  kind: 'grouped-query',
-  heads: 4,
-  keyValueHeads: 2,
-  headDim: 4,
-  scale: 0.5,
-  queryKeyNorm: { kind: 'projection', epsilon: 1e-5 },
-  clip: null,
-  rope,
-};
-const latent: LatentPlan = {
-  kind: 'latent',
-  heads: 2,
-  queryRank: 5,
-  keyValueRank: 3,
-  contentDim: 2,
-  valueDim: 3,
-  epsilon: 1e-6,
-  scale: 0.4,
-  rope: { ...rope, layout: 'interleaved' },
-};
-const moe: MoePlan = {
-  kind: 'moe',
-  experts: 4,
-  expertsPerToken: 2,
-  intermediate: 6,
-  router: { scoring: 'softmax', normalise: true },
-};
-const norm = { kind: 'rms', epsilon: 1e-5 } as const;
-const layer: LayerPlan = { inputNorm: norm, attention, postAttentionNorm: norm, feedForward: moe };
-const float32 = (): 'float32' => 'float32';
-const angles = Array.from({ length: 4 }, (_unused, position) => [position, position / 100]).flat();
-const attentionInputs: CheckOptions = {
-  shapes: { N: 6, B: 2, S: 3, P: 4 },
-  values: {
-    positions: [0, 1, 2, 0, 1, 1],
-    cos: angles.map(Math.cos),
-    sin: angles.map(Math.sin),
-    mask: Array.from({ length: 18 }, (_unused, i) => (i % 3 > Math.floor(i / 3) % 3 ? -1e9 : 0)),
-  },
-};
-const denseWeights = ['denseGate', 'denseUp', 'denseDown'];
-const sharedWeights = ['sharedGate', 'sharedUp', 'sharedDown'];
-const expertWeights = ['expertGate', 'expertUp', 'expertDown'];
 
 const adapters: LowRankPlan = {
   kind: 'low-rank',
@@ -88,7 +45,7 @@ const placesOf = (roles: readonly string[]) =>
 /** The parts of the adapters beside `roles`. */
 const partsOf = (roles: Iterable<string>, ...parts: readonly string[]) =>
   [...roles].flatMap((role) => parts.map((part) => `${role}.${part}`));
-const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
+testStages([
   [
     'attention with adapters and a scaled residual',
     attentionStage({ ...layer, residualScale: 0.3 }, 8, float32, adapters),
@@ -171,16 +128,4 @@ const stages: readonly (readonly [string, Graph, CheckOptions])[] = [
       wrt: ['h', 'postAttentionNorm', ...partsOf(['router'], 'loraA', 'loraB')],
     },
   ],
-];
-
-test.each(stages)('gradient in float64: %s', async (_name, graph, options) => {
-  for (const comparison of await checkGradient(graph, options)) {
-    expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(1e-6);
-  }
-});
-
-test.each(stages)('cpu in float32 against reference in float64: %s', async (_name, graph, options) => {
-  for (const comparison of await checkDialects(graph, options)) {
-    expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(2e-5);
-  }
-});
+]);
