@@ -17,6 +17,26 @@ export interface MicroBatch {
 const IGNORED_LABEL = -100;
 
 /**
+ * Rows of real tokens that fill them, each one example.
+ * @param labels what is trained; nothing when absent.
+ */
+export function unpaddedBatch(
+  inputIds: Int32Array,
+  rows = 1,
+  labels: Int32Array = new Int32Array(inputIds.length).fill(IGNORED_LABEL),
+): MicroBatch {
+  const sequence = inputIds.length / rows;
+  return {
+    batch: rows,
+    sequence,
+    inputIds,
+    labels,
+    positions: inputIds.map((_, i) => i % sequence),
+    segments: new Int32Array(inputIds.length).fill(1),
+  };
+}
+
+/**
  * Positions whose next token is trained, and that token: the model shifts labels by one, inside a row.
  * @returns flat positions and as many target ids.
  */

@@ -9,7 +9,7 @@ import { stageRoles } from './stage-roles.ts';
 import type { ArenaTensor, Workspace } from './workspace.ts';
 
 /** Elements of one chunk of logits: the head runs over as many tokens as fit. */
-const LOGIT_CHUNK = 8_000_000;
+export const LOGIT_CHUNK = 8_000_000;
 
 /** A sum of cross-entropies, and over how many tokens. */
 export interface LossSum {

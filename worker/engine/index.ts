@@ -1,7 +1,14 @@
 /** Runs the stages of a decoder in order: weights in memory, dispatch to experts, forward, backward, optimizer. */
 export { QUERY_BLOCK } from './attention-runner.ts';
-export { lossTargets, type MicroBatch } from './batch.ts';
+export { LOGIT_CHUNK } from './head-runner.ts';
+export { lossTargets, unpaddedBatch, type MicroBatch } from './batch.ts';
 export { Executor, type LayerRoutingView } from './executor.ts';
-export { adamwStep, expertGradientNorms, gradientNorm, type AdamWSettings } from './optimizer.ts';
+export {
+  adamwStep,
+  expertGradientNorms,
+  gradientNorm,
+  gradientSquares,
+  type AdamWSettings,
+} from './optimizer.ts';
 export { locateParameter, readLocated } from './locate-parameter.ts';
 export { ParameterStore } from './parameter-store.ts';

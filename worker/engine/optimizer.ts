@@ -1,6 +1,6 @@
 /** The end of an optimizer step: global norm, clipping, AdamW. */
 import type { Kernels } from '#worker/kernels/index.ts';
-import { moeLayerIndices, type DecoderPlan } from '#worker/model/index.ts';
+import { moeLayerIndices, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
 import type { ParameterStore } from './parameter-store.ts';
 
 /** Constants of AdamW (Loshchilov & Hutter 2019) and of clipping. */
@@ -13,32 +13,49 @@ export interface AdamWSettings {
   readonly maxGradNorm: number | null;
 }
 
-/** Norm of the whole gradient. Call once all micro-batches of a step are in; what was never written counts as zero. */
-export function gradientNorm(store: ParameterStore, kernels: Kernels): number {
+/** Sum of the squares of each trained parameter's gradient, by its id. */
+export type GradientSquares = ReadonlyMap<string, number>;
+
+/** Squares of all gradients. Call once all micro-batches of a step are in; what was never written counts as zero. */
+export function gradientSquares(store: ParameterStore, kernels: Kernels): GradientSquares {
   store.completeGradients();
-  return Math.sqrt(kernels.sumOfSquares(store.blocks.gradients, store.trainedElements));
+  const squares = new Map<string, number>();
+  for (const { id } of store.parameters) {
+    if (!store.isTrained(id)) continue;
+    // Gradients lie in the arena, so that a view says where.
+    const { data } = store.gradient(id);
+    squares.set(id, kernels.sumOfSquares(data.byteOffset, data.length));
+  }
+  return squares;
+}
+
+/** Norm of the whole gradient. */
+export function gradientNorm(squares: GradientSquares): number {
+  let sum = 0;
+  for (const square of squares.values()) sum += square;
+  return Math.sqrt(sum);
 }
 
 /**
  * Norm of the gradient of each expert, `[MoE layers × experts]`: of all of it that trains, adapters included; NaN where
- * nothing does. Call it like `gradientNorm`, before the update.
+ * nothing does.
  */
 export function expertGradientNorms(
   plan: DecoderPlan,
-  store: ParameterStore,
-  kernels: Kernels,
+  parameters: readonly Parameter[],
+  squares: GradientSquares,
 ): Float32Array {
   const moe = moeLayerIndices(plan);
+  const moeIndex = new Map(moe.map((layer, index) => [layer, index]));
   const first = plan.layers[moe[0] ?? -1]?.feedForward;
   const experts = first?.kind === 'moe' ? first.experts : 0;
   const squares_LE = new Float64Array(moe.length * experts).fill(NaN);
-  store.completeGradients();
-  for (const { id, layer, expert } of store.parameters) {
-    if (layer === null || expert === null || !store.isTrained(id)) continue;
-    const at = moe.indexOf(layer) * experts + expert;
-    const { data } = store.gradient(id);
+  for (const { id, layer, expert } of parameters) {
+    const square = squares.get(id);
+    if (layer === null || expert === null || square === undefined) continue;
+    const at = (moeIndex.get(layer) ?? 0) * experts + expert;
     const before = squares_LE[at] as number;
-    squares_LE[at] = (Number.isNaN(before) ? 0 : before) + kernels.sumOfSquares(data.byteOffset, data.length);
+    squares_LE[at] = (Number.isNaN(before) ? 0 : before) + square;
   }
   return Float32Array.from(squares_LE, Math.sqrt);
 }

@@ -82,6 +82,7 @@ export class ParameterStore {
   readonly blocks: TrainedBlocks;
   readonly trainedElements: number;
   readonly #arena: Arena;
+  readonly #lowestTrained: number;
   readonly #trained = new Map<string, Trained>();
   readonly #views = new Map<string, TensorView>();
   readonly #gradients = new Map<string, TensorView>();
@@ -112,6 +113,11 @@ export class ParameterStore {
       end += Math.ceil(count / ALIGN) * ALIGN;
       if (parameter.shape.length > 1) matricesEnd = end;
     }
+    // The embedding lies before the first layer, norm and head behind the last.
+    this.#lowestTrained = trainable.reduce(
+      (lowest, { role, layer }) => Math.min(lowest, layer ?? (role === 'embedding' ? -1 : Infinity)),
+      Infinity,
+    );
     this.trainedElements = end;
     this.ranges = [
       { start: 0, count: matricesEnd, decays: true },
@@ -256,10 +262,7 @@ export class ParameterStore {
 
   /** Whether anything trains that the hidden state meets before decoder layer `layer`. */
   trainsBefore(layer: number): boolean {
-    return this.parameters.some(
-      ({ id, role, layer: own }) =>
-        this.#trained.has(id) && (own === null ? role === 'embedding' : own < layer),
-    );
+    return this.#lowestTrained < layer;
   }
 
   /** The gradient of a trained parameter. */

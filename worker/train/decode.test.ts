@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from 'vitest';
-import type { MicroBatch } from '#worker/engine/index.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { attentionModels } from './attention-models.fixture.ts';
 import { loadModel } from './load-model.ts';
 
@@ -21,17 +21,6 @@ const load = async (modelDir: string) => {
 const idOf = (row: number, place: number) => 5 + ((place * place + (7 * row + 3) * place) % 90);
 const rowOf = (row: number, length: number) => Int32Array.from({ length }, (_, place) => idOf(row, place));
 
-function batchOf(ids: Int32Array): MicroBatch {
-  return {
-    batch: 1,
-    sequence: ids.length,
-    inputIds: ids,
-    labels: new Int32Array(ids.length).fill(-100),
-    positions: ids.map((_, place) => place),
-    segments: new Int32Array(ids.length).fill(1),
-  };
-}
-
 function expectClose(actual: Float32Array, expected: Float32Array): void {
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const worst = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - (actual[i] ?? NaN))), 0);
@@ -48,7 +37,7 @@ test.each(attentionModels)(
     await executor.decode(lengths.length, 810, async (decoder) => {
       const fed = await decoder.feed(lengths.map((length, row) => rowOf(row, length)));
       for (const [row, length] of lengths.entries()) {
-        const whole = await executor.logits(batchOf(rowOf(row, length)), Int32Array.of(length - 1));
+        const whole = await executor.logits(unpaddedBatch(rowOf(row, length)), Int32Array.of(length - 1));
         expectClose(fed.subarray(row * plan.vocabularySize, (row + 1) * plan.vocabularySize), whole.logits);
       }
       for (let step = 0; step < steps; step++) {
@@ -57,7 +46,7 @@ test.each(attentionModels)(
         );
         for (const [row, length] of lengths.entries()) {
           const seen = length + step + 1;
-          const whole = await executor.logits(batchOf(rowOf(row, seen)), Int32Array.of(seen - 1));
+          const whole = await executor.logits(unpaddedBatch(rowOf(row, seen)), Int32Array.of(seen - 1));
           const own = logits.subarray(row * plan.vocabularySize, (row + 1) * plan.vocabularySize);
           expectClose(own, whole.logits);
         }

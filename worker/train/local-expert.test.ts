@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import type { MicroBatch } from '#worker/engine/index.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
 
 const modelDir = join(import.meta.dirname, '../../resources/sample/sample-moe');
@@ -9,14 +9,7 @@ afterAll(() => opened.forEach((model) => model.close()));
 
 const LENGTH = 24;
 const inputIds = Int32Array.from({ length: LENGTH }, (_, i) => 5 + ((i * 37) % 200));
-const batch: MicroBatch = {
-  batch: 1,
-  sequence: LENGTH,
-  inputIds,
-  labels: inputIds,
-  positions: inputIds.map((_, i) => i),
-  segments: new Int32Array(LENGTH).fill(1),
-};
+const batch = unpaddedBatch(inputIds, 1, inputIds);
 const everywhere = inputIds.map((_, i) => i);
 
 async function load(method: LoadRequest['method']): Promise<LoadedModel> {

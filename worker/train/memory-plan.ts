@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { QUERY_BLOCK } from '#worker/engine/index.ts';
-import { attentionSaved, elementCount, headWidths, isAdded, type Parameter } from '#worker/model/index.ts';
+import { LOGIT_CHUNK, QUERY_BLOCK } from '#worker/engine/index.ts';
+import { attentionSaved, elementCount, headWidths, isAdded } from '#worker/model/index.ts';
 import { expertsAtWork, type ModelLayout } from './step-cost.ts';
 
 /** How a run fits in memory. Megabytes are 10⁶ bytes. */
@@ -25,8 +25,6 @@ export interface MemoryPlan {
  * Measured on models of 2, 9 and 118 million parameters, where the whole estimate is then within 8 % of the peak.
  */
 const RUNTIME_MB = 330;
-/** Elements of a chunk of logits, of which the head holds about three at once. */
-const LOGIT_CHUNK = 8_000_000;
 /** The part of the budget that a plan may fill: estimates err by about so much. */
 const FILL = 0.9;
 
@@ -88,51 +86,72 @@ function layerElements(layout: ModelLayout, index: number, spec: RunSpec) {
   };
 }
 
-/** Elements of activations at the longest micro-batch when the first `recomputed` layers keep only their input. */
-function activationElements(layout: ModelLayout, spec: RunSpec, recomputed: number): number {
-  const { plan } = layout;
-  const tokens = spec.train.microBatch * spec.data.maxLength;
-  const hidden = plan.hiddenSize;
-  let kept = 2 * tokens * hidden;
-  // A frozen head in 16 bits is widened as a whole while it is used.
-  const head = isHeadNarrow(layout) ? plan.vocabularySize * hidden : 0;
-  let scratch = head + 3 * Math.min(LOGIT_CHUNK, tokens * plan.vocabularySize);
-  for (const index of plan.layers.keys()) {
-    const own = layerElements(layout, index, spec);
-    const again = index < recomputed;
-    kept += again ? tokens * hidden : own.kept;
-    scratch = Math.max(scratch, own.scratch + (again ? own.kept : 0));
+/** What follows from the sizes of all parameters. */
+interface Sizes {
+  /** Elements in the checkpoint, and of everything that trains or does not. */
+  readonly stored: number;
+  readonly trained: number;
+  readonly frozen: number;
+  /** The head is held in 16 bits, and widened as a whole while it is used. */
+  readonly isHeadNarrow: boolean;
+  /** Elements of each layer: outside its experts, in them, and in those that are frozen. */
+  readonly layers: readonly { common: number; experts: number; frozenExperts: number }[];
+}
+
+/** One walk over the parameters, of which large models have tens of thousands. */
+function sizesOf({ plan, parameters, isTrained, storedBytes }: ModelLayout): Sizes {
+  const layers = plan.layers.map(() => ({ common: 0, experts: 0, frozenExperts: 0 }));
+  let [stored, trained, frozen] = [0, 0, 0];
+  let isHeadTrained = false;
+  for (const parameter of parameters) {
+    const { role, layer, expert, shape } = parameter;
+    const count = elementCount(shape);
+    const trains = isTrained(parameter);
+    if (!isAdded(parameter)) stored += count;
+    if (trains) trained += count;
+    else frozen += count;
+    if (role === (plan.tiedHead ? 'embedding' : 'head')) isHeadTrained = trains;
+    const own = layer === null ? undefined : layers[layer];
+    if (own === undefined) continue;
+    if (expert === null) own.common += count;
+    else own.experts += count;
+    if (expert !== null && !trains) own.frozenExperts += count;
   }
-  return kept + scratch;
+  return { stored, trained, frozen, layers, isHeadNarrow: !isHeadTrained && storedBytes < 4 * stored };
 }
 
-function isHeadNarrow({ plan, parameters, isTrained, storedBytes }: ModelLayout): boolean {
-  const head = parameters.find(({ role }) => role === (plan.tiedHead ? 'embedding' : 'head'));
-  const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
-  return head !== undefined && !isTrained(head) && storedBytes < 4 * stored;
-}
-
-/** Seconds of a micro-batch that each layer costs when it is computed once more, and bytes of its frozen experts. */
-function layerPrices(layout: ModelLayout, spec: RunSpec) {
-  const { plan, parameters, isTrained, storedBytes } = layout;
+/** Elements of activations at the longest micro-batch when the first n layers keep only their input, for n from 0 to all. */
+function activationElements(layout: ModelLayout, { isHeadNarrow }: Sizes, spec: RunSpec): number[] {
+  const { plan } = layout;
+  const { hiddenSize: hidden, vocabularySize } = plan;
   const tokens = spec.train.microBatch * spec.data.maxLength;
-  const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
-  return plan.layers.map(({ feedForward }, index) => {
-    const own = parameters.filter(({ layer }) => layer === index);
-    const experts = own.filter(({ expert }) => expert !== null);
-    const { active: k } = expertsAtWork(layout, index);
-    const share = feedForward.kind === 'moe' ? k / feedForward.experts : 1;
-    const active = totalElements(own) - (1 - share) * totalElements(experts);
-    const frozen = totalElements(experts.filter((parameter) => !isTrained(parameter)));
-    return {
-      recomputeSeconds: (2 * active * tokens) / FLOPS,
-      frozenExpertBytes: frozen * (storedBytes / Math.max(1, stored)),
-    };
+  const head =
+    (isHeadNarrow ? vocabularySize * hidden : 0) + 3 * Math.min(LOGIT_CHUNK, tokens * vocabularySize);
+  const layers = Array.from(plan.layers.keys(), (index) => layerElements(layout, index, spec));
+  return Array.from({ length: layers.length + 1 }, (_, recomputed) => {
+    let kept = 2 * tokens * hidden;
+    let scratch = head;
+    for (const [index, own] of layers.entries()) {
+      const again = index < recomputed;
+      kept += again ? tokens * hidden : own.kept;
+      scratch = Math.max(scratch, own.scratch + (again ? own.kept : 0));
+    }
+    return kept + scratch;
   });
 }
 
-function totalElements(parameters: readonly Parameter[]): number {
-  return parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+/** Seconds of a micro-batch that each layer costs when it is computed once more, and bytes of its frozen experts. */
+function layerPrices(layout: ModelLayout, { stored, layers }: Sizes, spec: RunSpec) {
+  const tokens = spec.train.microBatch * spec.data.maxLength;
+  return layout.plan.layers.map(({ feedForward }, index) => {
+    const { common, experts, frozenExperts } = layers[index] ?? { common: 0, experts: 0, frozenExperts: 0 };
+    const { active: k } = expertsAtWork(layout, index);
+    const share = feedForward.kind === 'moe' ? k / feedForward.experts : 1;
+    return {
+      recomputeSeconds: (2 * (common + share * experts) * tokens) / FLOPS,
+      frozenExpertBytes: frozenExperts * (layout.storedBytes / Math.max(1, stored)),
+    };
+  });
 }
 
 /**
@@ -140,19 +159,17 @@ function totalElements(parameters: readonly Parameter[]): number {
  * the least time. Where nothing does, everything is done, and `totalMB` says what is missing.
  */
 export function planMemory(layout: ModelLayout, spec: RunSpec, budgetMB: number): MemoryPlan {
-  const { parameters, isTrained, plan, storedBytes } = layout;
-  const stored = totalElements(parameters.filter((parameter) => !isAdded(parameter)));
-  const frozen = totalElements(parameters.filter((parameter) => !isTrained(parameter)));
-  const trained = totalElements(parameters.filter(isTrained));
-  const prices = layerPrices(layout, spec);
-  const layers = plan.layers.length;
+  const sizes = sizesOf(layout);
+  const { stored, frozen, trained } = sizes;
+  const prices = layerPrices(layout, sizes, spec);
+  const layers = layout.plan.layers.length;
   const streamable = 1 + prices.findLastIndex(({ frozenExpertBytes }) => frozenExpertBytes > 0);
-  const activations = Array.from({ length: layers + 1 }, (_, n) => activationElements(layout, spec, n));
+  const activations = activationElements(layout, sizes, spec);
   const planned = (recomputedLayers: number, streamedLayers: number) => {
     const streamed = prices.slice(0, streamedLayers);
     const onDisk = streamed.reduce((sum, { frozenExpertBytes }) => sum + frozenExpertBytes, 0);
     const parts = {
-      'frozen weights': (frozen * (storedBytes / Math.max(1, stored)) - onDisk) / 1e6,
+      'frozen weights': (frozen * (layout.storedBytes / Math.max(1, stored)) - onDisk) / 1e6,
       'trained weights': (trained * 4) / 1e6,
       gradients: (trained * 4) / 1e6,
       'optimizer moments': (trained * 8) / 1e6,

@@ -1,6 +1,6 @@
 /** Where two models send the tokens of questions, and how far their experts are apart. */
 import { DriftSum, RoutingSum, type RoutingDrift } from '#core/report/index.ts';
-import type { MicroBatch } from '#worker/engine/index.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { adaptedValues, isAdapted, moeLayerIndices, parameterId } from '#worker/model/index.ts';
 import type { LoadedModel } from './load-model.ts';
 
@@ -20,17 +20,6 @@ export interface PromptComparison {
   readonly drift: readonly RoutingDrift[];
 }
 
-function batchOf({ ids }: Prompt): MicroBatch {
-  return {
-    batch: 1,
-    sequence: ids.length,
-    inputIds: ids,
-    labels: new Int32Array(ids.length).fill(-100),
-    positions: ids.map((_, i) => i),
-    segments: new Int32Array(ids.length).fill(1),
-  };
-}
-
 /** Routes every prompt through both models, which have the same layers and experts. @param show called before each. */
 export async function comparePrompts(
   base: LoadedModel,
@@ -45,7 +34,7 @@ export async function comparePrompts(
   for (const [done, prompt] of prompts.entries()) {
     show(done);
     const isQuestion = (token: number) => prompt.question[token] === 1;
-    const batch = batchOf(prompt);
+    const batch = unpaddedBatch(prompt.ids);
     const nowhere = new Int32Array(0);
     const [before, after] = [
       (await base.executor.logits(batch, nowhere)).routing,

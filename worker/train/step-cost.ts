@@ -36,6 +36,7 @@ export function expertsAtWork({ plan, session }: Pick<ModelLayout, 'plan' | 'ses
 export function productFlops(layout: Omit<ModelLayout, 'storedBytes'>): number {
   const { plan, parameters, isTrained, session } = layout;
   const first = (session?.wrongTokenGain ?? 0) > 0 ? 2 : 0;
+  const atWork = Array.from(plan.layers.keys(), (layer) => expertsAtWork(layout, layer));
   return parameters.reduce((sum, parameter) => {
     const { role, shape, layer, expert } = parameter;
     if (shape.length !== 2 || (role === 'embedding' && !plan.tiedHead)) return sum;
@@ -43,7 +44,7 @@ export function productFlops(layout: Omit<ModelLayout, 'storedBytes'>): number {
     const feedForward = layer === null ? undefined : plan.layers[layer]?.feedForward;
     if (layer === null || expert === null || feedForward?.kind !== 'moe')
       return sum + each * elementCount(shape);
-    const { active, besides } = expertsAtWork(layout, layer);
+    const { active = 0, besides = 0 } = atWork[layer] ?? {};
     return sum + ((each * active + 2 * besides) / feedForward.experts) * elementCount(shape);
   }, 0);
 }

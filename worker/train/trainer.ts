@@ -14,7 +14,13 @@ import {
   type MicroBatch,
   type PreparedData,
 } from '#worker/data/index.ts';
-import { adamwStep, expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import {
+  adamwStep,
+  expertGradientNorms,
+  gradientNorm,
+  gradientSquares,
+  lossTargets,
+} from '#worker/engine/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
@@ -204,9 +210,10 @@ class Trainer {
       // Lets commands and signals in.
       await new Promise(setImmediate);
     }
-    const gradNorm = gradientNorm(store, kernels);
+    const squares = gradientSquares(store, kernels);
+    const gradNorm = gradientNorm(squares);
     await this.#checkFinite('gradient norm', gradNorm, batches[0], step);
-    const gradNorm_LE = expertGradientNorms(this.#model.plan, store, kernels);
+    const gradNorm_LE = expertGradientNorms(this.#model.plan, store.parameters, squares);
     const rate = learningRate(this.#schedule, step);
     const { optimizer, maxGradNorm } = spec.train;
     adamwStep(store, kernels, { ...optimizer, maxGradNorm }, step + 1, rate, gradNorm);

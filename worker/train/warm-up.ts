@@ -4,6 +4,7 @@ import type { RunSpec } from '#core/contract/run-spec.ts';
 import {
   adamwStep,
   gradientNorm,
+  gradientSquares,
   lossTargets,
   type AdamWSettings,
   type MicroBatch,
@@ -77,7 +78,7 @@ export async function measureSubmatrices(
       // Lets commands and signals in.
       await new Promise(setImmediate);
     }
-    const norm = gradientNorm(store, kernels);
+    const norm = gradientNorm(gradientSquares(store, kernels));
     if (!Number.isFinite(norm)) {
       throw new UserError(
         'train/non-finite',

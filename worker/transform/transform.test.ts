@@ -2,6 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { exportHfFolder, openModelFolder } from '#worker/checkpoint/index.ts';
 import { moeLayerIndices, parameterId } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
@@ -26,14 +27,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 /** One row of 12 tokens, all but the first trained. */
 function sample(start: number) {
   const inputIds = Int32Array.from({ length: 12 }, (_, i) => 2 + ((start + 7 * i) % 90));
-  return {
-    batch: 1,
-    sequence: 12,
-    inputIds,
-    labels: inputIds,
-    positions: inputIds.map((_, i) => i),
-    segments: new Int32Array(12).fill(1),
-  };
+  return unpaddedBatch(inputIds, 1, inputIds);
 }
 
 async function withModel<T>(modelDir: string, work_: (model: LoadedModel) => Promise<T>): Promise<T> {

@@ -3,7 +3,14 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { philox } from '#worker/random/index.ts';
-import { adamwStep, gradientNorm, lossTargets, type MicroBatch } from '#worker/engine/index.ts';
+import {
+  adamwStep,
+  gradientNorm,
+  gradientSquares,
+  lossTargets,
+  unpaddedBatch,
+  type MicroBatch,
+} from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
 import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
@@ -49,7 +56,8 @@ export const bench: Command = async (invocation) => {
   const clock = new StageClock(createRuntime(typeof threads === 'number' ? { threads } : {}));
   const { vocabularySize } = await decoderPlanOf(modelDir);
   const tokens = tokenStream(invocation, vocabularySize, batch * sequence);
-  const sample = batchOf(tokens(-1), batch, sequence);
+  const rowsOf = (ids: Int32Array) => unpaddedBatch(ids, batch, ids);
+  const sample = rowsOf(tokens(-1));
   const model = await loadForBench(modelDir, method, sample, clock.runtime);
   try {
     const gemm = await createGemm(clock.plain);
@@ -61,7 +69,7 @@ export const bench: Command = async (invocation) => {
       const { loss, ...measured } = await timeStep(
         model,
         clock,
-        batchOf(tokens(step), batch, sequence),
+        rowsOf(tokens(step)),
         step,
         WARM_UPS + steps,
       );
@@ -114,17 +122,6 @@ function tokenStream(
   };
 }
 
-function batchOf(ids: Int32Array, batch: number, sequence: number): MicroBatch {
-  return {
-    batch,
-    sequence,
-    inputIds: ids,
-    labels: ids,
-    positions: ids.map((_, i) => i % sequence),
-    segments: new Int32Array(ids.length).fill(1),
-  };
-}
-
 async function timeStep(
   model: LoadedModel,
   clock: StageClock,
@@ -143,7 +140,7 @@ async function timeStep(
   const { lossSum, usage } = await executor.train(batch, trained, 1);
   const computed = performance.now();
   session.afterMicroBatch(usage, position);
-  const norm = gradientNorm(store, kernels);
+  const norm = gradientNorm(gradientSquares(store, kernels));
   adamwStep(store, kernels, OPTIMIZER, step + 1, LEARNING_RATE, norm);
   session.afterStep(position);
   const ended = performance.now();

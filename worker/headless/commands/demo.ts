@@ -4,13 +4,15 @@ import path from 'node:path';
 import { readDemo } from '#core/host/index.ts';
 import { buildReport, toHtml } from '#core/report/index.ts';
 import { fromRoot, programVersion } from '../host-ports.ts';
-import { EXIT, type Command } from './command.ts';
+import { EXIT, type Command, type Terminal } from './command.ts';
 import { readRun } from './find-run.ts';
 import { followRun } from './follow-run.ts';
 
 /** Trains the runs of the sample one after another and reports on them. */
 export const demo: Command = async (invocation) => {
-  const { terminal, home } = invocation;
+  const { home } = invocation;
+  // One document at the end, not the lines of each run before it.
+  const terminal: Terminal = { ...invocation.terminal, jsonLine: () => undefined };
   const out = path.resolve(invocation.text('out') ?? 'demo');
   const specs = readDemo(fromRoot('resources/sample'));
   const started = new Date().toISOString().replaceAll(/[-:]/g, '').slice(0, 15);

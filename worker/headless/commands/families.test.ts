@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { openLatestCheckpoint } from '#worker/checkpoint/index.ts';
 import { familyNames } from '#worker/families/index.ts';
 import { loadModel, openTrainedWeights, train, type TrainingCommand } from '#worker/train/index.ts';
@@ -83,15 +84,7 @@ async function logitsOf(modelDir: string, runDir?: string): Promise<Float32Array
     weights?.close();
     // As in scripts/compare-exports.py.
     const inputIds = Int32Array.from({ length: 12 }, (_, place) => 5 + ((7 * place) % 90));
-    const batch = {
-      batch: 1,
-      sequence: 12,
-      inputIds,
-      labels: new Int32Array(12).fill(-100),
-      positions: inputIds.map((_, place) => place),
-      segments: new Int32Array(12).fill(1),
-    };
-    return (await model.executor.logits(batch, Int32Array.from(inputIds.keys()))).logits;
+    return (await model.executor.logits(unpaddedBatch(inputIds), Int32Array.from(inputIds.keys()))).logits;
   } finally {
     model.close();
   }

@@ -1,5 +1,6 @@
 /** `generate RUN|MODEL`: continues a prompt, token by token. */
 import { UserError } from '#core/contract/errors.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { renderPlain } from '#worker/data/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
 import { generateGreedy } from '#worker/train/index.ts';
@@ -91,14 +92,7 @@ interface TokenRouting {
 async function routingOf({ model, tokenizer }: OpenedModel, ids: readonly number[]): Promise<TokenRouting[]> {
   const moe = moeLayerIndices(model.plan);
   const { routing } = await model.executor.logits(
-    {
-      batch: 1,
-      sequence: ids.length,
-      inputIds: Int32Array.from(ids),
-      labels: new Int32Array(ids.length).fill(-100),
-      positions: Int32Array.from(ids, (_, position) => position),
-      segments: new Int32Array(ids.length).fill(1),
-    },
+    unpaddedBatch(Int32Array.from(ids)),
     Int32Array.of(ids.length - 1),
   );
   return ids.map((id, position) => ({
