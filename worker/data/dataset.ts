@@ -62,3 +62,11 @@ export function joinParts(parts: readonly DatasetPart[]): Dataset {
     },
   };
 }
+
+/** How often each token occurs in a data set, `[vocabulary]`; every example is read once. */
+export function tokenCounts(dataset: Dataset, vocabulary: number): Uint32Array {
+  const counts = new Uint32Array(vocabulary);
+  for (let example = 0; example < dataset.length; example++)
+    for (const id of dataset.read(example).ids) counts[id] = (counts[id] ?? 0) + 1;
+  return counts;
+}

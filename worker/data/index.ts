@@ -2,7 +2,7 @@
 export { findAssistantSpans } from './assistant-spans.ts';
 export type { Span } from './assistant-spans.ts';
 export type { RenderOptions } from './chat-template.ts';
-export type { Dataset } from './dataset.ts';
+export { tokenCounts, type Dataset } from './dataset.ts';
 export type { DataFileSpec } from './examples.ts';
 export { describeFile, inspectDataset, previewRow, previewRows } from './inspect.ts';
 export type { FileDescription, InspectOptions, Preview } from './inspect.ts';

@@ -84,7 +84,7 @@ export class Decoder {
       const h = embedding.forward({ inputIds: ids });
       for (const [index, layer] of layers.entries()) {
         await workspace.scratch(async () => {
-          const out = await layer.decode(h, inputs[index] ?? {}, spans, this.#caches[index] ?? []);
+          const out = await layer.decode(h, ids, inputs[index] ?? {}, spans, this.#caches[index] ?? []);
           h.data.set(out.data);
         });
       }

@@ -4,10 +4,10 @@ import { dispatchTokens, gatherPairs, scatterPairs, tokensElsewhere } from './di
 import { layerRouting, layerUsage } from './usage.ts';
 
 const choice: Choice = { chosen_NK: Int32Array.of(2, 0, 1, 2, 0, 1), k: 2, always: [], overlap: 'union' };
-const everyone = Uint8Array.of(1, 1, 1);
+const everyone = Int32Array.of(5, 6, 7);
 
-function dispatch(of: Partial<Choice>, include = everyone) {
-  return dispatchTokens({ ...choice, ...of }, 3, 3, include, new Float32Array(9).fill(7));
+function dispatch(of: Partial<Choice>, ids_N = everyone) {
+  return dispatchTokens({ ...choice, ...of }, 3, ids_N, new Float32Array(9).fill(7));
 }
 
 test('pairs are sorted by expert, then by token', () => {
@@ -18,7 +18,7 @@ test('pairs are sorted by expert, then by token', () => {
 });
 
 test('tokens that are not included visit no expert', () => {
-  const { tokens, offsets, multiplicity_NE } = dispatch({ always: [0] }, Uint8Array.of(0, 1, 0));
+  const { tokens, offsets, multiplicity_NE } = dispatch({ always: [0] }, Int32Array.of(-1, 6, -1));
   expect([...tokens]).toEqual([1, 1, 1]);
   expect([...offsets]).toEqual([0, 1, 2, 3]);
   expect([...multiplicity_NE]).toEqual([0, 0, 0, 1, 1, 1, 0, 0, 0]);
@@ -45,16 +45,16 @@ test('values of pairs are gathered and put back', () => {
 });
 
 test('tokens that could have come to an expert and went elsewhere', () => {
-  const elsewhere = (include: typeof everyone) =>
-    [0, 1, 2].map((expert) => [...tokensElsewhere(dispatch({}, include), expert)]);
+  const elsewhere = (ids_N: typeof everyone) =>
+    [0, 1, 2].map((expert) => [...tokensElsewhere(dispatch({}, ids_N), expert)]);
   expect(elsewhere(everyone)).toEqual([[1], [0], [2]]);
-  expect(elsewhere(Uint8Array.of(1, 0, 1))).toEqual([[], [0], [2]]);
+  expect(elsewhere(Int32Array.of(5, -1, 7))).toEqual([[], [0], [2]]);
 });
 
 test('usage counts choices and weights of real tokens, and of all positions apart', () => {
   const scores = Float32Array.of(0.25, 0.25, 0.5, 0.125, 0.5, 0.375, 0.5, 0.375, 0.125);
   const weights = Float32Array.of(0.25, 0, 0.5, 0, 0.5, 0.375, 0.5, 0.375, 0);
-  const usage = layerUsage(choice, scores, weights, Uint8Array.of(1, 1, 0), 3);
+  const usage = layerUsage(choice, scores, weights, Int32Array.of(5, 6, -1), 3);
   expect([...usage.hard_E]).toEqual([1, 1, 2]);
   expect([...usage.hardAll_E]).toEqual([2, 2, 2]);
   expect([...usage.soft_E]).toEqual([0.375, 0.75, 0.875]);

@@ -10,25 +10,24 @@ export interface Dispatch {
   readonly offsets: Int32Array;
   /** How often each expert counts for each token, `[tokens × experts]`. */
   readonly multiplicity_NE: Float32Array;
-  /** Tokens with 0 here visit no expert. */
-  readonly include_N: Uint8Array;
+  /** The token of each row; −1: it visits no expert. */
+  readonly ids_N: Int32Array;
 }
 
 /**
  * Sorts the choice of a layer.
- * @param include tokens with 0 here visit no expert.
+ * @param ids_N the token of each row; −1: it visits no expert.
  * @param multiplicity_NE is overwritten.
  */
 export function dispatchTokens(
   choice: Choice,
-  tokens: number,
   experts: number,
-  include: Uint8Array,
+  ids_N: Int32Array,
   multiplicity_NE: Float32Array,
 ): Dispatch {
   multiplicity_NE.fill(0);
-  for (let token = 0; token < tokens; token++) {
-    if (include[token] === 0) continue;
+  for (let token = 0; token < ids_N.length; token++) {
+    if (ids_N[token] === -1) continue;
     const base = token * experts;
     for (let slot = 0; slot < choice.k; slot++) {
       const expert = choice.chosen_NK[token * choice.k + slot] as number;
@@ -52,7 +51,7 @@ export function dispatchTokens(
     sorted[next[e] as number] = Math.floor(at / experts);
     next[e] = (next[e] as number) + 1;
   }
-  return { experts, tokens: sorted, offsets, multiplicity_NE, include_N: include };
+  return { experts, tokens: sorted, offsets, multiplicity_NE, ids_N };
 }
 
 /** Picks the entry of each pair from a `[tokens × experts]` matrix. */
@@ -80,11 +79,11 @@ export function* busyExperts({ experts, offsets }: Dispatch) {
 
 /** Tokens that visit experts, but not this one; in order. */
 export function tokensElsewhere(dispatch: Dispatch, expert: number): Int32Array {
-  const { experts, include_N, multiplicity_NE } = dispatch;
-  const elsewhere = new Int32Array(include_N.length);
+  const { experts, ids_N, multiplicity_NE } = dispatch;
+  const elsewhere = new Int32Array(ids_N.length);
   let count = 0;
-  for (let token = 0; token < include_N.length; token++) {
-    if (include_N[token] === 1 && multiplicity_NE[token * experts + expert] === 0) elsewhere[count++] = token;
+  for (let token = 0; token < ids_N.length; token++) {
+    if (ids_N[token] !== -1 && multiplicity_NE[token * experts + expert] === 0) elsewhere[count++] = token;
   }
   return elsewhere.subarray(0, count);
 }

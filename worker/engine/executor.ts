@@ -70,8 +70,8 @@ interface Pass {
   readonly inputs: readonly AttentionInputs[];
   /** 1 for a real token, 0 for padding. */
   readonly mask_N: Uint8Array;
-  /** Tokens with 0 here visit no expert. */
-  readonly include_N: Uint8Array;
+  /** The token of each row; −1: it visits no expert. */
+  readonly ids_N: Int32Array;
 }
 
 /** Looks at what a layer did before it is forgotten. */
@@ -124,7 +124,7 @@ export class Executor {
         const read = ({ feedForward }: LayerTrace) => {
           if (feedForward.kind !== 'moe') return;
           if (this.#withLosses) routing.push(this.#routing(feedForward, routing.length, pass));
-          usage.push(usageOf(feedForward, pass.mask_N));
+          usage.push(usageOf(feedForward, pass));
         };
         const input = h;
         let trace: LayerTrace | null = null;
@@ -227,8 +227,8 @@ export class Executor {
     checkTokenIds(batch, plan.vocabularySize);
     const mask_N = realTokenMask(batch);
     const readsPadding = session.readsPadding || session.losses.some((loss) => loss.readsPadding);
-    const include_N = readsPadding ? new Uint8Array(mask_N.length).fill(1) : mask_N;
-    return { batch, inputs: this.#tables.ofLayers(plan, batch), mask_N, include_N };
+    const ids_N = readsPadding ? batch.inputIds : realTokens(batch, mask_N);
+    return { batch, inputs: this.#tables.ofLayers(plan, batch), mask_N, ids_N };
   }
 
   /** The last hidden state of a batch that is not trained on: no layer keeps anything once `read` has seen it. */
@@ -240,7 +240,7 @@ export class Executor {
   }
 
   #forward(index: number, h: ArenaTensor, pass: Pass, mode: Mode): Promise<LayerTrace> {
-    return entry(this.#layers, index).forward(h, entry(pass.inputs, index), pass.include_N, mode);
+    return entry(this.#layers, index).forward(h, entry(pass.inputs, index), pass.ids_N, mode);
   }
 
   /** The output of a layer of which nothing else stays in memory once `read` has seen it. */
@@ -281,10 +281,15 @@ export class Executor {
   }
 }
 
-function usageOf(trace: MoeTrace, mask_N: Uint8Array): LayerUsage {
+/** The ids of real tokens; −1 for padding. */
+function realTokens({ inputIds }: MicroBatch, mask_N: Uint8Array): Int32Array {
+  return inputIds.map((id, at) => (mask_N[at] === 1 ? id : -1));
+}
+
+function usageOf(trace: MoeTrace, { batch, mask_N }: Pass): LayerUsage {
   const { choice, scores, weights, dispatch, meanOutput } = trace;
   return {
-    ...layerUsage(choice, scores.data, weights.data, mask_N, dispatch.experts),
+    ...layerUsage(choice, scores.data, weights.data, realTokens(batch, mask_N), dispatch.experts),
     ...(meanOutput && { meanOutput_EH: meanOutput.data.slice() }),
   };
 }

@@ -44,15 +44,10 @@ export class LayerRunner {
         : new DenseRunner(parts, weights, feedForward, index);
   }
 
-  /** Hidden state `h` [N, hidden] through the layer. @param include tokens with 0 here visit no expert. */
-  async forward(
-    h: ArenaTensor,
-    inputs: AttentionInputs,
-    include: Uint8Array,
-    mode: Mode,
-  ): Promise<LayerTrace> {
+  /** Hidden state `h` [N, hidden] through the layer. @param ids_N the token of each row; −1: it visits no expert. */
+  async forward(h: ArenaTensor, inputs: AttentionInputs, ids_N: Int32Array, mode: Mode): Promise<LayerTrace> {
     const attention = await this.#attention.forward(h, inputs);
-    const feedForward = await this.#forwardFrom(h, attention.out, include, mode);
+    const feedForward = await this.#forwardFrom(h, attention.out, ids_N, mode);
     return { attention, feedForward };
   }
 
@@ -60,12 +55,12 @@ export class LayerRunner {
   #forwardFrom(
     h: ArenaTensor,
     sum: ArenaTensor,
-    include: Uint8Array,
+    ids_N: Int32Array,
     mode: Mode,
   ): Promise<MoeTrace | DenseTrace> {
-    if (!this.#isParallel) return this.#feedForward.forward(sum, include, mode);
+    if (!this.#isParallel) return this.#feedForward.forward(sum, ids_N, mode);
     invariant(this.#feedForward.kind === 'moe', 'a layer with parallel halves has experts');
-    return this.#feedForward.forward(h, include, mode, sum);
+    return this.#feedForward.forward(h, ids_N, mode, sum);
   }
 
   /** Empty caches for `rows` rows of at most `capacity` tokens. */
@@ -73,16 +68,16 @@ export class LayerRunner {
     return this.#decoder.open(rows, capacity);
   }
 
-  /** New tokens `h` [N, hidden] through the layer; the caches hold what attention needs of earlier ones. */
+  /** New tokens `ids_N` as `h` [N, hidden] through the layer; the caches hold what attention needs of earlier ones. */
   async decode(
     h: ArenaTensor,
+    ids_N: Int32Array,
     tables: Tensors,
     spans: readonly RowSpan[],
     caches: readonly KeyValueCache[],
   ): Promise<ArenaTensor> {
     const out = await this.#decoder.decode(h, tables, spans, caches);
-    const all = new Uint8Array(h.shape[0] ?? 0).fill(1);
-    const feedForward = await this.#forwardFrom(h, out, all, 'inference');
+    const feedForward = await this.#forwardFrom(h, out, ids_N, 'inference');
     return feedForward.out;
   }
 

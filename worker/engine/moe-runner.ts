@@ -86,10 +86,10 @@ export class MoeRunner {
 
   /**
    * Hidden state `h` [N, hidden] through the experts.
-   * @param include tokens with 0 here visit no expert.
+   * @param ids_N the token of each row; −1: it visits no expert.
    * @param base what the experts are added to, where that is not `h`.
    */
-  async forward(h: ArenaTensor, include: Uint8Array, mode: Mode, base = h): Promise<MoeTrace> {
+  async forward(h: ArenaTensor, ids_N: Int32Array, mode: Mode, base = h): Promise<MoeTrace> {
     const { programs, session, workspace } = this.#parts;
     const [tokens = 0, hidden = 0] = h.shape;
     const { experts } = this.#plan;
@@ -104,9 +104,9 @@ export class MoeRunner {
       { x, logits, scores, ...(rawLogits !== logits && { rawLogits }) },
     );
 
-    const choice = routing.choose(scores.data, tokens, this.#moeIndex, include);
+    const choice = routing.choose(scores.data, ids_N, this.#moeIndex);
     const multiplicity = workspace.tensor(tokens, experts);
-    const dispatch = dispatchTokens(choice, tokens, experts, include, multiplicity.data);
+    const dispatch = dispatchTokens(choice, experts, ids_N, multiplicity.data);
     const weights = workspace.tensor(tokens, experts);
     const denseWeights = routing.dense === undefined ? null : workspace.tensor(tokens, experts);
     const withLosses = mode === 'training' && session.losses.length > 0;

@@ -1,12 +1,12 @@
 /** Routing statistics of a micro-batch. */
 import { topK, type Choice, type LayerRouting, type LayerUsage } from '#worker/model/index.ts';
 
-/** Sums up what one layer's routing did. */
+/** Sums up what one layer's routing did. @param ids_N the token of each row; −1: padding. */
 export function layerUsage(
   choice: Choice,
   scores_NE: Float32Array,
   weights_NE: Float32Array,
-  mask_N: Uint8Array,
+  ids_N: Int32Array,
   experts: number,
 ): LayerUsage {
   const soft_E = new Float64Array(experts);
@@ -14,8 +14,8 @@ export function layerUsage(
   const mass_E = new Float64Array(experts);
   const hard_E = new Uint32Array(experts);
   const hardAll_E = new Uint32Array(experts);
-  for (let token = 0; token < mask_N.length; token++) {
-    const real = mask_N[token] as number;
+  for (let token = 0; token < ids_N.length; token++) {
+    const real = ids_N[token] === -1 ? 0 : 1;
     const base = token * experts;
     for (let e = 0; e < experts; e++) {
       const score = scores_NE[base + e] as number;
@@ -37,6 +37,8 @@ export function layerUsage(
     hard_E,
     hardAll_E,
     mass_E: Float32Array.from(mass_E),
+    choice,
+    ids_N,
   };
 }
 

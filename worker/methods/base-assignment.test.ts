@@ -13,18 +13,20 @@ const scores_NE = Float32Array.from(rows.flat());
 
 test('in training experts share the tokens evenly, in use tokens go where they like', () => {
   const { routing, inferenceRouting } = startMethod('base-assignment', {}, contextOf(1));
-  const { chosen_NK, k } = routing.choose(scores_NE, 6, 0);
+  const { chosen_NK, k } = routing.choose(scores_NE, new Int32Array(6), 0);
   expect(k).toBe(1);
   expect([0, 1, 2].map((expert) => chosen_NK.filter((chosen) => chosen === expert).length)).toEqual([
     2, 2, 2,
   ]);
   expect([...chosen_NK.subarray(0, 2)]).toEqual([0, 0]);
-  expect([...(inferenceRouting?.choose(scores_NE, 6, 0).chosen_NK ?? [])]).toEqual([0, 0, 0, 0, 0, 0]);
+  expect([...(inferenceRouting?.choose(scores_NE, new Int32Array(6), 0).chosen_NK ?? [])]).toEqual([
+    0, 0, 0, 0, 0, 0,
+  ]);
 });
 
 test('padding takes no place', () => {
   const { routing } = startMethod('base-assignment', {}, contextOf(1));
-  const { chosen_NK } = routing.choose(scores_NE, 6, 0, Uint8Array.of(0, 1, 0, 1, 0, 1));
+  const { chosen_NK } = routing.choose(scores_NE, Int32Array.of(-1, 1, -1, 1, -1, 1), 0);
   expect([...chosen_NK]).toEqual([-1, 0, -1, 1, -1, 2]);
 });
 

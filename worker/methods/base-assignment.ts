@@ -45,16 +45,15 @@ export const baseAssignment: Method<typeof Options> = {
       trainable: () => true,
       routing: {
         ...plain,
-        choose(scores_NE, tokens, layer, include_N) {
+        choose(scores_NE, ids_N, layer) {
           const { router, experts, expertsPerToken: k } = shapeOf(shapes, layer);
-          const all = Array.from({ length: tokens }, (_, token) => token);
-          const included = all.filter((token) => include_N === undefined || include_N[token] === 1);
+          const included = [...ids_N.keys()].filter((token) => ids_N[token] !== -1);
           const logits = Float64Array.from({ length: included.length * experts }, (_, at) => {
             const token = included[Math.floor(at / experts)] ?? 0;
             return logitOf(router.scoring, scores_NE[token * experts + (at % experts)] ?? NaN);
           });
           const assigned = balancedAssignment(logits, included.length, experts, k);
-          const chosen_NK = new Int32Array(tokens * k).fill(-1);
+          const chosen_NK = new Int32Array(ids_N.length * k).fill(-1);
           included.forEach((token, row) =>
             chosen_NK.set(assigned.subarray(row * k, (row + 1) * k), token * k),
           );

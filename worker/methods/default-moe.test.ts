@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { routingOf, type LayerUsage, type MethodSession } from '#worker/model/index.ts';
-import { contextOf, passThrough } from './f0.fixture.ts';
+import { contextOf, noUsage, passThrough } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
 const at = { step: 0, totalSteps: 4, microBatch: 0, microBatches: 1 };
@@ -12,11 +12,8 @@ const start = (options: Record<string, unknown>, normalise = false) => {
 
 /** Usage of one layer: choices of each expert, and what it gave on average. */
 function usageOf(hard: readonly number[], mean: readonly number[]): LayerUsage {
-  const none = new Float32Array(hard.length);
   return {
-    soft_E: none,
-    softAll_E: none,
-    mass_E: none,
+    ...noUsage,
     hard_E: Uint32Array.from(hard),
     hardAll_E: Uint32Array.from(hard),
     meanOutput_EH: Float32Array.from(mean),

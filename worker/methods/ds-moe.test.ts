@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { routingOf } from '#worker/model/index.ts';
-import { contextOf, passThrough, scoresOf } from './f0.fixture.ts';
+import { contextOf, passThrough, scoresOf, tokenIds_N } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
 test.each([false, true])(
@@ -28,7 +28,7 @@ test('the trained model routes as the checkpoint does', async () => {
 
 test('statistics count what inference would choose', async () => {
   const session = startMethod('ds-moe', {}, contextOf(1));
-  const { chosen_NK, k, always } = session.routing.choose(await scoresOf(session), 2, 0);
+  const { chosen_NK, k, always } = session.routing.choose(await scoresOf(session), tokenIds_N, 0);
   expect([k, [...chosen_NK], [...always]]).toEqual([1, [0, 1], [0, 1, 2]]);
 });
 

@@ -25,8 +25,8 @@ const Options = z.strictObject({
 function denseRouting(sparse: Routing, experts: (layer: number) => number): Routing {
   return {
     ...sparse,
-    choose: (scores_NE, tokens, layer) => ({
-      ...sparse.choose(scores_NE, tokens, layer),
+    choose: (scores_NE, ids_N, layer) => ({
+      ...sparse.choose(scores_NE, ids_N, layer),
       always: Array.from({ length: experts(layer) }, (_, expert) => expert),
     }),
   };

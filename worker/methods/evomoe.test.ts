@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { LayerPlan, RouterPlan } from '#worker/model/index.ts';
 import { gateBalancingLoss } from './routing-losses.ts';
 import { temperatureAt } from './evomoe.ts';
-import { contextOf, passThrough, scoresOf } from './f0.fixture.ts';
+import { contextOf, passThrough, scoresOf, tokenIds_N } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
 /** A session of one expert at least, at `step` of a run of 1,000 whose temperature falls in as many. */
@@ -41,7 +41,7 @@ describe('temperature', () => {
 
 test('experts above the threshold get the plain softmax as weight', async () => {
   const { session, context } = sessionAt(0, { temperatureStart: 0.1, temperatureEnd: 0.1 });
-  const choice = session.routing.choose(await scoresOf(session), 2, 0);
+  const choice = session.routing.choose(await scoresOf(session), tokenIds_N, 0);
   expect([...choice.chosen_NK.subarray(0, 3)]).toEqual([0, 1, -1]);
   const { y } = await passThrough(session, context);
   // 0.524185 · E₀ + 0.317934 · E₁, and nothing of E₂.
@@ -50,7 +50,7 @@ test('experts above the threshold get the plain softmax as weight', async () => 
 
 test('when the temperature has fallen, the best expert is the only one', async () => {
   const { session } = sessionAt(1000);
-  const choice = session.routing.choose(await scoresOf(session), 2, 0);
+  const choice = session.routing.choose(await scoresOf(session), tokenIds_N, 0);
   expect(choice).toMatchObject({ k: 1 });
   expect([...choice.chosen_NK]).toEqual([0, 1]);
 });
@@ -58,9 +58,9 @@ test('when the temperature has fallen, the best expert is the only one', async (
 test('with the published number a token never has fewer experts than the checkpoint gives it', async () => {
   const options = { fewest: 'published', threshold: 0.5, temperatureStart: 0.1, temperatureEnd: 0.1 };
   const { session } = sessionAt(0, options, 2);
-  const choice = session.routing.choose(await scoresOf(session), 2, 0);
+  const choice = session.routing.choose(await scoresOf(session), tokenIds_N, 0);
   expect([...choice.chosen_NK]).toEqual([0, 1, -1, 1, 0, -1]);
-  expect(session.inferenceRouting?.choose(await scoresOf(session), 2, 0).k).toBe(2);
+  expect(session.inferenceRouting?.choose(await scoresOf(session), tokenIds_N, 0).k).toBe(2);
 });
 
 test('noise is the same within a micro-batch, and another in the next', () => {

@@ -128,7 +128,8 @@ class EvoSession implements MethodSession {
           this.#options.noisyWeights ? noisy(logits_NE, buffers) : op.softmax(logits_NE),
           multiplicity_NE,
         ),
-      choose: (scores_NE, tokens, layer) => this.#choose(scores_NE, tokens, shapeOf(this.#shapes, layer)),
+      choose: (scores_NE, ids_N, layer) =>
+        this.#choose(scores_NE, ids_N.length, shapeOf(this.#shapes, layer)),
     };
   }
 
@@ -137,7 +138,7 @@ class EvoSession implements MethodSession {
       buffers: [],
       scores: (logits_NE) => op.softmax(logits_NE),
       weights: (logits_NE, multiplicity_NE) => op.mul(multiplicity_NE, op.softmax(logits_NE)),
-      choose: (scores_NE, tokens, layer) => ({
+      choose: (scores_NE, { length: tokens }, layer) => ({
         chosen_NK: chooseExperts(shapeOf(this.#shapes, layer), scores_NE, tokens, 1),
         k: 1,
         always: [],

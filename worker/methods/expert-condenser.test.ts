@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LayerUsage, MethodContext, MethodSession } from '#worker/model/index.ts';
-import { contextOf, passThrough, scoresOf } from './f0.fixture.ts';
+import { contextOf, noUsage, passThrough, scoresOf, tokenIds_N } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
 const at = { step: 0, totalSteps: 4, microBatch: 0, microBatches: 1 };
@@ -24,11 +24,11 @@ function sessionWith(
 
 function usageOf(soft_E: readonly number[], all_E: readonly number[] = soft_E): LayerUsage {
   return {
+    ...noUsage,
     soft_E: Float32Array.from(soft_E),
     softAll_E: Float32Array.from(all_E),
     hard_E: Uint32Array.from(soft_E),
     hardAll_E: Uint32Array.from(all_E),
-    mass_E: new Float32Array(soft_E.length),
   };
 }
 
@@ -180,7 +180,7 @@ test('wrong options are named', () => {
   expect(start({ condensersPerLayer: 3, budget: 'replace' })).toThrow('budget "replace" allows 2');
   expect(start({ condensersPerLayer: [1, 2] })).toThrow('has 2 numbers; this model has 1 MoE layers');
   expect(start({ biasSped: 1 })).toThrow('did you mean biasSpeed?');
-  expect(() => sessionWith({}, contextOf(2), [0, 0, 0]).routing.choose(new Float32Array(6), 2, 0)).toThrow(
-    'every router bias is zero',
-  );
+  expect(() =>
+    sessionWith({}, contextOf(2), [0, 0, 0]).routing.choose(new Float32Array(6), tokenIds_N, 0),
+  ).toThrow('every router bias is zero');
 });

@@ -228,7 +228,7 @@ class CondenserSession implements MethodSession {
           routerScores(router, options.biasInWeights ? biased(logits_NE, buffers['bias']) : logits_NE),
           multiplicity_NE,
         ),
-      choose: (scores_NE, tokens, layer) => {
+      choose: (scores_NE, { length: tokens }, layer) => {
         const shape = shapeOf(shapes, layer);
         const always = this.#condensersOf(layer);
         const replace = options.budget === 'replace';

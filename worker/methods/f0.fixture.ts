@@ -7,6 +7,7 @@ import {
   gateStage,
   standInStage,
   type DecoderPlan,
+  type LayerUsage,
   type MethodContext,
   type MethodSession,
 } from '#worker/model/index.ts';
@@ -15,6 +16,8 @@ import { runOnce } from '#worker/testing/index.ts';
 
 const EXPERTS = 3;
 const TOKENS = 2;
+/** The tokens. */
+export const tokenIds_N = Int32Array.of(2, 3);
 /** Router logits, `[tokens, experts]`. */
 export const logits_NE = [0.9, 0.4, -0.3, 0.2, 0.7, 0.1];
 /** What the experts make of the tokens, `[tokens][experts]`. */
@@ -31,6 +34,17 @@ const outputs = [
   ],
 ] as const;
 const lossDirection = [1, 0.5] as const;
+
+/** Usage of a layer that no token went through. */
+export const noUsage: LayerUsage = {
+  soft_E: new Float32Array(EXPERTS),
+  softAll_E: new Float32Array(EXPERTS),
+  hard_E: new Uint32Array(EXPERTS),
+  hardAll_E: new Uint32Array(EXPERTS),
+  mass_E: new Float32Array(EXPERTS),
+  choice: { chosen_NK: new Int32Array(0), k: 1, always: [], overlap: 'union' },
+  ids_N: new Int32Array(0),
+};
 
 /** A method context for this router. */
 export function contextOf(expertsPerToken: number, normalise = false): MethodContext {
@@ -56,6 +70,8 @@ export function contextOf(expertsPerToken: number, normalise = false): MethodCon
       throw new RangeError(`no adapters in ${path}`);
     },
     readDefaultOutputs: () => [],
+    readTokenExperts: () => [],
+    tokenCounts: () => new Uint32Array(4),
     submatrices: null,
     expertScores: null,
   };
@@ -91,7 +107,7 @@ export async function scoresOf(session: MethodSession): Promise<Float32Array> {
 export async function passThrough(session: MethodSession, context: MethodContext) {
   const [layer] = context.plan.layers;
   if (layer === undefined) throw new RangeError('the plan has a layer');
-  const choice = session.routing.choose(await scoresOf(session), TOKENS, 0);
+  const choice = session.routing.choose(await scoresOf(session), tokenIds_N, 0);
   const multiplicity = new Array<number>(TOKENS * EXPERTS).fill(0);
   for (let t = 0; t < TOKENS; t++) {
     for (const expert of choice.chosen_NK.subarray(t * choice.k, (t + 1) * choice.k))

@@ -26,6 +26,7 @@ test('the methods, in the order of the form', () => {
     'transformed-gate',
     'local-expert',
     'base-assignment',
+    'hash-routing',
   ]);
 });
 
@@ -89,6 +90,7 @@ test.each([
   'ds-moe',
   'evomoe',
   'base-assignment',
+  'hash-routing',
 ])('%s does not change the gate weights of SparseMixer', (name) => {
   const context = { ...contextOf(2), plan: planOf({ model_type: 'phimoe', num_local_experts: 4 }) };
   expect(() => startMethod(name, {}, context)).toThrow('SparseMixer');

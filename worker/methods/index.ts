@@ -12,6 +12,7 @@ import { denseMixer } from './densemixer.ts';
 import { dsMoe } from './ds-moe.ts';
 import { evoMoe } from './evomoe.ts';
 import { expertCondenser } from './expert-condenser.ts';
+import { hashRouting } from './hash-routing.ts';
 import { frozenRouter } from './frozen-router.ts';
 import { full } from './full.ts';
 import { localExpert } from './local-expert.ts';
@@ -40,6 +41,7 @@ const methods: readonly Method[] = [
   transformedGate,
   localExpert,
   baseAssignment,
+  hashRouting,
 ];
 
 /**

@@ -1,19 +1,13 @@
 import { expect, test } from 'vitest';
 import type { LayerUsage, MethodSession } from '#worker/model/index.ts';
-import { contextOf, passThrough, scoresOf } from './f0.fixture.ts';
+import { contextOf, noUsage, passThrough, scoresOf, tokenIds_N } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
 const at = { step: 0, totalSteps: 4, microBatch: 0, microBatches: 1 };
 
 /** Usage in which `real` choices count and `all` has padding besides. */
 function usageOf(real: readonly number[], all: readonly number[] = real): LayerUsage {
-  return {
-    soft_E: new Float32Array(real.length),
-    softAll_E: new Float32Array(real.length),
-    hard_E: Uint32Array.from(real),
-    hardAll_E: Uint32Array.from(all),
-    mass_E: new Float32Array(real.length),
-  };
+  return { ...noUsage, hard_E: Uint32Array.from(real), hardAll_E: Uint32Array.from(all) };
 }
 
 const biasOf = (session: MethodSession) => [...(session.routerState().bias_LE ?? [])];
@@ -26,7 +20,7 @@ test('three steps by the counts of each: the bias swings round an even load', as
   const session = start({ biasSpeed: 0.1, score: 'sigmoid' });
   const seen = [];
   for (let step = 0; step < 3; step++) {
-    const { chosen_NK } = session.routing.choose(await scoresOf(session), 2, 0);
+    const { chosen_NK } = session.routing.choose(await scoresOf(session), tokenIds_N, 0);
     const counts = [0, 1, 2].map((e) => chosen_NK.filter((chosen) => chosen === e).length);
     session.afterMicroBatch([usageOf(counts)], { ...at, step });
     session.afterStep({ ...at, step });

@@ -85,7 +85,7 @@ class BalancingSession implements MethodSession {
       scores: (logits_NE, { bias }) =>
         bias === undefined ? score(logits_NE) : op.add(score(logits_NE), bias),
       weights: (logits_NE, multiplicity_NE) => gateWeights(router, score(logits_NE), multiplicity_NE),
-      choose(scores_NE, tokens, layer) {
+      choose(scores_NE, { length: tokens }, layer) {
         const shape = shapeOf(shapes, layer);
         const k = shape.expertsPerToken;
         return { chosen_NK: chooseExperts(shape, scores_NE, tokens, k), k, always: [], overlap: 'union' };

@@ -76,6 +76,13 @@ export interface MethodContext {
   readAdapters(path: string): GivenAdapters;
   /** Reads a file of default outputs (`default_outputs.safetensors`): one `[experts × hidden]` matrix for each MoE layer. */
   readDefaultOutputs(path: string): Float32Array[];
+  /**
+   * Reads a file of tables that route by token (`token_experts.safetensors`): one `[vocabulary × k]` table for each MoE
+   * layer, −1 where a token has no expert of its own.
+   */
+  readTokenExperts(path: string): Int32Array[];
+  /** How often each token occurs in the training data, `[vocabulary]`; zeros where there are none at hand. */
+  tokenCounts(): Uint32Array;
   /** What `Method.warmUp` chose; null where there was none. */
   readonly submatrices: SubmatrixPlan | null;
   /** What `Method.sampleTokens` asked for; null where nothing was routed. */

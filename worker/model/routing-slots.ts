@@ -64,10 +64,10 @@ export interface Routing {
   /** Absent: only routed pairs of token and expert count, in value and gradient. */
   readonly dense?: DenseGate;
   /**
-   * Chooses for `tokens` rows of `scores_NE`. `layer` counts MoE layers from 0.
-   * @param include_N tokens with 0 here visit no expert, whatever is chosen; absent: all do.
+   * Chooses for each row of `scores_NE`. `layer` counts MoE layers from 0.
+   * @param ids_N the token of each row; −1: the row visits no expert, whatever is chosen.
    */
-  choose(scores_NE: Float32Array, tokens: number, layer: number, include_N?: Uint8Array): Choice;
+  choose(scores_NE: Float32Array, ids_N: Int32Array, layer: number): Choice;
 }
 
 /** What a micro-batch did to one MoE layer; vectors are `[experts]`. */
@@ -80,6 +80,9 @@ export interface LayerUsage {
   readonly hardAll_E: Uint32Array;
   /** Sum of gate weights over real tokens. */
   readonly mass_E: Float32Array;
+  /** What was chosen, and for which token; −1: padding. */
+  readonly choice: Choice;
+  readonly ids_N: Int32Array;
   /**
    * Mean output of each expert over the tokens sent to it, before gate weights, `[experts × hidden]`; zeros without tokens.
    * Only where stand-ins are vectors.

@@ -118,7 +118,7 @@ export function plainRouting(shapes: readonly RouterShape[]): Routing {
     buffers: [],
     scores: (logits_NE) => routerScores(routerOf(shapes), logits_NE),
     weights: (logits_NE, multiplicity_NE) => plainWeights(routerOf(shapes), logits_NE, multiplicity_NE),
-    choose(scores_NE, tokens, layer) {
+    choose(scores_NE, { length: tokens }, layer) {
       const shape = shapeOf(shapes, layer);
       return {
         chosen_NK: chooseExperts(shape, scores_NE, tokens, shape.expertsPerToken),

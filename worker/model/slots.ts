@@ -29,6 +29,8 @@ export interface RouterState {
   readonly expertConfig?: ExpertConfig;
   /** Vectors that stand for experts in the value, one `[experts × hidden]` matrix for each MoE layer. */
   readonly defaultOutputs?: readonly Float32Array[];
+  /** Experts by token, one `[vocabulary × k]` table for each MoE layer; −1 where a token has none of its own. */
+  readonly tokenExperts?: readonly Int32Array[];
 }
 
 /**

@@ -1,55 +1,29 @@
 /** The file of default outputs that stand for experts: `layers.<l>.default_outputs` [experts, hidden] in float32. */
-import { renameSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { UserError } from '#core/contract/errors.ts';
-import {
-  decodeFloats,
-  encodeFloats,
-  isFloatDtype,
-  readSafetensors,
-  writeSafetensors,
-} from '#worker/checkpoint/index.ts';
-import { moeLayerIndices, routerShapes, type DecoderPlan } from '#worker/model/index.ts';
+import { invariant } from '#core/contract/errors.ts';
+import { decodeFloats, encodeFloats, isFloatDtype } from '#worker/checkpoint/index.ts';
+import { routerShapes, shapeOf, type DecoderPlan } from '#worker/model/index.ts';
+import { readLayerTensors, writeLayerTensors, type LayerTensorFile } from './layer-tensor-file.ts';
 
-/** Its name in a run directory and in an export. */
-const DEFAULT_OUTPUT_FILE = 'default_outputs.safetensors';
-
-const nameOf = (layer: number) => `layers.${layer}.default_outputs`;
+const kind: LayerTensorFile = { name: 'default_outputs', dtype: 'F32', reads: isFloatDtype };
 
 /** Writes the file into `dir`, in place of an older one. @param outputs one matrix for each MoE layer. */
 export function writeDefaultOutputs(dir: string, plan: DecoderPlan, outputs: readonly Float32Array[]): void {
-  const path = join(dir, DEFAULT_OUTPUT_FILE);
-  const tensors = moeLayerIndices(plan).map((layer, index) => {
-    const values = outputs[index] ?? new Float32Array(0);
-    const shape = [values.length / plan.hiddenSize, plan.hiddenSize];
-    return { name: nameOf(layer), dtype: 'F32', shape, data: encodeFloats(values, 'F32') } as const;
-  });
-  writeSafetensors(`${path}.partial`, tensors);
-  renameSync(`${path}.partial`, path);
+  const tensors = outputs.map((values) => ({
+    shape: [values.length / plan.hiddenSize, plan.hiddenSize],
+    data: encodeFloats(values, 'F32'),
+  }));
+  writeLayerTensors(dir, kind, plan, tensors);
 }
 
 /**
  * Reads the file, or the one in a folder.
- * @throws UserError `default-outputs/other-model`, and those of an unreadable file.
+ * @throws UserError `layer-tensors/other-model`, and those of an unreadable file.
  */
 export function readDefaultOutputs(path: string, plan: DecoderPlan): Float32Array[] {
-  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  const file = readSafetensors(isFolder ? join(path, DEFAULT_OUTPUT_FILE) : path);
-  try {
-    const shapes = routerShapes(plan);
-    return moeLayerIndices(plan).map((layer, index) => {
-      const entry = file.tensors.get(nameOf(layer));
-      const wanted = [shapes[index]?.experts, plan.hiddenSize];
-      if (entry === undefined || !isFloatDtype(entry.dtype) || entry.shape.join() !== wanted.join()) {
-        throw new UserError(
-          'default-outputs/other-model',
-          `${file.file}: ${nameOf(layer)} is ${entry === undefined ? 'missing' : `${entry.dtype} [${entry.shape.join(', ')}]`}; expected is F32 [${wanted.join(', ')}]`,
-          'The file belongs to another model.',
-        );
-      }
-      return decodeFloats(file.read(entry.name), entry.dtype);
-    });
-  } finally {
-    file.close();
-  }
+  const shapes = routerShapes(plan);
+  const wanted = (index: number) => [shapeOf(shapes, index).experts, plan.hiddenSize];
+  return readLayerTensors(path, kind, plan, wanted).map(({ dtype, bytes }) => {
+    invariant(isFloatDtype(dtype), 'other types are refused');
+    return decodeFloats(bytes, dtype);
+  });
 }

@@ -47,6 +47,8 @@ export interface LoadRequest {
   readonly submatrices?: SubmatrixPlan | null;
   /** Seed of the run; 0 when absent. */
   readonly seed?: number;
+  /** How often each token occurs in the training data; absent: there are none at hand. */
+  readonly tokenCounts?: MethodContext['tokenCounts'];
   /** Noise in place of that of the seed, to repeat what another program computed. */
   readonly gumbel?: MethodContext['gumbel'];
   /** What trains in place of what the method says. False: nothing, as for generation. */
@@ -72,6 +74,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         expertScores: request.expertScores ?? null,
         submatrices: request.submatrices ?? null,
         seed: request.seed ?? 0,
+        ...(request.tokenCounts && { tokenCounts: request.tokenCounts }),
       }),
       ...(request.gumbel && { gumbel: request.gumbel }),
     };

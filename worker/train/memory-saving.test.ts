@@ -55,6 +55,7 @@ describe.each<LoadRequest['method']>([
   { name: 'evomoe', options: {} },
   { name: 'local-expert', options: {} },
   { name: 'base-assignment', options: {} },
+  { name: 'hash-routing', options: {} },
 ])('$name', (method) => {
   test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
     const kept = await gradients(method, 0);

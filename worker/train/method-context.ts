@@ -14,6 +14,7 @@ import { uniform } from '#worker/random/index.ts';
 import { readAdapters } from './adapter-names.ts';
 import { readDefaultOutputs } from './default-output-file.ts';
 import { biasOfLayers, condensersOfLayers } from './router-files.ts';
+import { readTokenExperts } from './token-expert-file.ts';
 
 /**
  * The context of a method on `plan`.
@@ -22,7 +23,13 @@ import { biasOfLayers, condensersOfLayers } from './router-files.ts';
 export function methodContext(
   family: Family,
   plan: DecoderPlan,
-  { expertScores, submatrices, seed }: Pick<MethodContext, 'expertScores' | 'submatrices' | 'seed'>,
+  {
+    expertScores,
+    submatrices,
+    seed,
+    tokenCounts = () => new Uint32Array(plan.vocabularySize),
+  }: Pick<MethodContext, 'expertScores' | 'submatrices' | 'seed'> &
+    Partial<Pick<MethodContext, 'tokenCounts'>>,
 ): MethodContext {
   const layers = moeLayerIndices(plan);
   return {
@@ -39,6 +46,8 @@ export function methodContext(
     readExpertConfig: (path, firstLayer) => expertConfigOf(path, layers, firstLayer),
     readAdapters: (path) => readAdapters(path, family, plan),
     readDefaultOutputs: (path) => readDefaultOutputs(path, plan),
+    readTokenExperts: (path) => readTokenExperts(path, plan),
+    tokenCounts,
     submatrices,
     expertScores,
   };

@@ -9,6 +9,7 @@ import {
 } from '#worker/checkpoint/index.ts';
 import { moeLayerIndices, type DecoderPlan, type Family, type MethodSession } from '#worker/model/index.ts';
 import { writeDefaultOutputs } from './default-output-file.ts';
+import { writeTokenExperts } from './token-expert-file.ts';
 
 /** Values for each of `layers` (decoder indices), in order. */
 function forLayers<R extends { readonly layer: number }, T>(
@@ -57,7 +58,7 @@ export function writeRouterFiles(
   model: { readonly family: Family; readonly plan: DecoderPlan; readonly session: MethodSession },
   method: string,
 ): void {
-  const { bias_LE, condensers, expertConfig, defaultOutputs } = model.session.routerState();
+  const { bias_LE, condensers, expertConfig, defaultOutputs, tokenExperts } = model.session.routerState();
   const layers = moeLayerIndices(model.plan);
   const savedAt = new Date();
   if (bias_LE !== undefined) {
@@ -88,6 +89,7 @@ export function writeRouterFiles(
     );
   }
   if (defaultOutputs !== undefined) writeDefaultOutputs(dir, model.plan, defaultOutputs);
+  if (tokenExperts !== undefined) writeTokenExperts(dir, model.plan, tokenExperts);
   if (expertConfig !== undefined) {
     const { experts, ...parts } = expertConfig;
     writeExpertConfig(dir, {

@@ -162,6 +162,7 @@ for (const [name, method] of [
   ['gate', { name: 'transformed-gate' }],
   ['local', { name: 'local-expert' }],
   ['evomoe', { name: 'evomoe' }],
+  ['hash', { name: 'hash-routing' }],
 ] as const) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
     await run(`${name}-whole`, { method });
@@ -260,6 +261,18 @@ test('default outputs in the value are written beside the run, and another run s
   const first = await run('defaults-none', { method: defaults });
   // The first validation already has them.
   expect(again.evaluations[0]?.loss).not.toBe(first.evaluations[0]?.loss);
+});
+
+test('a hash table is written beside the run, follows the data and is the same wherever the run goes on', async () => {
+  await run('hash', { method: { name: 'hash-routing' } });
+  const written = (name: string) => readFileSync(join(work, name, 'token_experts.safetensors'));
+  const random = { name: 'hash-routing', options: { table: 'random' } } as const;
+  await run('hash-random', { method: random });
+  expect(written('hash').equals(written('hash-random'))).toBe(false);
+  const given = { name: 'hash-routing', options: { tableFile: join(work, 'hash') } };
+  const again = await run('hash-given', { method: given, seed: 5 });
+  expect(again.outcome.state).toBe('completed');
+  expect(written('hash-given').equals(written('hash'))).toBe(true);
 });
 
 test('ESFT routes a sample, trains the experts it uses most and nothing else, and writes the published file', async () => {

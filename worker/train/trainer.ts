@@ -9,6 +9,7 @@ import {
   createLoader,
   openTokenizer,
   prepareData,
+  tokenCounts,
   type Loader,
   type LoaderOptions,
   type MicroBatch,
@@ -62,6 +63,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
       expertScores,
       submatrices,
       seed: spec.train.seed,
+      tokenCounts: () => tokenCounts(data.train, plan.vocabularySize),
       planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
     });
     try {

@@ -104,7 +104,7 @@ export class ThinnedModel {
             ? base.weights(op.add(logits_NE, kept), multiplicity_NE, {})
             : op.mul(base.weights(logits_NE, multiplicity_NE, {}), kept);
         },
-        choose: (scores_NE, tokens, layer) => {
+        choose: (scores_NE, { length: tokens }, layer) => {
           const shape = shapeOf(shapes, layer);
           const k = shape.expertsPerToken;
           const excluded = mode === 'reroute' ? (this.#removed[layer] ?? []) : [];

@@ -21,7 +21,12 @@ import { openTrainedRun, type TrainedRun } from './trained-run.ts';
 type Dtype = FloatDtype | 'source';
 
 /** Files in which a run keeps the state of its router; stock loaders do not read them. */
-const ROUTER_FILES = ['moe_bias_states.json', 'forced_experts_records.json', 'default_outputs.safetensors'];
+const ROUTER_FILES = [
+  'moe_bias_states.json',
+  'forced_experts_records.json',
+  'default_outputs.safetensors',
+  'token_experts.safetensors',
+];
 
 /** Writes the export and reads it back. */
 export const exportRun: Command = async (invocation) => {

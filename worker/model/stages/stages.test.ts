@@ -118,6 +118,8 @@ const condensers: Routing = startMethod(
       throw new RangeError(`no adapters in ${path}`);
     },
     readDefaultOutputs: () => [],
+    readTokenExperts: () => [],
+    tokenCounts: () => new Uint32Array(0),
     submatrices: null,
     expertScores: null,
   },
