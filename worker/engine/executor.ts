@@ -87,14 +87,11 @@ export class Executor {
   /** One for each decoder layer. */
   readonly #probes: readonly ExpertProbe[];
   readonly #tables: InputTables;
-  /** Whether auxiliary losses read the routing. */
-  readonly #withLosses: boolean;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     this.#workspace = new Workspace(parts.arena);
     this.#tables = new InputTables(this.#workspace);
-    this.#withLosses = parts.session.losses.length > 0;
     const programs = new StagePrograms(parts.runtime, parts.plan, parts.session);
     const stageParts = { ...parts, programs, workspace: this.#workspace };
     const moe = moeLayerIndices(parts.plan);
@@ -123,7 +120,7 @@ export class Executor {
       for (const index of this.#layers.keys()) {
         const read = ({ feedForward }: LayerTrace) => {
           if (feedForward.kind !== 'moe') return;
-          if (this.#withLosses) routing.push(this.#routing(feedForward, routing.length, pass));
+          if (session.losses.length > 0) routing.push(this.#routing(feedForward, routing.length, pass));
           usage.push(usageOf(feedForward, pass));
         };
         const input = h;

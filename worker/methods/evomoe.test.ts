@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import type { LayerPlan, RouterPlan } from '#worker/model/index.ts';
-import { gateBalancingLoss } from './routing-losses.ts';
 import { temperatureAt } from './evomoe.ts';
 import { contextOf, passThrough, scoresOf, tokenIds_N } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
@@ -89,22 +88,4 @@ test.each<[string, Partial<RouterPlan>]>([
   });
   const changed = { ...context, plan: { ...context.plan, layers } };
   expect(() => startMethod('evomoe', {}, changed)).toThrow(message);
-});
-
-test('the balancing loss is balanced at one expert each, and its gradient runs through the weights', () => {
-  const layer = {
-    tokens: 2,
-    experts: 2,
-    rows: 1,
-    mask_N: Uint8Array.of(1, 1),
-    probabilities_NE: new Float32Array(4),
-    logSumExp_N: new Float32Array(2),
-    counts_E: new Uint32Array(2),
-    choice: { chosen_NK: new Int32Array(2), k: 1, always: [], overlap: 'union' },
-    weights_NE: Float32Array.of(1, 0, 0, 1),
-    multiplicity_NE: Float32Array.of(1, 0, 0, 1),
-  } as const;
-  const { value, gradients } = gateBalancingLoss(1, 'mean').evaluate([layer]);
-  expect(value).toBeCloseTo(1);
-  expect([...(gradients[0]?.weights_NE ?? [])]).toEqual([0.5, 0.5, 0.5, 0.5]);
 });

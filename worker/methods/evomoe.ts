@@ -23,7 +23,7 @@ import {
   type RoutingLoss,
   type StepPosition,
 } from '#worker/model/index.ts';
-import { gateBalancingLoss } from './routing-losses.ts';
+import { gateBalancingLoss } from './gate-losses.ts';
 
 const Options = z.strictObject({
   threshold: z.number().positive().max(0.5).default(0.001).meta({
@@ -98,8 +98,7 @@ class EvoSession implements MethodSession {
     this.#options = options;
     this.#context = context;
     this.#shapes = routerShapes(context.plan);
-    this.losses =
-      options.auxLossCoefficient > 0 ? [gateBalancingLoss(options.auxLossCoefficient, 'mean')] : [];
+    this.losses = options.auxLossCoefficient > 0 ? [gateBalancingLoss(options.auxLossCoefficient)] : [];
     this.routing = this.#gate();
     this.inferenceRouting = options.fewest === 'one' ? this.#topOne() : plainRouting(this.#shapes);
   }

@@ -27,6 +27,7 @@ test('the methods, in the order of the form', () => {
     'local-expert',
     'base-assignment',
     'hash-routing',
+    'stablemoe',
   ]);
 });
 
@@ -91,6 +92,7 @@ test.each([
   'evomoe',
   'base-assignment',
   'hash-routing',
+  'stablemoe',
 ])('%s does not change the gate weights of SparseMixer', (name) => {
   const context = { ...contextOf(2), plan: planOf({ model_type: 'phimoe', num_local_experts: 4 }) };
   expect(() => startMethod(name, {}, context)).toThrow('SparseMixer');

@@ -19,6 +19,7 @@ import { localExpert } from './local-expert.ts';
 import { lora } from './lora.ts';
 import { lossFreeBalancing } from './loss-free-balancing.ts';
 import { smt } from './smt.ts';
+import { stableMoe } from './stablemoe.ts';
 import { transformedGate } from './transformed-gate.ts';
 
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
@@ -42,6 +43,7 @@ const methods: readonly Method[] = [
   localExpert,
   baseAssignment,
   hashRouting,
+  stableMoe,
 ];
 
 /**

@@ -13,7 +13,8 @@ function probabilitySums(layer: LayerRouting): Float64Array {
   return sums_E;
 }
 
-const realTokens = (layer: LayerRouting) => layer.mask_N.reduce((sum, m) => sum + m, 0);
+/** Number of real tokens. */
+export const realTokens = (layer: LayerRouting) => layer.mask_N.reduce((sum, m) => sum + m, 0);
 
 /** `E · Σ_e f_e P_e` over one population of rows: f the chosen share (summing to k), P the mean probability. */
 function balance(layers: readonly LayerRouting[]): { value: number; gradients: LayerRoutingGradient[] } {
@@ -170,40 +171,6 @@ export function mutualInformationLoss(coefficient: number, accumulation: 'mean' 
           }
         }
         return { probabilities_NE, logSumExp_N: null };
-      });
-      return { value, gradients };
-    },
-  };
-}
-
-/**
- * The balancing loss of EvoMoE's gate (Nie et al. 2021, arXiv 2112.14397): `E² · mean_e(mean_t w_e · mean_t chosen_e)` over
- * real tokens, mean over layers; w are the gate weights as applied, and its gradient runs through them.
- */
-export function gateBalancingLoss(coefficient: number, accumulation: 'mean' | 'sum'): RoutingLoss {
-  return {
-    name: 'gate balancing',
-    coefficient,
-    accumulation,
-    evaluate(layers) {
-      let value = 0;
-      const gradients = layers.map((layer): LayerRoutingGradient => {
-        const { experts, tokens, mask_N, weights_NE: applied_NE, multiplicity_NE } = layer;
-        const rows = realTokens(layer);
-        const share_E = new Float64Array(experts);
-        const weight_E = new Float64Array(experts);
-        for (let at = 0; at < tokens * experts; at++) {
-          if (mask_N[Math.floor(at / experts)] === 0) continue;
-          const e = at % experts;
-          weight_E[e] = (weight_E[e] as number) + (applied_NE[at] as number) / rows;
-          if (multiplicity_NE[at] !== 0) share_E[e] = (share_E[e] as number) + 1 / rows;
-        }
-        const scale = experts / layers.length;
-        value += scale * weight_E.reduce((sum, weight, e) => sum + weight * (share_E[e] as number), 0);
-        const weights_NE = Float32Array.from({ length: tokens * experts }, (_, at) =>
-          mask_N[Math.floor(at / experts)] === 0 ? 0 : (scale * (share_E[at % experts] as number)) / rows,
-        );
-        return { probabilities_NE: null, logSumExp_N: null, weights_NE };
       });
       return { value, gradients };
     },

@@ -73,6 +73,7 @@ export interface MethodSession {
   tokenBuffer?(name: string, layer: number, tokens: number): Float32Array;
   /** How many experts a token passes through in training at most, where that is not the router's number. */
   readonly visitedExperts?: (shape: RouterShape, layer: number) => number;
+  /** Auxiliary losses of the present step. */
   readonly losses: readonly RoutingLoss[];
   /** Statistics of this method look at padding, so padding must be computed; otherwise it skips the experts. */
   readonly readsPadding: boolean;

@@ -56,6 +56,7 @@ describe.each<LoadRequest['method']>([
   { name: 'local-expert', options: {} },
   { name: 'base-assignment', options: {} },
   { name: 'hash-routing', options: {} },
+  { name: 'stablemoe', options: {} },
 ])('$name', (method) => {
   test('layers that are computed twice give the same gradients to the bit, in less memory', async () => {
     const kept = await gradients(method, 0);

@@ -128,6 +128,8 @@ const smt: Method = {
   options: { warmUpSteps: 2, blockSize: 16, attentionShare: 0.02, mlpShare: 0.03 },
 };
 
+const stable: Method = { name: 'stablemoe', options: { stageSplit: 0.5 } };
+
 const esft: Method = { name: 'esft', options: { share: 0.3, sampleTokens: 500 } };
 
 test('eight rows are learnt, every step has metrics and routing, evaluations come when asked for', async () => {
@@ -163,6 +165,7 @@ for (const [name, method] of [
   ['local', { name: 'local-expert' }],
   ['evomoe', { name: 'evomoe' }],
   ['hash', { name: 'hash-routing' }],
+  ['stable', { name: 'stablemoe', options: { stageSplit: 0.8 } }],
 ] as const) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
     await run(`${name}-whole`, { method });
@@ -273,6 +276,16 @@ test('a hash table is written beside the run, follows the data and is the same w
   const again = await run('hash-given', { method: given, seed: 5 });
   expect(again.outcome.state).toBe('completed');
   expect(written('hash-given').equals(written('hash'))).toBe(true);
+});
+
+test('StableMoE freezes the router in the middle of a run: the balancing loss ends, and the table is written', async () => {
+  const { events, steps } = await run('stable', { method: stable });
+  expect(events.filter((event) => event.startsWith('phase: Stage 2 begins:'))).toHaveLength(1);
+  expect(steps.map(({ auxLoss }) => auxLoss !== undefined)).toEqual([true, true, true, false, false, false]);
+  const method = { name: 'hash-routing', options: { tableFile: join(work, 'stable') } };
+  const table = readFileSync(join(work, 'stable', 'token_experts.safetensors'));
+  await run('stable-hash', { method });
+  expect(readFileSync(join(work, 'stable-hash', 'token_experts.safetensors')).equals(table)).toBe(true);
 });
 
 test('ESFT routes a sample, trains the experts it uses most and nothing else, and writes the published file', async () => {

@@ -196,6 +196,7 @@ class Trainer {
     let auxLoss = 0;
     let checkpointWanted = false;
     session.beforeStep?.({ step, totalSteps });
+    const hasLosses = session.losses.length > 0;
     for (const [microBatch, batch] of batches.entries()) {
       observer.progress('training', step, microBatch);
       const asked = performance.now();
@@ -236,7 +237,7 @@ class Trainer {
         trainedTokens: lossTokens,
         tokensPerSecond: tokens / seconds,
         rssMB: process.memoryUsage.rss() / 1e6,
-        ...(session.losses.length > 0 && { auxLoss }),
+        ...(hasLosses && { auxLoss }),
       },
       this.#routing.take(done, session.routerState(), gradNorm_LE),
     );
