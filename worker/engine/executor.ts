@@ -259,7 +259,7 @@ export class Executor {
 
   /** What auxiliary losses read of a layer; copied, since the layer may not stay in memory. */
   #routing(trace: MoeTrace, moeIndex: number, { mask_N, batch }: Pass): LayerRouting {
-    const { probabilities, logSumExp, dispatch, choice, weights } = trace;
+    const { probabilities, baseProbabilities, logSumExp, dispatch, choice, weights } = trace;
     invariant(probabilities !== null && logSumExp !== null, 'auxiliary losses keep their inputs');
     const { expertsPerToken } = shapeOf(routerShapes(this.#parts.plan), moeIndex);
     return layerRouting(
@@ -267,6 +267,7 @@ export class Executor {
         experts: dispatch.experts,
         mask_N,
         probabilities_NE: probabilities.data.slice(),
+        ...(baseProbabilities && { baseProbabilities_NE: baseProbabilities.data.slice() }),
         logSumExp_N: logSumExp.data.slice(),
         rows: batch.batch,
         choice,

@@ -1,6 +1,7 @@
 /** The feed-forward half of a MoE layer: router, dispatch, experts, shared expert, forward and backward. */
 import { invariant } from '#core/contract/errors.ts';
 import {
+  readsBaseRouting,
   routingOf,
   type Choice,
   type LayerRoutingGradient,
@@ -31,6 +32,8 @@ export interface MoeTrace extends ExpertsTrace {
   /** What each expert gave on average; null: the method does not ask. */
   readonly meanOutput: ArenaTensor | null;
   readonly probabilities: ArenaTensor | null;
+  /** Of the routers as they were; null: no loss reads them. */
+  readonly baseProbabilities: ArenaTensor | null;
   readonly logSumExp: ArenaTensor | null;
   readonly choice: Choice;
   readonly dispatch: Dispatch;
@@ -96,12 +99,20 @@ export class MoeRunner {
     const x = workspace.tensor(tokens, hidden);
     const logits = workspace.tensor(tokens, experts);
     const scores = workspace.tensor(tokens, experts);
-    const router = await programs.router(this.#index, this.#weights.dtypes(), mode);
+    const withBase = mode === 'training' && readsBaseRouting(session);
+    const baseProbabilities = withBase ? workspace.tensor(tokens, experts) : null;
+    const router = await programs.router(this.#index, this.#weights.dtypes(), mode, withBase);
     const routing = routingOf(session, mode);
     const rawLogits = routing.transform === undefined ? logits : workspace.tensor(tokens, experts);
     router.run(
       { h, ...this.#weights.views('router'), ...this.#buffers(mode, tokens) },
-      { x, logits, scores, ...(rawLogits !== logits && { rawLogits }) },
+      {
+        x,
+        logits,
+        scores,
+        ...(rawLogits !== logits && { rawLogits }),
+        ...(baseProbabilities && { baseProbabilities }),
+      },
     );
 
     const choice = routing.choose(scores.data, ids_N, this.#moeIndex);
@@ -151,6 +162,7 @@ export class MoeRunner {
       denseWeights,
       meanOutput,
       probabilities,
+      baseProbabilities,
       logSumExp,
       choice,
       dispatch,

@@ -90,8 +90,9 @@ export class StagePrograms {
     return this.#session.inferenceRouting === undefined ? stage : `${mode} ${stage}`;
   }
 
-  router(index: number, dtypes: WeightDtypes, mode: Mode): Promise<StageProgram> {
-    const stage = this.#routed('router', mode);
+  /** @param withBase also what routers as they were make of the tokens. */
+  router(index: number, dtypes: WeightDtypes, mode: Mode, withBase: boolean): Promise<StageProgram> {
+    const stage = this.#routed(withBase ? 'router with base' : 'router', mode);
     return this.#cache.program(this.#key(stage, index, typesOf(roles.router, dtypes)), () =>
       routerStage(
         this.#layer(index),
@@ -99,6 +100,7 @@ export class StagePrograms {
         routingOf(this.#session, mode),
         dtypes,
         this.#adapters,
+        withBase,
       ),
     );
   }

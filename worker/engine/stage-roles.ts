@@ -1,6 +1,7 @@
 /** Which weights each stage reads. */
 import {
   withAdapterRoles,
+  type BaseRouterRole,
   type GateRole,
   type LocalRole,
   type ParameterRole,
@@ -58,7 +59,9 @@ export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = ro
 
 /** What methods add to a stage, beside adapters. */
 const addedRoles: Partial<Record<StageName, readonly ParameterRole[]>> = {
-  router: ['gateOffset', 'gateLogTemperature'] satisfies readonly GateRole[],
+  router: ['gateOffset', 'gateLogTemperature', 'baseRouter', 'baseRouterBias'] satisfies readonly (
+    GateRole | BaseRouterRole
+  )[],
   local: ['localDown', 'localUp', 'localGate', 'localGateBias'] satisfies readonly LocalRole[],
 };
 

@@ -1,7 +1,7 @@
 /** Options of the auxiliary losses, shared by the methods that allow them. */
 import { z } from 'zod';
 import type { RoutingLoss } from '#worker/model/index.ts';
-import { loadBalancingLoss, sequenceBalancingLoss, zLoss } from './routing-losses.ts';
+import { baseRoutingLoss, loadBalancingLoss, sequenceBalancingLoss, zLoss } from './routing-losses.ts';
 
 /** Fields of an options schema; spread them into the method's own. */
 export const routingLossOptions = {
@@ -23,6 +23,13 @@ export const routingLossOptions = {
     description: 'Keeps router logits small (ST-MoE used 0.001). 0: off.',
     advanced: true,
   }),
+  baseKlCoefficient: z.number().min(0).default(0).meta({
+    title: 'KL to base routing',
+    unit: '× loss',
+    description:
+      'Holds each router to the probabilities that the checkpoint’s own router has for the same input. 0: off. Routers that do not train are there already.',
+    advanced: true,
+  }),
   auxAccumulation: z.enum(['mean', 'sum']).default('mean').meta({
     title: 'Auxiliary losses over micro-batches',
     description:
@@ -35,7 +42,8 @@ const RoutingLossOptions = z.object(routingLossOptions);
 
 /** The auxiliary losses that `options` switch on. */
 export function routingLosses(options: z.output<typeof RoutingLossOptions>): RoutingLoss[] {
-  const { auxLossCoefficient, auxLossPooling, zLossCoefficient, auxAccumulation } = options;
+  const { auxLossCoefficient, auxLossPooling, zLossCoefficient, baseKlCoefficient, auxAccumulation } =
+    options;
   const balancing =
     auxLossPooling === 'perSequence'
       ? sequenceBalancingLoss(auxLossCoefficient, auxAccumulation)
@@ -43,5 +51,6 @@ export function routingLosses(options: z.output<typeof RoutingLossOptions>): Rou
   return [
     ...(auxLossCoefficient > 0 ? [balancing] : []),
     ...(zLossCoefficient > 0 ? [zLoss(zLossCoefficient, auxAccumulation)] : []),
+    ...(baseKlCoefficient > 0 ? [baseRoutingLoss(baseKlCoefficient, auxAccumulation)] : []),
   ];
 }

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { LayerRouting, RoutingLoss } from '#worker/model/index.ts';
-import { loadBalancingLoss, mutualInformationLoss, sequenceBalancingLoss, zLoss } from './routing-losses.ts';
+import {
+  baseRoutingLoss,
+  loadBalancingLoss,
+  mutualInformationLoss,
+  sequenceBalancingLoss,
+  zLoss,
+} from './routing-losses.ts';
 
 /** A layer from probabilities and selections of its experts. */
 function layerOf(
@@ -82,6 +88,39 @@ describe('router z-loss', () => {
       layerOf(probabilities, [1, 1, 0], { logSumExp: [0.2, -1] }),
     ];
     expectGradient(loss, layers, 'logSumExp_N');
+  });
+});
+
+describe('KL to base routing', () => {
+  const loss = baseRoutingLoss(1, 'mean');
+  const withBase = (layer: LayerRouting, base: readonly (readonly number[])[]): LayerRouting => ({
+    ...layer,
+    baseProbabilities_NE: Float32Array.from(base.flat()),
+  });
+
+  test('worked value, mean over layers, padding left out; nothing where routing is as it was', () => {
+    const now = layerOf([[0.3, 0.4, 0.3], pads], [1, 0, 0], { mask: [1, 0] });
+    const moved = withBase(now, [[0.5, 0.3, 0.2], [0, 0, 1]]); // prettier-ignore
+    expect(loss.evaluate([moved]).value).toBeCloseTo(0.088015, 6);
+    const { value, gradients } = loss.evaluate([
+      moved,
+      withBase(layerOf(probabilities, [1, 1, 0]), probabilities),
+    ]);
+    expect(value).toBeCloseTo(0.088015 / 2, 6);
+    expect([...(gradients[0]?.probabilities_NE ?? [])].slice(3)).toEqual([0, 0, 0]);
+  });
+
+  test('a probability that underflowed leaves numbers', () => {
+    const { value, gradients } = loss.evaluate([withBase(layerOf([[1, 0]], [1, 0]), [[0.5, 0.5]])]);
+    expect([value, ...(gradients[0]?.probabilities_NE ?? [])].every(Number.isFinite)).toBe(true);
+  });
+
+  test('gradient by differences over two layers', () => {
+    const layers = [
+      withBase(layerOf(probabilities, [1, 1, 0]), probabilities.toReversed()),
+      withBase(layerOf([...probabilities, pads].toReversed(), [1, 1, 1]), [...probabilities, pads]),
+    ];
+    expectGradient(loss, layers, 'probabilities_NE', 2 ** -12);
   });
 });
 

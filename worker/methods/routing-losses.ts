@@ -1,4 +1,5 @@
 /** Auxiliary losses on routing, for any method that trains the router. */
+import { invariant } from '#core/contract/errors.ts';
 import type { LayerRouting, LayerRoutingGradient, RoutingLoss } from '#worker/model/index.ts';
 
 /** Adds up `[tokens, experts]` probabilities over real tokens, in double precision. */
@@ -130,6 +131,35 @@ export function zLoss(coefficient: number, accumulation: 'mean' | 'sum'): Routin
   };
 }
 
+/**
+ * How far routing went from that of the routers as the checkpoint has them, on the same inputs: `mean_t KL(p⁰_t ‖ p_t)` over
+ * real tokens, in nats, mean over layers; p⁰ is a constant to the gradient.
+ */
+export function baseRoutingLoss(coefficient: number, accumulation: 'mean' | 'sum'): RoutingLoss {
+  return {
+    name: 'KL to base routing',
+    coefficient,
+    accumulation,
+    readsBaseRouting: true,
+    evaluate(layers) {
+      let value = 0;
+      const gradients = layers.map((layer): LayerRoutingGradient => {
+        const { experts, mask_N, probabilities_NE: now_NE, baseProbabilities_NE: base_NE } = layer;
+        invariant(base_NE !== undefined, 'a loss that reads base routing is given it');
+        const scale = 1 / (realTokens(layer) * layers.length);
+        const probabilities_NE = now_NE.map((now, at) => {
+          if (mask_N[Math.floor(at / experts)] === 0) return 0;
+          const base = base_NE[at] as number;
+          value += scale * base * (safeLog(base) - safeLog(now));
+          return (-scale * base) / Math.max(now, LEAST);
+        });
+        return { probabilities_NE, logSumExp_N: null };
+      });
+      return { value, gradients };
+    },
+  };
+}
+
 /** `−Σ_e p_e log p_e`, in nats. */
 function entropy(probabilities_E: Iterable<number>): number {
   let sum = 0;
@@ -137,9 +167,12 @@ function entropy(probabilities_E: Iterable<number>): number {
   return sum;
 }
 
-/** A probability that underflowed has a finite logarithm, and adds nothing. */
+/** What a probability that underflowed is taken for. */
+const LEAST = 1e-30;
+
+/** A finite logarithm. */
 function safeLog(p: number): number {
-  return Math.log(Math.max(p, 1e-30));
+  return Math.log(Math.max(p, LEAST));
 }
 
 /**

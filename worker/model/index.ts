@@ -5,7 +5,14 @@ export * from './low-rank.ts';
 export * from './submatrices.ts';
 export * from './decoder-plan.ts';
 export * from './family.ts';
-export type { GateRole, LocalRole, LowRankPart, ParameterRole, WeightRole } from './parameter-roles.ts';
+export type {
+  BaseRouterRole,
+  GateRole,
+  LocalRole,
+  LowRankPart,
+  ParameterRole,
+  WeightRole,
+} from './parameter-roles.ts';
 export * from './parameters.ts';
 export * from './routing.ts';
 export * from './method-context.ts';

@@ -52,15 +52,18 @@ export type LowRankPart = 'loraA' | 'loraB' | 'magnitude';
 /** What a method learns about the gate of a layer, beside its router. */
 export type GateRole = 'gateOffset' | 'gateLogTemperature';
 
+/** The router of a layer and its bias as the checkpoint has them, beside those that train. */
+export type BaseRouterRole = 'baseRouter' | 'baseRouterBias';
+
 /** A part of the local expert of a layer. */
 export type LocalRole = 'localDown' | 'localUp' | 'localGate' | 'localGateBias';
 
 /**
- * What a parameter does: a weight, a part of the adapter beside one, the sub-matrices that replace parts of one, or a part of
- * the gate or of the local expert.
+ * What a parameter does: a weight, a part of the adapter beside one, the sub-matrices that replace parts of one, a part of the
+ * gate or of the local expert, or the router as it was.
  */
 export type ParameterRole =
-  WeightRole | `${WeightRole}.${LowRankPart | 'submatrices'}` | GateRole | LocalRole;
+  WeightRole | `${WeightRole}.${LowRankPart | 'submatrices'}` | GateRole | LocalRole | BaseRouterRole;
 
 /** A role with its shape, before it has a place. */
 export type RoleShape = readonly [role: ParameterRole, shape: readonly number[]];

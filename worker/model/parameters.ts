@@ -20,6 +20,8 @@ export function hasGradient(parameter: Parameter): boolean {
 
 /** A parameter that a method adds to a model: no checkpoint holds it. */
 export interface AddedParameter extends Parameter {
+  /** It never trains; absent: it always does. */
+  readonly frozen?: true;
   /** Values before the first step. @param weight gives a weight of the checkpoint in float32. */
   initial(weight: (id: string) => Float32Array): Float32Array;
 }
@@ -122,6 +124,16 @@ export function parametersOf(plan: DecoderPlan): Parameter[] {
   if (!plan.tiedHead) add(['head', [plan.vocabularySize, hidden]]);
   if (plan.headBias) add(['headBias', [plan.vocabularySize]]);
   return parameters;
+}
+
+/** Copies of the routers as the checkpoint has them, which stay while the routers train. */
+export function baseRouters(plan: DecoderPlan): AddedParameter[] {
+  const copies = { router: 'baseRouter', routerBias: 'baseRouterBias' } as const;
+  return parametersOf(plan).flatMap(({ id, role, layer, expert, shape }) => {
+    if (role !== 'router' && role !== 'routerBias') return [];
+    const copy = { role: copies[role], layer, expert, shape, frozen: true } as const;
+    return [{ ...copy, id: parameterId(copy.role, layer, expert), initial: (weight) => weight(id) }];
+  });
 }
 
 /** Parameters one token passes through: all but the experts it is not sent to. */

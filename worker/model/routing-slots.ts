@@ -98,6 +98,8 @@ export interface LayerRouting {
   readonly mask_N: Uint8Array;
   /** Softmax of the raw logits, without any bias. */
   readonly probabilities_NE: Float32Array;
+  /** The same of the routers as the checkpoint has them, on the same inputs; only where a loss reads it. */
+  readonly baseProbabilities_NE?: Float32Array;
   /** `log Σ exp(logits)` of each row. */
   readonly logSumExp_N: Float32Array;
   /** How often each expert is among the k largest raw probabilities of a real token. */
@@ -127,6 +129,8 @@ export interface RoutingLoss {
   readonly accumulation: 'mean' | 'sum';
   /** The loss looks at padding, so padding must be computed. */
   readonly readsPadding?: true;
+  /** The loss compares with routing by the routers as they were. */
+  readonly readsBaseRouting?: true;
   /** The loss before its coefficient, and its gradient for each layer. */
   evaluate(layers: readonly LayerRouting[]): {
     readonly value: number;

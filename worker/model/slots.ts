@@ -8,7 +8,14 @@ import type { z } from 'zod';
 import type { AdapterPlan } from './adapters.ts';
 import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
 import type { ExpertConfig, MethodContext, WarmUp } from './method-context.ts';
-import { hasGradient, isAdded, parametersOf, type AddedParameter, type Parameter } from './parameters.ts';
+import {
+  baseRouters,
+  hasGradient,
+  isAdded,
+  parametersOf,
+  type AddedParameter,
+  type Parameter,
+} from './parameters.ts';
 import type { LayerUsage, Routing, RoutingLoss } from './routing-slots.ts';
 
 /** Where in the run a hook is called; `step` counts from 0. */
@@ -113,14 +120,21 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   start(options: z.output<Options>, context: MethodContext): MethodSession;
 }
 
-/** Everything a model has under a method: the parameters of the checkpoint, then those the method adds. */
-export function parametersUnder(plan: DecoderPlan, { added = [] }: MethodSession): readonly Parameter[] {
-  return [...parametersOf(plan), ...added];
+/** Whether a loss of the method compares with the routers as they were. */
+export function readsBaseRouting({ losses }: MethodSession): boolean {
+  return losses.some((loss) => loss.readsBaseRouting);
+}
+
+/** Everything a model has under a method: the parameters of the checkpoint, then those the method and its losses add. */
+export function parametersUnder(plan: DecoderPlan, session: MethodSession): readonly Parameter[] {
+  const base = readsBaseRouting(session) ? baseRouters(plan) : [];
+  return [...parametersOf(plan), ...(session.added ?? []), ...base];
 }
 
 /** Whether a parameter trains under a method. */
 export function trains(session: MethodSession, parameter: Parameter): boolean {
-  return isAdded(parameter) || (hasGradient(parameter) && session.trainable(parameter));
+  if (isAdded(parameter)) return parameter.frozen !== true;
+  return hasGradient(parameter) && session.trainable(parameter);
 }
 
 /** The routings of a session. */

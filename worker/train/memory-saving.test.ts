@@ -45,7 +45,7 @@ async function gradients(method: LoadRequest['method'], recomputedLayers: number
 }
 
 describe.each<LoadRequest['method']>([
-  { name: 'full', options: { auxLossCoefficient: 0.01, zLossCoefficient: 0.001 } },
+  { name: 'full', options: { auxLossCoefficient: 0.01, zLossCoefficient: 0.001, baseKlCoefficient: 0.1 } },
   { name: 'expert-condenser', options: { phase: 'both' } },
   { name: 'frozen-router', options: {} },
   { name: 'densemixer', options: {} },

@@ -160,7 +160,7 @@ for (const [name, method] of [
   ['default-outputs', defaults],
   ['dora', { name: 'dora', options: { rank: 2, targets: ['experts'] } }],
   ['smt', smt],
-  ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625 } }],
+  ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625, baseKlCoefficient: 0.1 } }],
   ['gate', { name: 'transformed-gate' }],
   ['local', { name: 'local-expert' }],
   ['evomoe', { name: 'evomoe' }],

@@ -27,8 +27,9 @@ function moeOf(layer: LayerPlan): MoePlan {
 
 /**
  * Graph of the router stage. Inputs: `h` [N, hidden], `postAttentionNorm`, `router` [E, hidden], the method's buffers, and
- * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E], and where
- * the method transforms the logits also `rawLogits`. The selection bias of a checkpoint is part of the scores.
+ * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E], where the method
+ * transforms the logits also `rawLogits`, and `withBase` also `baseProbabilities` [N, E] of the routers as they were, from
+ * `baseRouter` and its bias. The selection bias of a checkpoint is part of the scores.
  */
 export function routerStage(
   layer: LayerPlan,
@@ -36,6 +37,7 @@ export function routerStage(
   routing: Routing,
   dtypes: WeightDtypes,
   adapters: AdapterPlan | null = null,
+  withBase = false,
 ): Graph {
   const { experts, router } = moeOf(layer);
   const builder = new GraphBuilder('router');
@@ -53,6 +55,14 @@ export function routerStage(
   builder.output('x', x_NH === h_NH ? op.mul(h_NH, 1) : x_NH);
   builder.output('logits', logits_NE);
   if (routing.transform !== undefined) builder.output('rawLogits', raw_NE);
+  if (withBase) {
+    const base_NE = linear(
+      x_NH,
+      matrixInput(builder, 'baseRouter', dtypes, [experts, hidden], null),
+      router.bias ? weight('baseRouterBias', [experts]) : undefined,
+    );
+    builder.output('baseProbabilities', op.softmax(base_NE));
+  }
   builder.output(
     'scores',
     router.selectionBias ? op.add(scores_NE, weight('selectionBias', [experts])) : scores_NE,
