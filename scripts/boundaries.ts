@@ -76,6 +76,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'worker/families',
       'worker/methods',
       'worker/kernels',
+      'worker/random',
       'worker/runtime',
     ],
   },

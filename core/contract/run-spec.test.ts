@@ -57,6 +57,7 @@ test.each<[string, unknown, string]>([
   ['a rate below zero', { ...least, train: { learningRate: -1 } }, 'train.learningRate: '],
   ['a rate that is no number', { ...least, train: { learningRate: NaN } }, 'train.learningRate: '],
   ['a seed beyond 32 bits', { ...least, train: { seed: 2 ** 32 } }, 'train.seed: '],
+  ['unknown moments', { ...least, train: { optimizer: { moments: 'int4' } } }, 'train.optimizer.moments: '],
   ['an unknown provider', { ...least, engine: { provider: 'tpu' } }, 'engine.provider: '],
   ['a later version', { ...least, version: 2 }, 'version: '],
   [

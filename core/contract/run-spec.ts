@@ -46,11 +46,20 @@ export const DataSpec = z.strictObject({
     .meta({ title: 'Train on', description: 'completion: only the answers; all: prompts too.' }),
 });
 
+/** How the moments of AdamW are held. */
+export const MomentFormat = z.enum(['float32', 'bfloat16', 'float8']);
+export type MomentFormat = z.infer<typeof MomentFormat>;
+
 const OptimizerSpec = z.strictObject({
   name: z.literal('adamw').default('adamw'),
   betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
   epsilon: z.number().positive().default(1e-8),
   weightDecay: z.number().min(0).default(0),
+  moments: MomentFormat.default('float32').meta({
+    title: 'Moments',
+    description:
+      'How AdamW keeps its two moments: 8 bytes a trained weight, 4 in bfloat16, 2 in float8 (blocks of 256 with a scale). Smaller ones are rounded at random.',
+  }),
 });
 
 const TrainSpec = z.strictObject({

@@ -11,4 +11,5 @@ export {
   type AdamWSettings,
 } from './optimizer.ts';
 export { locateParameter, readLocated } from './locate-parameter.ts';
+export { momentBytes, type TrainedPart } from './moments.ts';
 export { ParameterStore } from './parameter-store.ts';

@@ -66,17 +66,15 @@ export function expertGradientNorms(
  */
 export function adamwStep(
   store: ParameterStore,
-  kernels: Kernels,
   settings: AdamWSettings,
   step: number,
   learningRate: number,
   norm: number,
 ): void {
-  const { weights, gradients, firstMoments, secondMoments } = store.blocks;
+  const { weights, gradients } = store.blocks;
   const gradScale = settings.maxGradNorm === null ? 1 : Math.min(1, settings.maxGradNorm / (norm + 1e-6));
   for (const { start, count, decays } of store.ranges) {
-    const at = (block: number) => block + start * 4;
-    kernels.adamw(at(weights), at(gradients), at(firstMoments), at(secondMoments), count, {
+    store.moments.adamw(weights, gradients, start, count, {
       lr: learningRate,
       beta1: settings.betas[0],
       beta2: settings.betas[1],

@@ -1,8 +1,9 @@
 /**
- * Where weights live. Trained ones are float32 masters beside their gradients and moments, in four blocks of one arena
- * with the same layout, so that the optimizer walks them in one pass; frozen ones keep the checkpoint's bytes.
+ * Where weights live. Trained ones are float32 masters beside their gradients and moments, in blocks of one arena
+ * with the same order, so that the optimizer walks them in one pass; frozen ones keep the checkpoint's bytes.
  */
 import { UserError, invariant } from '#core/contract/errors.ts';
+import type { MomentFormat } from '#core/contract/run-spec.ts';
 import type { ModelFolder } from '#worker/checkpoint/index.ts';
 import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
 import {
@@ -17,12 +18,11 @@ import {
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { FrozenWeights } from './frozen-weights.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
+import { MOMENT_BLOCK, Moments, type TrainedPart } from './moments.ts';
 import type { WeightUse } from './stage-program.ts';
 
-const ALIGN = 16;
-
 interface Trained {
-  /** Elements from the start of each of the four blocks. */
+  /** Elements from the start of each block. */
   readonly start: number;
   readonly count: number;
 }
@@ -35,12 +35,10 @@ export interface OptimizerRange {
   readonly decays: boolean;
 }
 
-/** Byte offsets in the arena of the four blocks. */
+/** Byte offsets in the arena of what trains and its gradients. */
 export interface TrainedBlocks {
   readonly weights: number;
   readonly gradients: number;
-  readonly firstMoments: number;
-  readonly secondMoments: number;
 }
 
 const safetensorsDtype: Readonly<Record<string, WeightDtype>> = {
@@ -62,6 +60,8 @@ export interface LoadParts {
   readonly isStreamed?: (parameter: Parameter) => boolean;
   readonly arena: Arena;
   readonly kernels: Kernels;
+  /** Absent: float32. */
+  readonly moments?: MomentFormat;
 }
 
 /** @throws UserError `checkpoint/unsupported-dtype`. */
@@ -80,6 +80,7 @@ export class ParameterStore {
   readonly parameters: readonly Parameter[];
   readonly ranges: readonly OptimizerRange[];
   readonly blocks: TrainedBlocks;
+  readonly moments: Moments;
   readonly trainedElements: number;
   readonly #arena: Arena;
   readonly #lowestTrained: number;
@@ -96,6 +97,7 @@ export class ParameterStore {
     parameters: readonly Parameter[],
     trainable: readonly Parameter[],
     frozen: FrozenWeights,
+    moments: MomentFormat,
   ) {
     this.#arena = arena;
     this.#frozen = frozen;
@@ -110,7 +112,7 @@ export class ParameterStore {
     for (const parameter of ordered) {
       const count = elementCount(parameter.shape);
       this.#trained.set(parameter.id, { start: end, count });
-      end += Math.ceil(count / ALIGN) * ALIGN;
+      end += Math.ceil(count / MOMENT_BLOCK) * MOMENT_BLOCK;
       if (parameter.shape.length > 1) matricesEnd = end;
     }
     // The embedding lies before the first layer, norm and head behind the last.
@@ -123,14 +125,9 @@ export class ParameterStore {
       { start: 0, count: matricesEnd, decays: true },
       { start: matricesEnd, count: end - matricesEnd, decays: false },
     ].filter((range) => range.count > 0);
-    const block = () => arena.allocate(end * 4);
-    const [weights, gradients, first, second] = [block(), block(), block(), block()];
-    this.blocks = {
-      weights: weights.offset,
-      gradients: gradients.offset,
-      firstMoments: first.offset,
-      secondMoments: second.offset,
-    };
+    const [weights, gradients] = [arena.allocate(end * 4), arena.allocate(end * 4)];
+    this.blocks = { weights: weights.offset, gradients: gradients.offset };
+    this.moments = new Moments(moments, end, arena, kernels);
     for (const parameter of ordered) {
       this.#views.set(parameter.id, this.#trainedView(parameter, weights));
       this.#gradients.set(parameter.id, this.#trainedView(parameter, gradients));
@@ -157,9 +154,19 @@ export class ParameterStore {
    * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
    */
   static load(parts: LoadParts): ParameterStore {
-    const { folder, family, plan, parameters, isTrained, isStreamed, arena, kernels } = parts;
+    const {
+      folder,
+      family,
+      plan,
+      parameters,
+      isTrained,
+      isStreamed,
+      arena,
+      kernels,
+      moments = 'float32',
+    } = parts;
     const trained = parameters.filter(isTrained);
-    const store = new ParameterStore(arena, kernels, parameters, trained, new FrozenWeights(folder));
+    const store = new ParameterStore(arena, kernels, parameters, trained, new FrozenWeights(folder), moments);
     for (const parameter of parameters) {
       if (isAdded(parameter)) {
         store.#start(parameter);
@@ -320,23 +327,18 @@ export class ParameterStore {
     this.#written.clear();
   }
 
-  /** Trained parameters with their master weight and moments, for checkpoints. */
-  *trainedTensors(): Generator<{
+  /** Trained parameters with views of their master weight and moments, for checkpoints. */
+  *trainedParts(): Generator<{
     readonly parameter: Parameter;
-    readonly weight: Float32Array;
-    readonly first: Float32Array;
-    readonly second: Float32Array;
+    readonly parts: readonly TrainedPart[];
   }> {
     for (const parameter of this.parameters) {
       const entry = this.#trained.get(parameter.id);
       if (entry === undefined) continue;
-      const at = (base: number) => this.#arena.f32(base + entry.start * 4, entry.count);
-      yield {
-        parameter,
-        weight: at(this.blocks.weights),
-        first: at(this.blocks.firstMoments),
-        second: at(this.blocks.secondMoments),
-      };
+      const { start, count } = entry;
+      const data = this.#arena.u8(this.blocks.weights + start * 4, count * 4);
+      const weight = { name: 'weight', dtype: 'F32', data } as const;
+      yield { parameter, parts: [weight, ...this.moments.parts(start, count)] };
     }
   }
 }

@@ -5,150 +5,8 @@
  * from ONE formula, written over `Lanes`: a vocabulary that spells each operation for one of the two widths. So
  * vector body and tail cannot drift apart, and a result does not depend on where in an array an element lies.
  */
-
-/** An expression in WebAssembly text. */
-type Wat = string;
-
-/** The operations of one width: `f32x4`/`i32x4` in the vector loop, `f32`/`i32` in the scalar loop. */
-interface Lanes {
-  /** Float operation: `add sub mul div sqrt`. */
-  f(op: string, ...args: readonly Wat[]): Wat;
-  /** Integer or bit operation: `add shl shr_u eq gt_u ge_u lt_u and or xor`; the count of a shift is an `i32`. */
-  i(op: string, ...args: readonly Wat[]): Wat;
-  /** A scalar parameter of the kernel, in all lanes. */
-  param(name: string): Wat;
-  int(value: number): Wat;
-  float(value: number): Wat;
-  /** The element at `pointer` as float, as bits, or as 16 bits widened with zeros. */
-  load(pointer: string): Wat;
-  loadBits(pointer: string): Wat;
-  load16(pointer: string): Wat;
-  store(pointer: string, value: Wat): Wat;
-  storeBits(pointer: string, value: Wat): Wat;
-  /** Stores integers of 0 to 65535 as 16 bits. */
-  store16(pointer: string, value: Wat): Wat;
-  /** Reinterpretation between floats and their bits. */
-  bits(value: Wat): Wat;
-  fromBits(value: Wat): Wat;
-  /** `a` where the comparison `mask` holds, else `b`. */
-  select(a: Wat, b: Wat, mask: Wat): Wat;
-  /** Keeps a value under a name: `f` float, `i` bits. Read it with `get`. */
-  set(name: string, type: 'f' | 'i', value: Wat): Wat;
-  get(name: string): Wat;
-  /** Adds the squares of the elements to the 64-bit accumulator `acc`. */
-  addSquares(acc: string, value: Wat): Wat;
-}
-
-const call = (op: string, args: readonly Wat[]): Wat => `(${[op, ...args].join(' ')})`;
-const BITWISE = new Set(['and', 'or', 'xor']);
-
-/** Collects the locals that `set` introduces, by width. */
-type Locals = Map<string, string>;
-
-const vectorLanes = (locals: Locals): Lanes => ({
-  f: (op, ...args) => call(`f32x4.${op}`, args),
-  i: (op, ...args) => call(BITWISE.has(op) ? `v128.${op}` : `i32x4.${op}`, args),
-  param: (name) => `(local.get $${name}_v)`,
-  int: (value) => `(v128.const i32x4 ${[value, value, value, value].join(' ')})`,
-  float: (value) => `(v128.const f32x4 ${[value, value, value, value].join(' ')})`,
-  load: (pointer) => `(v128.load (local.get $${pointer}))`,
-  loadBits: (pointer) => `(v128.load (local.get $${pointer}))`,
-  load16: (pointer) => `(v128.load16x4_u (local.get $${pointer}))`,
-  store: (pointer, value) => `(v128.store (local.get $${pointer}) ${value})`,
-  storeBits: (pointer, value) => `(v128.store (local.get $${pointer}) ${value})`,
-  store16: (pointer, value) =>
-    `(local.set $narrow ${value})` +
-    `(v128.store64_lane 0 (local.get $${pointer}) (i16x8.narrow_i32x4_u (local.get $narrow) (local.get $narrow)))`,
-  bits: (value) => value,
-  fromBits: (value) => value,
-  select: (a, b, mask) => call('v128.bitselect', [a, b, mask]),
-  set: (name, _type, value) => {
-    locals.set(`${name}_v`, 'v128');
-    return `(local.set $${name}_v ${value})`;
-  },
-  get: (name) => `(local.get $${name}_v)`,
-  addSquares: (acc, value) => {
-    locals.set('square', 'v128').set(`${acc}_v`, 'v128');
-    const low = '(f64x2.promote_low_f32x4 (local.get $square))';
-    const high =
-      '(f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $square) (local.get $square)))';
-    const sum = `(f64x2.add (f64x2.mul ${low} ${low}) (f64x2.mul ${high} ${high}))`;
-    return `(local.set $square ${value})(local.set $${acc}_v (f64x2.add (local.get $${acc}_v) ${sum}))`;
-  },
-});
-
-const scalarLanes = (locals: Locals): Lanes => ({
-  f: (op, ...args) => call(`f32.${op}`, args),
-  i: (op, ...args) => call(`i32.${op}`, args),
-  param: (name) => `(local.get $${name})`,
-  int: (value) => `(i32.const ${value})`,
-  float: (value) => `(f32.const ${value})`,
-  load: (pointer) => `(f32.load (local.get $${pointer}))`,
-  loadBits: (pointer) => `(i32.load (local.get $${pointer}))`,
-  load16: (pointer) => `(i32.load16_u (local.get $${pointer}))`,
-  store: (pointer, value) => `(f32.store (local.get $${pointer}) ${value})`,
-  storeBits: (pointer, value) => `(i32.store (local.get $${pointer}) ${value})`,
-  store16: (pointer, value) => `(i32.store16 (local.get $${pointer}) ${value})`,
-  bits: (value) => `(i32.reinterpret_f32 ${value})`,
-  fromBits: (value) => `(f32.reinterpret_i32 ${value})`,
-  select: (a, b, mask) => call('select', [a, b, mask]),
-  set: (name, type, value) => {
-    locals.set(`${name}_s`, type === 'f' ? 'f32' : 'i32');
-    return `(local.set $${name}_s ${value})`;
-  },
-  get: (name) => `(local.get $${name}_s)`,
-  addSquares: (acc, value) => {
-    locals.set('tail', 'f64').set(`${acc}_s`, 'f64');
-    return (
-      `(local.set $tail (f64.promote_f32 ${value}))` +
-      `(local.set $${acc}_s (f64.add (local.get $${acc}_s) (f64.mul (local.get $tail) (local.get $tail))))`
-    );
-  },
-});
-
-/** How a kernel walks: its array pointers with their element sizes in bytes, and its f32 scalars. */
-interface Kernel {
-  readonly name: string;
-  readonly pointers: Readonly<Record<string, 2 | 4>>;
-  readonly scalars?: readonly string[];
-  readonly body: (lanes: Lanes) => readonly Wat[];
-  /** For a reduction: the type and the value returned after both loops. */
-  readonly result?: { readonly type: 'i32' | 'f64'; readonly value: Wat };
-}
-
-/** A function `name(...pointers: i64, n: i64, ...scalars: f32)` with the vector and the scalar loop. */
-function kernel({ name, pointers, scalars = [], body, result }: Kernel): Wat {
-  const locals: Locals = new Map([['narrow', 'v128']]);
-  for (const scalar of scalars) locals.set(`${scalar}_v`, 'v128');
-  const loop = (label: string, count: 1 | 4, lanes: Lanes): readonly Wat[] => [
-    `    (block $${label}_done (loop $${label}`,
-    `      (br_if $${label}_done (i64.lt_u (local.get $n) (i64.const ${count})))`,
-    ...body(lanes).map((line) => `      ${line}`),
-    ...Object.entries(pointers).map(
-      ([pointer, bytes]) =>
-        `      (local.set $${pointer} (i64.add (local.get $${pointer}) (i64.const ${bytes * count})))`,
-    ),
-    `      (local.set $n (i64.sub (local.get $n) (i64.const ${count})))`,
-    `      (br $${label})))`,
-  ];
-  const loops = [...loop('vector', 4, vectorLanes(locals)), ...loop('scalar', 1, scalarLanes(locals))];
-  return [
-    `  (func $${name} (export "${name}")`,
-    `    ${[...Object.keys(pointers), 'n'].map((p) => `(param $${p} i64)`).join(' ')}`,
-    `    ${scalars.map((s) => `(param $${s} f32)`).join(' ')} ${result ? `(result ${result.type})` : ''}`,
-    ...[...locals].map(([local, type]) => `    (local $${local} ${type})`),
-    ...scalars.map((s) => `    (local.set $${s}_v (f32x4.splat (local.get $${s})))`),
-    ...loops,
-    ...(result ? [`    ${result.value}`] : []),
-    '  )',
-  ].join('\n');
-}
-
-const SIGN = 0x80000000;
-const MAGNITUDE = 0x7fffffff;
-/** Bits of +infinity in f32: the exponent field, all ones. */
-const INFINITY_BITS = 0x7f800000;
-const shift = (count: number): Wat => `(i32.const ${count})`;
+import { INFINITY_BITS, MAGNITUDE, SIGN, kernel, shift, type Kernel, type Wat } from './lanes.ts';
+import { MOMENT_KERNELS, MOMENT_BLOCK_KERNELS } from './moment-kernels.ts';
 
 const KERNELS: readonly Kernel[] = [
   {
@@ -383,6 +241,10 @@ function rowKernel({ name, body }: RowKernel): Wat {
 
 /** The whole module as WebAssembly text; `build.ts` compiles it. */
 export function kernelSource(): string {
-  const functions = [...KERNELS.map(kernel), ...ROW_KERNELS.map(rowKernel)].join('\n');
+  const functions = [
+    ...[...KERNELS, ...MOMENT_KERNELS].map(kernel),
+    ...ROW_KERNELS.map(rowKernel),
+    ...MOMENT_BLOCK_KERNELS,
+  ].join('\n');
   return `(module\n  (import "arena" "memory" (memory i64 0 262144 shared))\n${functions}\n)\n`;
 }

@@ -278,6 +278,54 @@ test('16-bit conversions handle every length and leave the neighbours alone', ()
   }
 });
 
+test('bf16 at random is one of the two neighbours, on every length, and the value on average', () => {
+  for (const n of LENGTHS) {
+    const { arena, kernels, put } = setUp(2);
+    const x = values(n, 5);
+    const y = put(new Uint16Array(n + 1).fill(7));
+    kernels.f32ToBf16AtRandom(y, put(x), n, { key: 0x12345678, first: 0xfffffff0 });
+    const bits = [...x].map((value, i) => {
+      const noise = (Math.imul(0xfffffff0 + i, 0x9e3779b9) + 0x12345678) >>> 16;
+      return (bitsOf(value) + noise) >>> 16;
+    });
+    expect([...arena.u16(y, n + 1)]).toEqual([...bits, 7]);
+  }
+  const { arena, kernels, put } = setUp();
+  const third = fromBits(0x3f800000 + 0x5555);
+  const y = put(new Uint16Array(3000));
+  kernels.f32ToBf16AtRandom(y, put(new Float32Array(3000).fill(third)), 3000, { key: 1, first: 0 });
+  const up = arena.u16(y, 3000).reduce((sum, word) => sum + (word - 0x3f80), 0);
+  expect(up / 3000).toBeCloseTo(1 / 3, 2);
+});
+
+test('8-bit floats keep the largest value, small ones to the least, and zeros', () => {
+  const n = 512;
+  const { arena, kernels, put } = setUp(256);
+  const x = new Float32Array(n).fill(1e-20);
+  x.set([3, 1.5, 0, 3 * 2 ** -40]);
+  x.fill(0, 256);
+  const [source, codes, scales, back] = [
+    put(x),
+    put(new Uint16Array(n / 2)),
+    put(new Float32Array(2)),
+    put(x),
+  ];
+  // Nothing unsigned is zero beside a larger value: it will be divided by.
+  const least = 3 * 1.125 * 2 ** -32;
+  for (const [kind, small] of [
+    ['signed8', [0, 0]],
+    ['unsigned8', [least, least]],
+  ] as const) {
+    kernels.f32ToFloat8(kind, codes, scales, source, n, { key: 9, first: 0 });
+    expect([...arena.f32(scales, 2)]).toEqual([3, 0]);
+    kernels.float8ToF32(kind, back, codes, scales, n);
+    expect([...arena.f32(back, 4)]).toEqual([3, 1.5, ...small]);
+    const zeros = arena.f32(back, n).subarray(256);
+    expect(zeros.every((value) => value === 0)).toBe(true);
+  }
+  expect(() => kernels.float8ToF32('signed8', back, codes, scales, 255)).toThrow('no whole blocks');
+});
+
 /** Rounds to 11 significant bits; right for the normal range of fp16. */
 function roundF16(x: number): number {
   const unit = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 10);

@@ -3,6 +3,9 @@ import { invariant } from '#core/contract/errors.ts';
 import type { Arena } from './arena.ts';
 import { WebAssembly } from './web-assembly.ts';
 
+/** Elements of 8 bits that share a scale. */
+export const FLOAT8_BLOCK = 256;
+
 /** Numbers of one AdamW step. */
 export interface AdamWOptions {
   readonly lr: number;
@@ -15,6 +18,15 @@ export interface AdamWOptions {
   /** Factor applied to the gradient before anything else (clipping by global norm); 1 leaves it. */
   readonly gradScale: number;
 }
+
+/** Where random bits come from: 32 bits that differ from draw to draw, and the index of the first element. */
+export interface Noise {
+  readonly key: number;
+  readonly first: number;
+}
+
+/** 8-bit floats: with a sign, 4 bits of exponent and zero (first moments), or 5 bits of exponent and no zero (second ones). */
+export type Float8Kind = 'signed8' | 'unsigned8';
 
 /**
  * Kernels over one arena. Offsets are bytes from the start of the arena, `n` counts elements; arrays may start at any
@@ -47,6 +59,24 @@ export interface Kernels {
   bf16ToF32(target: number, source: number, n: number): void;
   /** `n` f32 at `source` to bf16 at `target`, round to nearest even; NaN stays NaN. */
   f32ToBf16(target: number, source: number, n: number): void;
+  /** `n` f32 at `source` to bf16 at `target`, up or down at random, so that the mean is the value; no NaN among them. */
+  f32ToBf16AtRandom(target: number, source: number, n: number, noise: Noise): void;
+  /**
+   * `n` finite f32 at `source` (for `unsigned8`: of 0 or more) to 8-bit floats at `target`, in blocks of `FLOAT8_BLOCK` whose
+   * largest magnitude goes to `scales`; `n` is a multiple of it. A value x of a block with scale s becomes the code of x/s,
+   * up or down at random. Codes have 3 bits of fraction: neighbours are 6 to 12 % apart. Signed ones reach down to 2^-15.7,
+   * below which there is zero; unsigned ones to 2^-31.8, and what is less becomes that.
+   */
+  f32ToFloat8(
+    kind: Float8Kind,
+    target: number,
+    scales: number,
+    source: number,
+    n: number,
+    noise: Noise,
+  ): void;
+  /** The inverse of `f32ToFloat8`: code times scale. A block with scale 0 is all zeros. */
+  float8ToF32(kind: Float8Kind, target: number, source: number, scales: number, n: number): void;
   /** `n` fp16 words at `source` to f32 at `target`. Exact, subnormals included. */
   f16ToF32(target: number, source: number, n: number): void;
   /** `n` f32 at `source` to fp16 at `target`, round to nearest even; above 65504 by half a unit: infinity. */
@@ -73,6 +103,12 @@ export function createKernels(arena: Arena): Kernels {
   module ??= new WebAssembly.Module(readFileSync(new URL('kernels.wasm', import.meta.url)));
   const { exports } = new WebAssembly.Instance(module, { arena: { memory: arena.memory } });
 
+  const call = (name: string, ...args: readonly (bigint | number)[]): number => {
+    const kernel = exports[name];
+    invariant(kernel, `kernels.wasm has no function ${name}; run worker/kernels/build.ts`);
+    return kernel(...args) ?? 0;
+  };
+
   /** Checks the ranges [offset, element bytes], then calls the kernel with offsets, `n` and the scalars. */
   const run = (
     name: string,
@@ -80,10 +116,8 @@ export function createKernels(arena: Arena): Kernels {
     n: number,
     ...scalars: readonly number[]
   ): number => {
-    const kernel = exports[name];
-    invariant(kernel, `kernels.wasm has no function ${name}; run worker/kernels/build.ts`);
     for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, name);
-    return kernel(...arrays.map(([offset]) => BigInt(offset)), BigInt(n), ...scalars) ?? 0;
+    return call(name, ...arrays.map(([offset]) => BigInt(offset)), BigInt(n), ...scalars);
   };
 
   /** Runs a kernel over rows that ids name, after checking every id: a wrong one would write elsewhere. */
@@ -104,10 +138,28 @@ export function createKernels(arena: Arena): Kernels {
     const mark = arena.mark();
     const place = arena.allocate(ids.length * 4);
     arena.i32(place, ids.length).set(ids);
-    const kernel = exports[name];
-    invariant(kernel, `kernels.wasm has no function ${name}; run worker/kernels/build.ts`);
-    kernel(BigInt(table), BigInt(rows), BigInt(place.offset), BigInt(ids.length), BigInt(width));
+    call(name, BigInt(table), BigInt(rows), BigInt(place.offset), BigInt(ids.length), BigInt(width));
     arena.release(mark);
+  };
+
+  /** The counter that a kernel draws from. */
+  const counter = ({ key, first }: Noise): bigint => (BigInt(key >>> 0) << 32n) | BigInt(first);
+
+  /** Runs a kernel over blocks of 8-bit floats. */
+  const runBlocks = (
+    name: string,
+    bytes: number,
+    scales: number,
+    floats: number,
+    n: number,
+    at: bigint,
+  ): void => {
+    const blocks = n / FLOAT8_BLOCK;
+    invariant(Number.isInteger(blocks), `${name}: ${n} elements are no whole blocks of ${FLOAT8_BLOCK}`);
+    arena.check(bytes, n, name);
+    arena.check(scales, 4 * blocks, name);
+    arena.check(floats, 4 * n, name);
+    call(name, BigInt(bytes), BigInt(scales), BigInt(floats), at, BigInt(blocks));
   };
 
   return {
@@ -146,6 +198,18 @@ export function createKernels(arena: Arena): Kernels {
     },
     f32ToBf16(target, source, n) {
       run('f32ToBf16', [[target, 2], [source, 4]], n); // prettier-ignore
+    },
+    f32ToBf16AtRandom(target, source, n, noise) {
+      arena.check(target, 2 * n, 'f32ToBf16AtRandom');
+      arena.check(source, 4 * n, 'f32ToBf16AtRandom');
+      call('f32ToBf16AtRandom', BigInt(target), BigInt(source), counter(noise), BigInt(n));
+    },
+    f32ToFloat8(kind, target, scales, source, n, noise) {
+      const name = kind === 'signed8' ? 'f32ToSigned8Blocks' : 'f32ToUnsigned8Blocks';
+      runBlocks(name, target, scales, source, n, counter(noise));
+    },
+    float8ToF32(kind, target, source, scales, n) {
+      runBlocks(`${kind}BlocksToF32`, source, scales, target, n, 0n);
     },
     f16ToF32(target, source, n) {
       run('f16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore

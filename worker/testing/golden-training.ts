@@ -102,7 +102,7 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
       });
     }
     const norm = gradientNorm(gradientSquares(model.store, model.kernels));
-    adamwStep(model.store, model.kernels, settings, step + 1, optimizer.lr[step] ?? 0, norm);
+    adamwStep(model.store, settings, step + 1, optimizer.lr[step] ?? 0, norm);
     model.session.afterStep({ step, totalSteps: document.steps, microBatch: microBatches - 1, microBatches });
     trajectory.losses.push(lossSum / lossTokens);
     trajectory.norms.push(norm);

@@ -1,4 +1,5 @@
 /** A checkpoint folder made ready to run: family, plan, method, weights, executor. */
+import type { MomentFormat } from '#core/contract/run-spec.ts';
 import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore } from '#worker/engine/index.ts';
@@ -54,6 +55,8 @@ export interface LoadRequest {
   /** What trains in place of what the method says. False: nothing, as for generation. */
   readonly trains?: false | ((parameter: Parameter) => boolean);
   readonly threads?: number | 'auto';
+  /** How AdamW keeps its moments; float32 when absent. */
+  readonly moments?: MomentFormat;
   /** Says which layers keep their activations for the backward pass; absent: all do. */
   readonly planMemory?: (layout: ModelLayout) => MemoryPlan;
   /** What to run on, for instance a timed one; a new runtime when absent. */
@@ -104,6 +107,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       isStreamed,
       arena,
       kernels,
+      ...(request.moments && { moments: request.moments }),
     });
     const runtime =
       request.runtime ??

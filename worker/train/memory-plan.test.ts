@@ -55,6 +55,15 @@ test('frozen weights take what they take on disk, and need no gradients or momen
   expect(frozen.parts['frozen weights']).toBeGreaterThan(470);
 });
 
+test('smaller moments take less', () => {
+  const moments = (format: 'float32' | 'bfloat16' | 'float8') => {
+    const train = { ...spec.train, optimizer: { ...spec.train.optimizer, moments: format } };
+    return planMemory(layout, { ...spec, train }, 100_000).parts['optimizer moments'] ?? NaN;
+  };
+  expect(moments('bfloat16') / moments('float32')).toBe(1 / 2);
+  expect(moments('float8') / moments('float32')).toBeCloseTo((1 + 4 / 256) / 4);
+});
+
 test('where frozen weights are most of it, their experts stay on disk before layers are computed twice', () => {
   const oneExpert: ModelLayout = { ...layout, isTrained: ({ expert }) => expert === 0 };
   const whole = planMemory(oneExpert, spec, 100_000);

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { LOGIT_CHUNK, QUERY_BLOCK } from '#worker/engine/index.ts';
+import { LOGIT_CHUNK, QUERY_BLOCK, momentBytes } from '#worker/engine/index.ts';
 import { attentionSaved, elementCount, headWidths, isAdded } from '#worker/model/index.ts';
 import { expertsAtWork, type ModelLayout } from './step-cost.ts';
 
@@ -172,7 +172,7 @@ export function planMemory(layout: ModelLayout, spec: RunSpec, budgetMB: number)
       'frozen weights': (frozen * (layout.storedBytes / Math.max(1, stored)) - onDisk) / 1e6,
       'trained weights': (trained * 4) / 1e6,
       gradients: (trained * 4) / 1e6,
-      'optimizer moments': (trained * 8) / 1e6,
+      'optimizer moments': (trained * momentBytes(spec.train.optimizer.moments)) / 1e6,
       activations: ((activations[recomputedLayers] ?? 0) * 4) / 1e6,
       runtime: RUNTIME_MB,
     };

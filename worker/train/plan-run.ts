@@ -5,6 +5,7 @@ import { UserError } from '#core/contract/errors.ts';
 import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
+import { momentBytes } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { describeMethods, startMethod } from '#worker/methods/index.ts';
 import {
@@ -90,7 +91,7 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
     if (spec.engine.provider === 'webgpu')
       problems.push('engine.provider "webgpu" is not supported yet. Use "auto" or "cpu".');
     const steps = await attempt(() => trainingSteps(spec));
-    const perCheckpoint = (trained * 12) / 1e6;
+    const perCheckpoint = (trained * (4 + momentBytes(spec.train.optimizer.moments))) / 1e6;
     const disk = statfsSync(folder.dir);
     return {
       ok: problems.length === 0,

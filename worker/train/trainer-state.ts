@@ -11,7 +11,7 @@ import {
   type SavedCheckpoint,
 } from '#worker/checkpoint/index.ts';
 import type { LoaderState } from '#worker/data/index.ts';
-import type { ParameterStore } from '#worker/engine/index.ts';
+import type { ParameterStore, TrainedPart } from '#worker/engine/index.ts';
 import type { AdapterPlan, MethodSession } from '#worker/model/index.ts';
 import { AdapterState, fromState, toState } from './adapter-state.ts';
 
@@ -35,16 +35,11 @@ export interface Boundary {
 }
 
 function* tensorsOf(store: ParameterStore): Generator<NamedTensor> {
-  for (const { parameter, weight, first, second } of store.trainedTensors()) {
-    const entry = (prefix: string, values: Float32Array): NamedTensor => ({
-      name: `${prefix}.${parameter.id}`,
-      dtype: 'F32',
-      shape: parameter.shape,
-      data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-    });
-    yield entry('weight', weight);
-    yield entry('first', first);
-    yield entry('second', second);
+  for (const { parameter, parts } of store.trainedParts()) {
+    for (const { name, dtype, data } of parts) {
+      const shape = name.endsWith('Scales') ? [data.byteLength / 4] : parameter.shape;
+      yield { name: `${name}.${parameter.id}`, dtype, shape, data };
+    }
   }
 }
 
@@ -104,10 +99,8 @@ export function restoreTrainer(
         'Resume with the run.json of the run, or start a new run.',
       );
     }
-    for (const { parameter, weight, first, second } of store.trainedTensors()) {
-      readFloats(checkpoint.tensors, `weight.${parameter.id}`, weight);
-      readFloats(checkpoint.tensors, `first.${parameter.id}`, first);
-      readFloats(checkpoint.tensors, `second.${parameter.id}`, second);
+    for (const { parameter, parts } of store.trainedParts()) {
+      for (const part of parts) readPart(checkpoint.tensors, `${part.name}.${parameter.id}`, part);
     }
     session.restore(state.method);
     const warnings = checkpoint.damaged.map(
@@ -119,13 +112,13 @@ export function restoreTrainer(
   }
 }
 
-function readFloats(file: SafetensorsFile, name: string, target: Float32Array): void {
+function readPart(file: SafetensorsFile, name: string, { dtype, data }: TrainedPart): void {
   const entry = file.tensors.get(name);
   invariant(
-    entry?.dtype === 'F32' && entry.end - entry.begin === target.byteLength,
+    entry?.dtype === dtype && entry.end - entry.begin === data.byteLength,
     `checkpoint tensor ${name} does not fit`,
   );
-  file.readInto(name, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+  file.readInto(name, data);
 }
 
 /** Trained weights of a run's newest checkpoint, by parameter id, read one at a time. The caller calls `close`. */

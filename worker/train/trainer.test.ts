@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { Evaluation, RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
-import { parseRunSpec, type RunSpecInput } from '#core/contract/run-spec.ts';
+import { parseRunSpec, type MomentFormat, type RunSpecInput } from '#core/contract/run-spec.ts';
 import {
   openLatestCheckpoint,
   readBiasStates,
@@ -50,6 +50,7 @@ async function run(
     seed?: number;
     model?: string;
     rows?: string;
+    moments?: MomentFormat;
     command?: (asked: number) => TrainingCommand;
   } = {},
 ): Promise<Recorded> {
@@ -66,6 +67,7 @@ async function run(
       learningRate: options.learningRate ?? 1e-4,
       warmupRatio: 0,
       ...(options.seed !== undefined && { seed: options.seed }),
+      ...(options.moments && { optimizer: { moments: options.moments } }),
     },
     evaluate: { everySteps: 3 },
     checkpoint: { everySteps: 2, keep: 2 },
@@ -151,7 +153,7 @@ test('eight rows are learnt, every step has metrics and routing, evaluations com
   expect(ofExperts).toBeLessThan(steps[0]?.gradNorm ?? 0);
 });
 
-for (const [name, method] of [
+const resumed: readonly (readonly [string, Method, MomentFormat?])[] = [
   ['full', { name: 'full' }],
   ['condensers', condensers],
   ['esft', esft],
@@ -166,17 +168,21 @@ for (const [name, method] of [
   ['evomoe', { name: 'evomoe' }],
   ['hash', { name: 'hash-routing' }],
   ['stable', { name: 'stablemoe', options: { stageSplit: 0.8 } }],
-] as const) {
+  ['bfloat16-moments', { name: 'full' }, 'bfloat16'],
+  ['float8-moments', lora, 'float8'],
+];
+for (const [name, method, moments = 'float32'] of resumed) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
-    await run(`${name}-whole`, { method });
+    await run(`${name}-whole`, { method, moments });
     // Micro-batch 7 is the second one of the fourth step; a warm-up has two steps before.
     const last = name === 'smt' ? 4 + 7 : 7;
     const first = await run(`${name}-parts`, {
       method,
+      moments,
       command: (asked) => (asked === last ? 'stop' : 'continue'),
     });
     expect(first.outcome).toEqual({ state: 'stopped', step: 3 });
-    const second = await run(`${name}-parts`, { method, resume: true });
+    const second = await run(`${name}-parts`, { method, moments, resume: true });
     expect(second.outcome).toEqual({ state: 'completed', step: 6 });
     expect(second.steps.map(({ step }) => step)).toEqual([4, 5, 6]);
     expect(stateHash(`${name}-parts`)).toBe(stateHash(`${name}-whole`));

@@ -60,6 +60,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
       modelDir: spec.model.path,
       method: spec.method,
       threads: spec.engine.threads,
+      moments: spec.train.optimizer.moments,
       expertScores,
       submatrices,
       seed: spec.train.seed,
@@ -219,7 +220,7 @@ class Trainer {
     const gradNorm_LE = expertGradientNorms(this.#model.plan, store.parameters, squares);
     const rate = learningRate(this.#schedule, step);
     const { optimizer, maxGradNorm } = spec.train;
-    adamwStep(store, kernels, { ...optimizer, maxGradNorm }, step + 1, rate, gradNorm);
+    adamwStep(store, { ...optimizer, maxGradNorm }, step + 1, rate, gradNorm);
     const messages = session.afterStep({ step, totalSteps, microBatch: microBatches - 1, microBatches });
 
     const done = step + 1;

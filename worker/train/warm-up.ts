@@ -91,7 +91,7 @@ export async function measureSubmatrices(
       invariant(data instanceof Float32Array, 'gradients are float32');
       for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (data[i] as number);
     }
-    adamwStep(store, kernels, training.optimizer, step + 1, training.learningRate(step), norm);
+    adamwStep(store, training.optimizer, step + 1, training.learningRate(step), norm);
   }
   return new Map(
     scored.map(({ parameter: { id, shape }, score, sum }) => [
@@ -160,6 +160,7 @@ export async function submatricesOf(
     modelDir: spec.model.path,
     method: { name: 'full', options: {} },
     threads: spec.engine.threads,
+    moments: optimizer.moments,
     planMemory: (layout) => planWarmUp(warmUp, layout, spec, memoryBudgetMB(spec)),
   });
   try {

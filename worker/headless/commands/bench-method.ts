@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type { MomentFormat } from '#core/contract/run-spec.ts';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, topK } from '#worker/model/index.ts';
 import {
@@ -19,11 +20,12 @@ const ESFT_SHARE = 0.2;
 export async function loadForBench(
   modelDir: string,
   method: string,
+  moments: MomentFormat,
   sample: MicroBatch,
   runtime: NonNullable<LoadRequest['runtime']>,
 ): Promise<LoadedModel> {
   const load = (options: Readonly<Record<string, unknown>>) =>
-    loadModel({ modelDir, method: { name: method, options }, runtime });
+    loadModel({ modelDir, method: { name: method, options }, moments, runtime });
   switch (method) {
     case 'expert-condenser':
       return load({ phase: 'both', phaseSplit: 1e-6 });
@@ -43,7 +45,7 @@ export async function loadForBench(
     case 'smt': {
       const request = { name: method, options: {} };
       const submatrices = anySubmatrices(request, await decoderPlanOf(modelDir));
-      return loadModel({ modelDir, method: request, submatrices, runtime });
+      return loadModel({ modelDir, method: request, submatrices, moments, runtime });
     }
     default:
       return load({});

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
+import { MomentFormat } from '#core/contract/run-spec.ts';
 import { philox } from '#worker/random/index.ts';
 import {
   adamwStep,
@@ -53,12 +54,13 @@ export const bench: Command = async (invocation) => {
   const sequence = invocation.integer('seq', 2) ?? 256;
   const steps = invocation.integer('steps') ?? 5;
   const threads = invocation.integer('threads') ?? 'auto';
+  const moments = invocation.choice('moments', MomentFormat.options) ?? 'float32';
   const clock = new StageClock(createRuntime(typeof threads === 'number' ? { threads } : {}));
   const { vocabularySize } = await decoderPlanOf(modelDir);
   const tokens = tokenStream(invocation, vocabularySize, batch * sequence);
   const rowsOf = (ids: Int32Array) => unpaddedBatch(ids, batch, ids);
   const sample = rowsOf(tokens(-1));
-  const model = await loadForBench(modelDir, method, sample, clock.runtime);
+  const model = await loadForBench(modelDir, method, moments, sample, clock.runtime);
   try {
     const gemm = await createGemm(clock.plain);
     const losses: number[] = [];
@@ -79,7 +81,7 @@ export const bench: Command = async (invocation) => {
       else if (step >= WARM_UPS) times.push({ ...measured, gemmGflops: gemm() });
     }
     const document = summarize(model, { batch, sequence, times, losses, firstStepMs });
-    const request = { model: path.basename(modelDir), method, batch, sequence, steps };
+    const request = { model: path.basename(modelDir), method, moments, batch, sequence, steps };
     return {
       document: { ...request, threads: model.runtime.threads, ...document },
       text: describe(`${request.model} ${method} ${batch}x${sequence}`, document, invocation.flag('profile')),
@@ -141,7 +143,7 @@ async function timeStep(
   const computed = performance.now();
   session.afterMicroBatch(usage, position);
   const norm = gradientNorm(gradientSquares(store, kernels));
-  adamwStep(store, kernels, OPTIMIZER, step + 1, LEARNING_RATE, norm);
+  adamwStep(store, OPTIMIZER, step + 1, LEARNING_RATE, norm);
   session.afterStep(position);
   const ended = performance.now();
   const forwardEnd = clock.firstBackwardAt ?? computed;

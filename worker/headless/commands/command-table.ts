@@ -310,6 +310,7 @@ export const commandTable: readonly CommandSpec[] = [
         help: 'measured steps, after two to warm up; with --generate repetitions (default: 5)',
       },
       threads: { value: 'N', help: 'threads (default: all cores)' },
+      moments: { value: 'FORMAT', help: 'moments of AdamW: float32 (default), bfloat16 or float8' },
       tokens: {
         value: 'FILE',
         help: 'token ids to train on, little-endian u32 (default: random, fixed seed)',
