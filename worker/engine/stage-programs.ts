@@ -49,6 +49,14 @@ function feedForwardShape(layer: LayerPlan): string {
   return JSON.stringify(own.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** The routings of a session, as its losses look at them. */
+function routingsOf({ routing, inferenceRouting, losses }: MethodSession): Routings {
+  const seen = losses.some((loss) => loss.readsSoftmax)
+    ? ({ ...routing, lossScoring: 'softmax' } as const)
+    : routing;
+  return inferenceRouting === undefined ? { routing: seen } : { routing: seen, inferenceRouting };
+}
+
 /** The programs of one decoder under one method. */
 export class StagePrograms {
   readonly attention: AttentionPrograms;
@@ -62,7 +70,7 @@ export class StagePrograms {
   constructor(runtime: Runtime, plan: DecoderPlan, session: MethodSession) {
     this.#cache = new ProgramCache(runtime);
     this.#plan = plan;
-    this.#session = session;
+    this.#session = routingsOf(session);
     this.#adapters = session.adapters ?? null;
     this.#shapes = plan.layers.map(feedForwardShape);
     this.attention = new AttentionPrograms(this.#cache, plan, this.#adapters);

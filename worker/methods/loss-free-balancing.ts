@@ -82,6 +82,7 @@ class BalancingSession implements MethodSession {
     const score = (logits_NE: Value) => routerScores(router, logits_NE);
     this.routing = {
       buffers: ['bias'],
+      lossScoring: router.scoring,
       scores: (logits_NE, { bias }) =>
         bias === undefined ? score(logits_NE) : op.add(score(logits_NE), bias),
       weights: (logits_NE, multiplicity_NE) => gateWeights(router, score(logits_NE), multiplicity_NE),

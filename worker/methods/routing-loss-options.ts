@@ -17,6 +17,12 @@ export const routingLossOptions = {
       'pooled: all layers together (Hugging Face); perLayer: each layer by itself (Switch Transformer); perSequence: each row by itself, padding counted, layers added up (DeepSeek-V2).',
     advanced: true,
   }),
+  auxLossScores: z.enum(['model', 'softmax']).default('model').meta({
+    title: 'Scores that auxiliary losses look at',
+    description:
+      'model: those of the router as a distribution, where it scores by sigmoid divided by their sum (DeepSeek-V3); softmax: the softmax of its logits in any case, as Hugging Face computes the load-balancing loss.',
+    advanced: true,
+  }),
   zLossCoefficient: z.number().min(0).default(0).meta({
     title: 'Router z-loss',
     unit: '× loss',
@@ -42,15 +48,16 @@ const RoutingLossOptions = z.object(routingLossOptions);
 
 /** The auxiliary losses that `options` switch on. */
 export function routingLosses(options: z.output<typeof RoutingLossOptions>): RoutingLoss[] {
-  const { auxLossCoefficient, auxLossPooling, zLossCoefficient, baseKlCoefficient, auxAccumulation } =
-    options;
-  const balancing =
+  const { auxLossCoefficient, auxLossPooling, zLossCoefficient, baseKlCoefficient } = options;
+  const { auxAccumulation: accumulation, auxLossScores } = options;
+  const losses = [
     auxLossPooling === 'perSequence'
-      ? sequenceBalancingLoss(auxLossCoefficient, auxAccumulation)
-      : loadBalancingLoss(auxLossCoefficient, auxLossPooling, auxAccumulation);
-  return [
-    ...(auxLossCoefficient > 0 ? [balancing] : []),
-    ...(zLossCoefficient > 0 ? [zLoss(zLossCoefficient, auxAccumulation)] : []),
-    ...(baseKlCoefficient > 0 ? [baseRoutingLoss(baseKlCoefficient, auxAccumulation)] : []),
+      ? sequenceBalancingLoss(auxLossCoefficient, accumulation)
+      : loadBalancingLoss(auxLossCoefficient, auxLossPooling, accumulation),
+    zLoss(zLossCoefficient, accumulation),
+    baseRoutingLoss(baseKlCoefficient, accumulation),
   ];
+  return losses
+    .filter(({ coefficient }) => coefficient > 0)
+    .map((loss) => (auxLossScores === 'softmax' ? { ...loss, readsSoftmax: true } : loss));
 }

@@ -1,5 +1,6 @@
 /** What a method decides about routing, and what it is told about it. */
 import type { Value } from '#worker/graph/index.ts';
+import type { RouterPlan } from './decoder-plan.ts';
 import type { GateRole } from './parameter-roles.ts';
 
 /**
@@ -49,6 +50,8 @@ export interface Routing {
   /** Names of the buffers below that are vectors, and of those that are matrices; absent: there are none. */
   readonly buffers: readonly string[];
   readonly tokenBuffers?: readonly string[];
+  /** What auxiliary losses take scores to be made by, where that is not the checkpoint's way. */
+  readonly lossScoring?: RouterPlan['scoring'];
   /** What the choice is made on, `[tokens, experts]`. */
   scores(logits_NE: Value, buffers: RouteBuffers): Value;
   /** Gate weights as applied; zero where the multiplicity is zero. */
@@ -96,7 +99,7 @@ export interface LayerRouting {
   readonly experts: number;
   /** 1 for a real token, 0 for padding. */
   readonly mask_N: Uint8Array;
-  /** Softmax of the raw logits, without any bias. */
+  /** Scores as a distribution (`routingProbabilities`), without any bias. */
   readonly probabilities_NE: Float32Array;
   /** The same of the routers as the checkpoint has them, on the same inputs; only where a loss reads it. */
   readonly baseProbabilities_NE?: Float32Array;
@@ -131,6 +134,8 @@ export interface RoutingLoss {
   readonly readsPadding?: true;
   /** The loss compares with routing by the routers as they were. */
   readonly readsBaseRouting?: true;
+  /** The losses of the session look at the softmax of the logits, whatever scores are made by. */
+  readonly readsSoftmax?: true;
   /** The loss before its coefficient, and its gradient for each layer. */
   evaluate(layers: readonly LayerRouting[]): {
     readonly value: number;

@@ -17,6 +17,16 @@ export function routerScores(router: RouterPlan, logits_NE: Value): Value {
 }
 
 /**
+ * Scores as a distribution over experts, which auxiliary losses look at: softmax, or sigmoid divided by its sum
+ * (DeepSeek-V3, arXiv 2412.19437, equation 19).
+ */
+export function routingProbabilities(scoring: RouterPlan['scoring'], logits_NE: Value): Value {
+  if (scoring === 'softmax') return op.softmax(logits_NE);
+  const scores_NE = op.sigmoid(logits_NE);
+  return op.div(scores_NE, op.maximum(op.reduceSum(scores_NE, { axes: [-1], keepDims: true }), 1e-20));
+}
+
+/**
  * Gate weights `w = M ⊙ p`, divided by their sum and scaled where the router says so. Families that take the softmax of
  * the chosen logits only are the case of a softmax divided by the chosen sum.
  * @param probabilities_NE what the weights are made of.

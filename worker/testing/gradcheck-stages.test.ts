@@ -135,6 +135,16 @@ testStages([
     },
   ],
   [
+    'gate of sigmoid scores with auxiliary losses',
+    gateStage({ ...layer, feedForward: sigmoidMoe }, plainRouting([sigmoidMoe]), true),
+    {
+      shapes: { N: 3 },
+      outputs: ['weights', 'probabilities', 'logSumExp'],
+      wrt: ['logits'],
+      values: { multiplicity: [1, 0, 1, 0, 0, 1, 0, 1, 1, 1, 0, 0] },
+    },
+  ],
+  [
     'gate of SparseMixer',
     gateStage({ ...layer, feedForward: sparseMixer }, plainRouting([sparseMixer]), false),
     {

@@ -3,6 +3,7 @@ import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
 import type { AdapterPlan } from '../adapters.ts';
 import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
+import { routingProbabilities } from '../routing.ts';
 import type { RouteBuffers, Routing } from '../routing-slots.ts';
 import { normalised } from './norm.ts';
 import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts';
@@ -61,7 +62,7 @@ export function routerStage(
       matrixInput(builder, 'baseRouter', dtypes, [experts, hidden], null),
       router.bias ? weight('baseRouterBias', [experts]) : undefined,
     );
-    builder.output('baseProbabilities', op.softmax(base_NE));
+    builder.output('baseProbabilities', routingProbabilities(routing.lossScoring ?? router.scoring, base_NE));
   }
   builder.output(
     'scores',
@@ -72,10 +73,11 @@ export function routerStage(
 
 /**
  * Graph of the gate. Inputs: `logits` and `multiplicity` [N, E] and the method's buffers. Output: `weights` [N, E];
- * with a dense gate also its `denseWeights` [N, E]; with `withLosses` also `probabilities` [N, E] and `logSumExp` [N] of the raw logits, which auxiliary losses read.
+ * with a dense gate also its `denseWeights` [N, E]; with `withLosses` also `probabilities` [N, E] and `logSumExp` [N] of the
+ * logits, which auxiliary losses read.
  */
 export function gateStage(layer: LayerPlan, routing: Routing, withLosses: boolean): Graph {
-  const { experts } = moeOf(layer);
+  const { experts, router } = moeOf(layer);
   const builder = new GraphBuilder('gate');
   const logits_NE = builder.input('logits', 'float32', ['N', experts]);
   const multiplicity_NE = builder.input('multiplicity', 'float32', ['N', experts]);
@@ -84,7 +86,7 @@ export function gateStage(layer: LayerPlan, routing: Routing, withLosses: boolea
   if (routing.dense !== undefined)
     builder.output('denseWeights', routing.dense.weights(logits_NE, multiplicity_NE, buffers));
   if (withLosses) {
-    builder.output('probabilities', op.softmax(logits_NE));
+    builder.output('probabilities', routingProbabilities(routing.lossScoring ?? router.scoring, logits_NE));
     builder.output('logSumExp', op.logSumExp(logits_NE));
   }
   return builder.build();
