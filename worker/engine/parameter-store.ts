@@ -233,6 +233,12 @@ export class ParameterStore {
     return view;
   }
 
+  /** The weight of a parameter that trains, to be changed in place. */
+  trainedWeight(id: string): Float32Array {
+    const { start, count } = this.#entry(id);
+    return this.#arena.f32(this.blocks.weights + start * 4, count);
+  }
+
   /** A copy of a weight in float32. */
   values(id: string): Float32Array {
     const { dtype, data } = this.weight(id);

@@ -62,6 +62,51 @@ test('with the published number a token never has fewer experts than the checkpo
   expect(session.inferenceRouting?.choose(await scoresOf(session), tokenIds_N, 0).k).toBe(2);
 });
 
+test('with a shared expert it has all tokens at weight 1; then all are copies, and the temperature begins to fall', async () => {
+  const options = { diversifyShare: 0.2, fallShare: 0.5, schedule: 'linear', temperatureEnd: 1 };
+  const { session, context } = sessionAt(199, options);
+  expect(session.losses).toEqual([]);
+  const { y, dLogits } = await passThrough(session, context);
+  // E₀(x) = x.
+  expect(y).toEqual([
+    [1, 0],
+    [0, 1],
+  ]);
+  expect(dLogits.map(Math.abs)).toEqual(new Array(6).fill(0));
+  expect([...(session.inferenceRouting?.choose(new Float32Array(6), tokenIds_N, 0).chosen_NK ?? [])]).toEqual(
+    [0, 0],
+  );
+
+  const weights = new Map<string, Float32Array>();
+  const valuesOf = (id: string) => {
+    const values = weights.get(id) ?? new Float32Array(4).fill(weights.size + 1);
+    weights.set(id, values);
+    return values;
+  };
+  const at = (step: number) => ({ step, totalSteps: 1000, microBatch: 0, microBatches: 1 });
+  session.rewriteWeights?.(at(198), valuesOf);
+  expect(weights.size).toBe(0);
+  session.rewriteWeights?.(at(199), valuesOf);
+  expect(weights.size).toBe(9);
+  expect(session.afterStep(at(199))).toHaveLength(1);
+  expect(session.losses).toHaveLength(1);
+  const inverse = () => session.buffer('inverseTemperature', 0)[0];
+  session.beforeStep?.({ step: 200, totalSteps: 1000 });
+  expect([inverse(), session.buffer('shared', 0)[0]]).toEqual([0.5, 0]);
+  session.beforeStep?.({ step: 600, totalSteps: 1000 });
+  expect(inverse()).toBe(1);
+  expect(session.afterStep(at(599))).toHaveLength(1);
+});
+
+test('a session knows from what it saved whether there is a shared expert', () => {
+  const start = () => startMethod('evomoe', { diversifyShare: 0.5 }, contextOf(1));
+  const [session, later] = [start(), start()];
+  expect(session.save()).toEqual({ shared: true });
+  session.beforeStep?.({ step: 5, totalSteps: 10 });
+  later.restore(session.save());
+  expect(later.buffer('shared', 0)[0]).toBe(0);
+});
+
 test('noise is the same within a micro-batch, and another in the next', () => {
   const context = {
     ...contextOf(1),

@@ -3,7 +3,7 @@
  * the temperature of a noisy softmax falls.
  */
 import { z } from 'zod';
-import { UserError } from '#core/contract/errors.ts';
+import { UserError, invariant } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import {
   chooseExperts,
@@ -23,6 +23,7 @@ import {
   type RoutingLoss,
   type StepPosition,
 } from '#worker/model/index.ts';
+import { copyFirstExpert } from './diversify.ts';
 import { gateBalancingLoss } from './gate-losses.ts';
 
 const Options = z.strictObject({
@@ -63,6 +64,24 @@ const Options = z.strictObject({
     unit: '× loss',
     description: 'Pulls towards equal use of experts. 0: off.',
   }),
+  diversifyShare: z.number().min(0).lt(1).default(0).meta({
+    title: 'Part of the steps with one shared expert',
+    description:
+      'The first phase of the paper: at first all tokens go to the first expert of each layer alone; then all experts become copies of it, changed at random, and the temperature begins to fall. 0: experts start as the checkpoint has them. What the other experts know is lost.',
+    advanced: true,
+  }),
+  diversity: z.enum(['mask', 'noise']).default('mask').meta({
+    title: 'How copies differ',
+    description:
+      'mask: some weights of each copy are set to zero, as in the paper; noise: normal noise is added.',
+    advanced: true,
+  }),
+  diversityAmount: z.number().min(0).lt(1).default(0.1).meta({
+    title: 'How much copies differ',
+    description:
+      'Share of the weights set to zero, or size of the noise relative to that of a matrix. The value of the paper is not known here.',
+    advanced: true,
+  }),
   fallSteps: z.int().positive().nullable().default(null).meta({
     title: 'Steps in which the temperature falls',
     description: 'In place of the part of the steps.',
@@ -81,26 +100,37 @@ export function temperatureAt(
   return schedule === 'linear' ? start - part * (start - end) : start * (end / start) ** part;
 }
 
+const State = z.object({ shared: z.boolean() });
+
 class EvoSession implements MethodSession {
   readonly routing: Routing;
   readonly inferenceRouting: Routing;
-  readonly losses: readonly RoutingLoss[];
   readonly readsPadding = false;
   readonly #options: Options;
   readonly #context: MethodContext;
   readonly #shapes: readonly RouterShape[];
+  readonly #balancing: readonly RoutingLoss[];
   readonly #noise = new Map<number, { readonly key: string; readonly values: Float32Array }>();
   #step = 0;
   #microBatch = 0;
   #totalSteps = 0;
+  /** The first expert of each layer has all tokens. */
+  #isShared: boolean;
 
   constructor(options: Options, context: MethodContext) {
     this.#options = options;
     this.#context = context;
     this.#shapes = routerShapes(context.plan);
-    this.losses = options.auxLossCoefficient > 0 ? [gateBalancingLoss(options.auxLossCoefficient)] : [];
-    this.routing = this.#gate();
-    this.inferenceRouting = options.fewest === 'one' ? this.#topOne() : plainRouting(this.#shapes);
+    this.#isShared = options.diversifyShare > 0;
+    this.#balancing = options.auxLossCoefficient > 0 ? [gateBalancingLoss(options.auxLossCoefficient)] : [];
+    this.routing = this.#sharedFirst(this.#gate());
+    this.inferenceRouting = this.#sharedFirst(
+      options.fewest === 'one' ? this.#topOne() : plainRouting(this.#shapes),
+    );
+  }
+
+  get losses(): readonly RoutingLoss[] {
+    return this.#isShared ? [] : this.#balancing;
   }
 
   trainable(): boolean {
@@ -129,6 +159,26 @@ class EvoSession implements MethodSession {
         ),
       choose: (scores_NE, ids_N, layer) =>
         this.#choose(scores_NE, ids_N.length, shapeOf(this.#shapes, layer)),
+    };
+  }
+
+  /** A routing, but while there is a shared expert, that one alone with weight 1. */
+  #sharedFirst(routing: Routing): Routing {
+    if (this.#options.diversifyShare === 0) return routing;
+    const { scale = 1 } = routerOf(this.#shapes);
+    return {
+      ...routing,
+      buffers: [...routing.buffers, 'shared'],
+      weights: (logits_NE, multiplicity_NE, buffers) => {
+        const { shared } = buffers;
+        invariant(shared !== undefined, 'the buffer of the routing');
+        const gated_NE = op.mul(routing.weights(logits_NE, multiplicity_NE, buffers), op.sub(1, shared));
+        return op.add(gated_NE, op.mul(multiplicity_NE, op.mul(shared, scale)));
+      },
+      choose: (scores_NE, ids_N, layer) =>
+        this.#isShared
+          ? { chosen_NK: new Int32Array(ids_N.length), k: 1, always: [], overlap: 'union' }
+          : routing.choose(scores_NE, ids_N, layer),
     };
   }
 
@@ -164,17 +214,29 @@ class EvoSession implements MethodSession {
 
   #fallSteps(): number {
     const { fallSteps, fallShare } = this.#options;
-    return fallSteps ?? Math.max(1, Math.round(fallShare * this.#totalSteps));
+    return fallSteps ?? Math.max(1, Math.round(fallShare * (this.#totalSteps - this.#sharedSteps())));
+  }
+
+  #sharedSteps(): number {
+    const { diversifyShare } = this.#options;
+    return diversifyShare === 0 ? 0 : Math.max(1, Math.round(diversifyShare * this.#totalSteps));
+  }
+
+  /** Steps since there are experts to choose from. */
+  #gateSteps(): number {
+    return Math.max(0, this.#step - this.#sharedSteps());
   }
 
   #isHard(): boolean {
-    return this.#totalSteps > 0 && this.#step >= this.#fallSteps();
+    return this.#totalSteps > 0 && this.#gateSteps() >= this.#fallSteps();
   }
 
-  buffer(_name: string, layer: number): Float32Array {
+  buffer(name: string, layer: number): Float32Array {
+    const { experts } = shapeOf(this.#shapes, layer);
+    if (name === 'shared') return new Float32Array(experts).fill(this.#isShared ? 1 : 0);
     const fall = this.#totalSteps === 0 ? Infinity : this.#fallSteps();
-    const temperature = temperatureAt(this.#options, this.#step, fall);
-    return new Float32Array(shapeOf(this.#shapes, layer).experts).fill(1 / temperature);
+    const temperature = temperatureAt(this.#options, this.#gateSteps(), fall);
+    return new Float32Array(experts).fill(1 / temperature);
   }
 
   tokenBuffer(_name: string, layer: number, tokens: number): Float32Array {
@@ -191,14 +253,28 @@ class EvoSession implements MethodSession {
     this.#step = step;
     this.#totalSteps = totalSteps;
     this.#microBatch = 0;
+    this.#isShared = step < this.#sharedSteps();
   }
 
   afterMicroBatch(_usage: readonly LayerUsage[], { microBatch }: StepPosition): void {
     this.#microBatch = microBatch + 1;
   }
 
+  rewriteWeights({ step }: StepPosition, weights: (id: string) => Float32Array): void {
+    if (step + 1 !== this.#sharedSteps()) return;
+    const { diversity: kind, diversityAmount: amount } = this.#options;
+    copyFirstExpert(this.#context.plan, this.#context.seed, { kind, amount }, weights);
+  }
+
   afterStep({ step }: StepPosition): readonly string[] {
-    return step + 1 === this.#fallSteps()
+    const shared = this.#sharedSteps();
+    if (step + 1 === shared) {
+      this.#isShared = false;
+      return [
+        'All experts become copies of the shared one, changed at random; the temperature begins to fall.',
+      ];
+    }
+    return step + 1 === shared + this.#fallSteps()
       ? [`The temperature has fallen: from step ${step + 2} on each token goes to the fewest experts.`]
       : [];
   }
@@ -207,12 +283,13 @@ class EvoSession implements MethodSession {
     return {};
   }
 
-  save() {
-    return null;
+  /** All else follows from the step. */
+  save(): z.input<typeof State> {
+    return { shared: this.#isShared };
   }
 
-  restore(): void {
-    // Everything follows from the step.
+  restore(saved: unknown): void {
+    this.#isShared = State.parse(saved).shared;
   }
 }
 
@@ -222,7 +299,7 @@ export const evoMoe: Method<typeof Options> = {
   title: 'Dense-to-sparse gate',
   trains: 'Every weight; tokens begin at many experts and end at few.',
   cost: 'From experts ÷ k × in the expert layers, at a high temperature, down to 1 ×.',
-  source: 'EvoMoE, Nie et al. 2021 (arXiv 2112.14397), its gate; experts start as the checkpoint has them.',
+  source: 'EvoMoE, Nie et al. 2021 (arXiv 2112.14397); by default its gate alone.',
   options: Options,
   needs: 'scores',
   start(options, context) {

@@ -88,6 +88,11 @@ export interface MethodSession {
   beforeStep?(at: Pick<StepPosition, 'step' | 'totalSteps'>): void;
   /** After the backward pass of a micro-batch; one usage for each MoE layer. */
   afterMicroBatch(usage: readonly LayerUsage[], at: StepPosition): void;
+  /**
+   * After the optimizer step, before `afterStep`: changes weights by hand.
+   * @param weights values of a parameter that trains, to be changed in place.
+   */
+  rewriteWeights?(at: StepPosition, weights: (id: string) => Float32Array): void;
   /** After the optimizer step; returns sentences worth telling the user. */
   afterStep(at: StepPosition): readonly string[];
   routerState(): RouterState;

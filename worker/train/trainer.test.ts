@@ -165,7 +165,7 @@ const resumed: readonly (readonly [string, Method, MomentFormat?])[] = [
   ['loss-free', { name: 'loss-free-balancing', options: { biasSpeed: 0.0625, baseKlCoefficient: 0.1 } }],
   ['gate', { name: 'transformed-gate' }],
   ['local', { name: 'local-expert' }],
-  ['evomoe', { name: 'evomoe' }],
+  ['evomoe', { name: 'evomoe', options: { diversifyShare: 0.6 } }],
   ['hash', { name: 'hash-routing' }],
   ['stable', { name: 'stablemoe', options: { stageSplit: 0.8 } }],
   ['bfloat16-moments', { name: 'full' }, 'bfloat16'],

@@ -221,7 +221,9 @@ class Trainer {
     const rate = learningRate(this.#schedule, step);
     const { optimizer, maxGradNorm } = spec.train;
     adamwStep(store, { ...optimizer, maxGradNorm }, step + 1, rate, gradNorm);
-    const messages = session.afterStep({ step, totalSteps, microBatch: microBatches - 1, microBatches });
+    const at = { step, totalSteps, microBatch: microBatches - 1, microBatches };
+    session.rewriteWeights?.(at, (id) => store.trainedWeight(id));
+    const messages = session.afterStep(at);
 
     const done = step + 1;
     const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
