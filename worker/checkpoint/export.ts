@@ -11,7 +11,7 @@ import {
   type WritableFileSystem,
 } from './file-system.ts';
 import { keepNumbers, type JsonObject } from './json-file.ts';
-import { checkInside, openModelFolder, type ModelFolder } from './model-folder.ts';
+import { ADDITIONS_FILE, checkInside, openModelFolder, type ModelFolder } from './model-folder.ts';
 import { tensorBytes, type TensorEntry } from './safetensors-header.ts';
 import { writeSafetensors, type NamedTensor } from './safetensors.ts';
 
@@ -37,6 +37,11 @@ export interface ExportRequest {
   readonly dtype: FloatDtype | 'source';
   /** Tensors of the source to leave out. */
   readonly omit?: ReadonlySet<string>;
+  /** What the file of additions holds; absent: that of the source is carried over, if there is one. */
+  readonly additions?: {
+    readonly tensors: readonly NamedTensor[];
+    readonly metadata: Readonly<Record<string, string>>;
+  };
   /** Keys to set in config.json. */
   readonly config?: JsonObject;
   /** Further files, by plain name. They replace copied ones. */
@@ -62,7 +67,7 @@ const TORCH_DTYPE = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' } as cons
  *   `/write-failed` or `/not-verified`; nothing is then left behind
  */
 export async function exportHfFolder(request: ExportRequest): Promise<readonly FileDigest[]> {
-  const { source, out, extraFiles = new Map<string, string | Uint8Array>() } = request;
+  const { source, out, additions, extraFiles = new Map<string, string | Uint8Array>() } = request;
   const { fileSystem: fs = diskFileSystem } = request;
   if (existsSync(out) && !(statSync(out).isDirectory() && readdirSync(out).length === 0)) {
     throw new UserError('export/exists', `${out} exists and is not an empty folder.`, 'Choose another name.');
@@ -78,6 +83,12 @@ export async function exportHfFolder(request: ExportRequest): Promise<readonly F
       files.push(writeDurably(fs, join(partial, name), [bytes]));
     };
     write('config.json', `${JSON.stringify(exportConfig(request), null, 2)}\n`);
+    if (additions !== undefined) {
+      const { tensors, metadata } = additions;
+      files.push(writeSafetensors(join(partial, ADDITIONS_FILE), tensors, { metadata, fileSystem: fs }));
+    } else if (source.additions !== null) {
+      write(ADDITIONS_FILE, readFileSync(source.additions.file));
+    }
     for (const name of readdirSync(source.dir).filter(
       (name) => COMPANION.test(name) && !extraFiles.has(name),
     )) {

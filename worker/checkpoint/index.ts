@@ -11,7 +11,7 @@ export type { ExportRequest, TrainedTensor } from './export.ts';
 export { digestFile } from './file-system.ts';
 export type { FileDigest, WritableFileSystem } from './file-system.ts';
 export type { JsonObject, JsonValue } from './json-file.ts';
-export { ModelFolder, openModelFolder } from './model-folder.ts';
+export { ADDITIONS_FILE, ModelFolder, openModelFolder } from './model-folder.ts';
 export { findNonFinite } from './non-finite.ts';
 export type { NonFinite } from './non-finite.ts';
 export { SafetensorsFile, readSafetensors, writeSafetensors } from './safetensors.ts';

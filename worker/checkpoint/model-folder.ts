@@ -9,35 +9,40 @@ import type { TensorEntry } from './safetensors-header.ts';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
+/** What a method added to the model and the published layout has no place for; only this program reads it. */
+export const ADDITIONS_FILE = 'condenser_additions.safetensors';
 
 /** A model in the Hugging Face layout, open for reading: `config.json` and one safetensors file or several shards. */
 export class ModelFolder implements TensorSource {
   readonly dir: string;
   readonly config: JsonObject;
+  /** Weights, by their published names. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
-  /** The files that make up the model (config, index, weights), by name. */
+  /** The file of additions; null: there is none. */
+  readonly additions: SafetensorsFile | null;
+  /** The files that make up the model (config, index, weights, additions), by name. */
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
-  /** Bytes of all tensors. */
+  /** Bytes of all tensors, additions included. */
   readonly totalBytes: number;
   /** The open weight files, by path. */
   readonly #shards: ReadonlyMap<string, SafetensorsFile>;
 
-  constructor(dir: string, config: JsonObject, layout: WeightLayout) {
+  constructor(dir: string, config: JsonObject, layout: FolderLayout) {
     this.dir = dir;
     this.config = config;
     this.tensors = layout.tensors;
-    this.#shards = new Map(layout.shards.map((shard) => [shard.file, shard]));
-    const names = [
-      'config.json',
-      ...layout.indexFiles,
-      ...layout.shards.map((shard) => basename(shard.file)),
-    ];
+    this.additions = layout.additions;
+    const opened = [...layout.shards, ...(layout.additions === null ? [] : [layout.additions])];
+    this.#shards = new Map(opened.map((shard) => [shard.file, shard]));
+    const names = ['config.json', ...layout.indexFiles, ...opened.map((shard) => basename(shard.file))];
     this.files = names.sort().map((name) => ({ name, bytes: statSync(join(dir, name)).size }));
-    this.totalBytes = [...this.tensors.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
+    const entries = [...this.tensors.values(), ...(layout.additions?.tensors.values() ?? [])];
+    this.totalBytes = entries.reduce((sum, { begin, end }) => sum + end - begin, 0);
   }
 
   #shard(name: string): SafetensorsFile {
-    const shard = this.#shards.get(this.tensors.get(name)?.file ?? '');
+    const entry = this.tensors.get(name) ?? this.additions?.tensors.get(name);
+    const shard = this.#shards.get(entry?.file ?? '');
     invariant(shard, `${this.dir} has no tensor ${name}`);
     return shard;
   }
@@ -77,7 +82,8 @@ export class ModelFolder implements TensorSource {
  * Weights are `model.safetensors`, or else the shards that `model.safetensors.index.json` names: each tensor is taken
  * from the shard the index gives, and tensors of a shard that the index leaves out are not part of the model. Shards
  * are plain file names inside the folder. A symbolic link must end inside the folder as well, with one exception: the
- * Hugging Face cache keeps `models--…/snapshots/<revision>/` as links into `models--…/blobs/`.
+ * Hugging Face cache keeps `models--…/snapshots/<revision>/` as links into `models--…/blobs/`. Additions lie in a file of
+ * their own, `condenser_additions.safetensors`.
  * @throws UserError `model/…` or `safetensors/…`, naming file and tensor
  */
 export async function openModelFolder(dir: string): Promise<ModelFolder> {
@@ -85,8 +91,19 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
   const configPath = join(dir, 'config.json');
   if (existsSync(configPath)) checkInside(dir, 'config.json');
   const config = readJsonObject(configPath, 'model/config');
-  const layout = existsSync(join(dir, SINGLE)) ? openSingle(dir) : openSharded(dir);
-  return new ModelFolder(dir, config, layout);
+  const weights = existsSync(join(dir, SINGLE)) ? openSingle(dir) : openSharded(dir);
+  try {
+    return new ModelFolder(dir, config, { ...weights, additions: openAdditions(dir) });
+  } catch (error) {
+    for (const shard of weights.shards) shard.close();
+    throw error;
+  }
+}
+
+function openAdditions(dir: string): SafetensorsFile | null {
+  if (!existsSync(join(dir, ADDITIONS_FILE))) return null;
+  checkInside(dir, ADDITIONS_FILE);
+  return new SafetensorsFile(join(dir, ADDITIONS_FILE));
 }
 
 /** Refuses what is not a folder, or cannot be looked into. */
@@ -110,6 +127,10 @@ interface WeightLayout {
   readonly shards: readonly SafetensorsFile[];
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   readonly indexFiles: readonly string[];
+}
+
+interface FolderLayout extends WeightLayout {
+  readonly additions: SafetensorsFile | null;
 }
 
 function openSingle(dir: string): WeightLayout {

@@ -5,11 +5,13 @@ import {
   blockLayout,
   elementCount,
   forEachElement,
+  isAddition,
   isContiguous,
   type BlockLayout,
   type DecoderPlan,
   type Family,
   type Parameter,
+  type StoredTensor,
 } from '#worker/model/index.ts';
 
 /** A parameter in a checkpoint. */
@@ -31,9 +33,10 @@ export function locateParameter(
   plan: DecoderPlan,
   parameter: Parameter,
 ): Located {
-  const places = family.stored(parameter, plan);
-  const place = places.find(({ name }) => folder.tensors.has(name));
-  const entry = place && folder.tensors.get(place.name);
+  const places = isAddition(parameter) ? [{ name: parameter.id }] : family.stored(parameter, plan);
+  const tensors = isAddition(parameter) ? folder.additions?.tensors : folder.tensors;
+  const place: StoredTensor | undefined = places.find(({ name }) => tensors?.has(name));
+  const entry = place && tensors?.get(place.name);
   if (place === undefined || entry === undefined) {
     throw new UserError(
       'checkpoint/missing-tensor',

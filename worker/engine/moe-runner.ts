@@ -23,7 +23,7 @@ export interface MoeTrace extends ExpertsTrace {
   readonly h: ArenaTensor;
   readonly x: ArenaTensor;
   readonly logits: ArenaTensor;
-  /** Of the router itself, where the method transforms them; else `logits`. */
+  /** Of the router itself, where the gate is a learned one; else `logits`. */
   readonly rawLogits: ArenaTensor;
   readonly scores: ArenaTensor;
   readonly weights: ArenaTensor;
@@ -65,7 +65,7 @@ export class MoeRunner {
     this.#moeIndex = moeIndex;
     this.#experts = new ExpertsRunner(parts, weights, plan, index);
     this.#standIns = new StandInRunner(parts, weights, plan, index, moeIndex);
-    this.#localExpert = new LocalExpertRunner(parts, weights, index);
+    this.#localExpert = new LocalExpertRunner(parts, weights, plan.localExpert, index);
     this.#hasOutputNorm = parts.plan.layers[index]?.feedForwardOutputNorm !== undefined;
   }
 
@@ -103,7 +103,7 @@ export class MoeRunner {
     const baseProbabilities = withBase ? workspace.tensor(tokens, experts) : null;
     const router = await programs.router(this.#index, this.#weights.dtypes(), mode, withBase);
     const routing = routingOf(session, mode);
-    const rawLogits = routing.transform === undefined ? logits : workspace.tensor(tokens, experts);
+    const rawLogits = this.#plan.learnedGate === undefined ? logits : workspace.tensor(tokens, experts);
     router.run(
       { h, ...this.#weights.views('router'), ...this.#buffers(mode, tokens) },
       {

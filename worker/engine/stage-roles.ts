@@ -57,7 +57,7 @@ export type StageName = keyof typeof roles;
 /** The weights each stage may read, by role; a plan has some of them. */
 export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = roles;
 
-/** What methods add to a stage, beside adapters. */
+/** Additions that a stage may read. */
 const addedRoles: Partial<Record<StageName, readonly ParameterRole[]>> = {
   router: ['gateOffset', 'gateLogTemperature', 'baseRouter', 'baseRouterBias'] satisfies readonly (
     GateRole | BaseRouterRole
@@ -65,7 +65,7 @@ const addedRoles: Partial<Record<StageName, readonly ParameterRole[]>> = {
   local: ['localDown', 'localUp', 'localGate', 'localGateBias'] satisfies readonly LocalRole[],
 };
 
-/** Everything a stage may read of a layer: weights, adapters beside them, and what methods add. */
+/** Everything a stage may read of a layer: weights, adapters beside them, and additions. */
 export function rolesOf(stage: StageName): readonly ParameterRole[] {
   return [...stageRoles[stage].flatMap(withAdapterRoles), ...(addedRoles[stage] ?? [])];
 }

@@ -16,7 +16,7 @@ export const frozenRouter: Method<typeof Options> = {
   needs: 'experts',
   start: (_options, context) =>
     statelessSession({
-      trainable: ({ role }) => role !== 'router' && role !== 'routerBias',
+      trainable: ({ role }) => !role.startsWith('router') && !role.startsWith('gate'),
       routing: plainRouting(routerShapes(context.plan)),
       losses: [],
     }),

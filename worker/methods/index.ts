@@ -3,7 +3,15 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
-import type { DecoderPlan, Method, MethodContext, MethodSession, WarmUp } from '#worker/model/index.ts';
+import {
+  additionsOf,
+  readsBaseRouting,
+  type DecoderPlan,
+  type Method,
+  type MethodContext,
+  type MethodSession,
+  type WarmUp,
+} from '#worker/model/index.ts';
 import { baseAssignment } from './base-assignment.ts';
 import { esft } from './esft.ts';
 import { dora } from './dora.ts';
@@ -100,7 +108,8 @@ function checkNeeds({ name, needs }: Method, { family, layers }: DecoderPlan): v
 
 /**
  * Validates `options` and starts a session of method `name`.
- * @throws UserError `method/unknown`, `method/invalid-options`, `method/needs-experts`, `method/router` and those of the method.
+ * @throws UserError `method/unknown`, `method/invalid-options`, `method/needs-experts`, `method/router`, `method/base-gate` and
+ *   those of the method.
  */
 export function startMethod(
   name: string,
@@ -109,7 +118,15 @@ export function startMethod(
 ): MethodSession {
   const { method, parsed } = parseOptions(name, options);
   checkNeeds(method, context.plan);
-  return method.start(parsed, context);
+  const session = method.start(parsed, context);
+  if (readsBaseRouting(session) && additionsOf(context.plan).learnedGate !== null) {
+    throw new UserError(
+      'method/base-gate',
+      'method.options.baseKlCoefficient: the model has learned gates, and only routers are kept as they were',
+      'Set it to 0.',
+    );
+  }
+  return session;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { WeightRole } from '#worker/model/index.ts';
+import { withAdditions, type WeightRole } from '#worker/model/index.ts';
 import { contextOf } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
@@ -34,7 +34,20 @@ test('start values follow the seed', () => {
 
 test('without a gate there are no parameters of one', () => {
   expect([...values({ gate: 'none' }).keys()]).toEqual(['layers.0.localDown', 'layers.0.localUp']);
-  expect(start({ gate: 'none', scale: 2 }).localExpert).toMatchObject({ gated: false, scale: 2 });
+  expect(start({ gate: 'none', scale: 2 }).additions?.localExpert).toMatchObject({ gated: false, scale: 2 });
+});
+
+test('local experts of the model go on, and others are refused', () => {
+  const context = contextOf(2);
+  const again = (options: Record<string, unknown>) => {
+    const { additions = {} } = start({ rank: 3 });
+    return startMethod('local-expert', options, { ...context, plan: withAdditions(context.plan, additions) });
+  };
+  const session = again({ rank: 3, threshold: 0.5 });
+  expect(session.added).toEqual([]);
+  expect(session.additions?.localExpert).toMatchObject({ rank: 3, threshold: 0.5 });
+  expect(session.trainable({ id: '', role: 'localUp', layer: 0, expert: null, shape: [1] })).toBe(true);
+  expect(() => again({ rank: 4 })).toThrow('local experts whose rank is 3, not 4');
 });
 
 test('the base is frozen unless it is asked for', () => {

@@ -4,13 +4,16 @@
  * (arXiv 1811.00056), whose generic network, local network and gate are here the checkpoint, this MLP and its sigmoid.
  */
 import { z } from 'zod';
+import { UserError } from '#core/contract/errors.ts';
 import {
+  additionsOf,
   elementCount,
   moeLayerIndices,
   parameterId,
   plainRouting,
   routerShapes,
   type AddedParameter,
+  type LocalExpertPlan,
   type LocalRole,
   type Method,
   type MethodContext,
@@ -74,7 +77,20 @@ function localParameters({ rank, gate }: Options, { plan, seed }: MethodContext)
   });
 }
 
-/** Local experts beside the base. */
+/** @throws UserError `method/other-local-expert` where the model has local experts that are not `wanted`. */
+function checkSame(own: LocalExpertPlan, wanted: LocalExpertPlan): void {
+  const fields = ['rank', 'scale', 'gated'] as const;
+  const other = fields.find((field) => own[field] !== wanted[field]);
+  if (other === undefined) return;
+  const gate = own.gated ? 'token' : 'none';
+  throw new UserError(
+    'method/other-local-expert',
+    `method.options: the model has local experts whose ${other} is ${own[other]}, not ${wanted[other]}`,
+    `Go on with "rank": ${own.rank}, "scale": ${own.scale}, "gate": "${gate}".`,
+  );
+}
+
+/** Local experts beside the base; a model that has some goes on with them. */
 export const localExpert: Method<typeof Options> = {
   name: 'local-expert',
   title: 'Local expert',
@@ -84,18 +100,18 @@ export const localExpert: Method<typeof Options> = {
     'After Zhang et al. 2018 (arXiv 1811.00056), in the residual form; how the parts are trained is this project’s reading.',
   options: Options,
   needs: 'experts',
-  start: (options, context) =>
-    statelessSession({
-      trainable: () => options.trains === 'all',
-      added: localParameters(options, context),
-      localExpert: {
-        rank: options.rank,
-        scale: options.scale,
-        gated: options.gate === 'token',
-        threshold: options.threshold,
-      },
+  start(options, context) {
+    const { rank, scale, threshold } = options;
+    const wanted = { rank, scale, gated: options.gate === 'token', threshold };
+    const { localExpert: own } = additionsOf(context.plan);
+    if (own !== null) checkSame(own, wanted);
+    return statelessSession({
+      trainable: ({ role }) => options.trains === 'all' || role.startsWith('local'),
+      added: own === null ? localParameters(options, context) : [],
+      additions: { localExpert: wanted },
       wrongTokenGain: options.wrongTokenGain,
       routing: plainRouting(routerShapes(context.plan)),
       losses: [],
-    }),
+    });
+  },
 };

@@ -8,7 +8,7 @@ export function statelessSession(
     | 'trainable'
     | 'added'
     | 'adapters'
-    | 'localExpert'
+    | 'additions'
     | 'wrongTokenGain'
     | 'routing'
     | 'inferenceRouting'

@@ -1,17 +1,19 @@
 import { expect, test } from 'vitest';
+import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, gradient, op } from '#worker/graph/index.ts';
+import { learnedLogits, withAdditions } from '#worker/model/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
 import { contextOf, logits_NE } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
 /** `softmax` of the transformed logits of two tokens, and the derivative of the first row by the temperature's log. */
 async function gate(options: Record<string, unknown>, temperature: number) {
-  const { routing } = startMethod('transformed-gate', options, contextOf(1));
+  const { additions } = startMethod('transformed-gate', options, contextOf(1));
+  invariant(additions?.learnedGate, 'the method adds a gate');
   const builder = new GraphBuilder('gate');
   const logits = builder.input('logits', 'float32', [2, 3]);
   const weight = (role: string, shape: readonly number[]) => builder.input(role, 'float32', shape);
-  const transformed = routing.transform?.(logits, weight) ?? logits;
-  builder.output('p', op.softmax(transformed));
+  builder.output('p', op.softmax(learnedLogits(additions.learnedGate, logits, weight)));
   const graph = builder.build();
   const values = { logits: logits_NE, gateOffset: [0, 0, 0], gateLogTemperature: [Math.log(temperature)] };
   const { results } = await runOnce(graph, { values });
@@ -53,4 +55,14 @@ test('where only the gate trains, routers do and experts do not', () => {
   const parameter = { id: '', layer: 0, expert: null, shape: [1] };
   expect(session.trainable({ ...parameter, role: 'router' })).toBe(true);
   expect(session.trainable({ ...parameter, role: 'expertUp' })).toBe(false);
+});
+
+test('a gate that the model has goes on, and is not taken for another one', () => {
+  const context = contextOf(1);
+  const plan = withAdditions(context.plan, { learnedGate: { activation: 'tanh' } });
+  expect(startMethod('transformed-gate', { activation: 'tanh' }, { ...context, plan }).added).toEqual([]);
+  expect(() => startMethod('transformed-gate', {}, { ...context, plan })).toThrow('a learned gate over tanh');
+  expect(() => startMethod('full', { baseKlCoefficient: 1 }, { ...context, plan })).toThrow(
+    'has learned gates',
+  );
 });

@@ -1,7 +1,8 @@
 /** Learned gates: an offset for each expert and a temperature for each layer, over logits or a function of them. */
 import { z } from 'zod';
-import { op, type Value } from '#worker/graph/index.ts';
+import { UserError } from '#core/contract/errors.ts';
 import {
+  additionsOf,
   moeLayerIndices,
   parameterId,
   plainRouting,
@@ -11,6 +12,7 @@ import {
   type GateRole,
   type Method,
   type MethodContext,
+  type ParameterRole,
 } from '#worker/model/index.ts';
 import { routingLossOptions, routingLosses } from './routing-loss-options.ts';
 import { statelessSession } from './stateless-session.ts';
@@ -24,7 +26,7 @@ const Options = z.strictObject({
   temperature: z.number().positive().default(1).meta({
     title: 'Temperature at the start',
     description:
-      'Logits are divided by it. tanh and sigmoid press logits together; a temperature well below 1 pulls them apart again.',
+      'Logits are divided by it. tanh and sigmoid press logits together; a temperature well below 1 pulls them apart again. A model that has a learned gate keeps its own.',
   }),
   trains: z.enum(['all', 'gate']).default('all').meta({
     title: 'What trains',
@@ -32,13 +34,14 @@ const Options = z.strictObject({
   }),
   ...routingLossOptions,
 });
-type Options = z.output<typeof Options>;
 
-const activations: Readonly<Record<Options['activation'], (logits_NE: Value) => Value>> = {
-  identity: (logits_NE) => logits_NE,
-  tanh: op.tanh,
-  sigmoid: op.sigmoid,
-};
+/** What decides who is chosen. */
+const gateRoles: ReadonlySet<ParameterRole> = new Set<ParameterRole>([
+  'router',
+  'routerBias',
+  'gateOffset',
+  'gateLogTemperature',
+]);
 
 /** Offset and logarithm of the temperature of each MoE layer, as they start. */
 function gateParameters({ plan }: MethodContext, temperature: number): AddedParameter[] {
@@ -59,10 +62,7 @@ function gateParameters({ plan }: MethodContext, temperature: number): AddedPara
   });
 }
 
-/**
- * `softmax((σ(z) + b) / τ)` with learned offsets b and τ = e^s: the dense-to-sparse gate with a temperature, and with an
- * activation σ (Nguyen et al. 2024, arXiv 2401.13875).
- */
+/** Gate weights of `learnedLogits`; a model that has such a gate goes on with it. */
 export const transformedGate: Method<typeof Options> = {
   name: 'transformed-gate',
   title: 'Learned temperature or activation gate',
@@ -72,19 +72,20 @@ export const transformedGate: Method<typeof Options> = {
   options: Options,
   needs: 'experts',
   start(options, context) {
-    const shapes = routerShapes(context.plan);
+    const { activation, temperature, trains } = options;
+    const { learnedGate: own } = additionsOf(context.plan);
+    if (own !== null && own.activation !== activation) {
+      throw new UserError(
+        'method/other-gate',
+        `method.options.activation is ${activation}; the model has a learned gate over ${own.activation}`,
+        `Go on with "activation": "${own.activation}".`,
+      );
+    }
     return statelessSession({
-      trainable: ({ role }) => options.trains === 'all' || role === 'router' || role === 'routerBias',
-      added: gateParameters(context, options.temperature),
-      routing: {
-        ...plainRouting(shapes),
-        transform(logits_NE, weight) {
-          const experts = logits_NE.shape.at(-1);
-          const offset_E = weight('gateOffset', [typeof experts === 'number' ? experts : 0]);
-          const shifted_NE = op.add(activations[options.activation](logits_NE), offset_E);
-          return op.mul(shifted_NE, op.exp(op.neg(weight('gateLogTemperature', [1]))));
-        },
-      },
+      trainable: ({ role }) => trains === 'all' || gateRoles.has(role),
+      added: own === null ? gateParameters(context, temperature) : [],
+      additions: { learnedGate: { activation } },
+      routing: plainRouting(routerShapes(context.plan)),
       losses: routingLosses(options),
     });
   },

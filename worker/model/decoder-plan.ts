@@ -5,6 +5,8 @@
  * family needs grows one of the unions here, and the exhaustive switches show every place to update.
  */
 
+import type { LearnedGatePlan, LocalExpertPlan } from './addition-plans.ts';
+
 /** Normalisation along the last axis, computed in float32. */
 export type NormPlan =
   /** `w ⊙ x / sqrt(mean(x²) + ε)` */
@@ -127,6 +129,9 @@ export interface MoePlan {
   readonly activation?: ActivationPlan;
   /** The projections of an expert have biases. */
   readonly expertBiases?: true;
+  /** What a method adds; no family publishes it. */
+  readonly learnedGate?: LearnedGatePlan;
+  readonly localExpert?: LocalExpertPlan;
 }
 
 /** One gated MLP for all tokens: `down(silu(gate x) ⊙ up x)`. */

@@ -1,5 +1,7 @@
 /** The decoder as data (plan, parameters), the slots of a method, and the stage graphs. */
 export * from './adapters.ts';
+export * from './addition-plans.ts';
+export * from './additions.ts';
 export * from './attention-parameters.ts';
 export * from './low-rank.ts';
 export * from './submatrices.ts';

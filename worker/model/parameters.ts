@@ -1,4 +1,5 @@
 /** The parameters a plan implies, under names that are the same for every family. */
+import { additionParameters } from './additions.ts';
 import { attentionParameters } from './attention-parameters.ts';
 import type { DecoderPlan, FeedForwardPlan, LayerPlan, NormPlan } from './decoder-plan.ts';
 import type { ParameterRole, RoleShape } from './parameter-roles.ts';
@@ -118,6 +119,8 @@ export function parametersOf(plan: DecoderPlan): Parameter[] {
     const experts = layer.feedForward.kind === 'moe' ? layer.feedForward.experts : 0;
     const ofExpert = expertParameters(layer.feedForward, hidden);
     for (let e = 0; e < experts; e++) for (const role of ofExpert) add(role, l, e);
+    if (layer.feedForward.kind === 'moe')
+      for (const role of additionParameters(layer.feedForward, hidden)) add(role, l);
     addNorm('feedForwardOutputNorm');
   });
   for (const norm of normParameters('finalNorm', plan.finalNorm, hidden)) add(norm);

@@ -1,7 +1,6 @@
 /** What a method decides about routing, and what it is told about it. */
 import type { Value } from '#worker/graph/index.ts';
 import type { RouterPlan } from './decoder-plan.ts';
-import type { GateRole } from './parameter-roles.ts';
 
 /**
  * Constants of a layer that the routing graphs read, by name: float32 `[experts]` vectors, and `[tokens, experts]` matrices
@@ -56,14 +55,6 @@ export interface Routing {
   scores(logits_NE: Value, buffers: RouteBuffers): Value;
   /** Gate weights as applied; zero where the multiplicity is zero. */
   weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
-  /**
-   * What becomes of the raw logits before anything else reads them; absent: nothing. Its weights are added parameters of
-   * the layer.
-   */
-  readonly transform?: (
-    logits_NE: Value,
-    weight: (role: GateRole, shape: readonly number[]) => Value,
-  ) => Value;
   /** Absent: only routed pairs of token and expert count, in value and gradient. */
   readonly dense?: DenseGate;
   /**

@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod';
 import type { AdapterPlan } from './adapters.ts';
+import type { Additions } from './addition-plans.ts';
 import type { DecoderPlan, RouterPlan } from './decoder-plan.ts';
 import type { ExpertConfig, MethodContext, WarmUp } from './method-context.ts';
 import {
@@ -45,17 +46,6 @@ export interface RouterState {
  */
 export type Mode = 'training' | 'inference' | 'base';
 
-/** A small MLP in every MoE layer, whose output is added to that of the experts: see `localExpertStage`. */
-export interface LocalExpertPlan {
-  readonly rank: number;
-  /** Multiplies its output. */
-  readonly scale: number;
-  /** Each token has a learned share of it, between 0 and 1. */
-  readonly gated: boolean;
-  /** When the model is used, the share is 1 where it is above this, else 0; null: it is what it is. */
-  readonly threshold: number | null;
-}
-
 /** A method at work on one model: its options are fixed, its buffers live here. */
 export interface MethodSession {
   /** Whether a parameter of the checkpoint trains. */
@@ -64,8 +54,11 @@ export interface MethodSession {
   readonly added?: readonly AddedParameter[];
   /** The adapters among what is added; null or absent: none. */
   readonly adapters?: AdapterPlan | null;
-  /** Local experts, whose parameters are among what is added; absent: none. */
-  readonly localExpert?: LocalExpertPlan;
+  /**
+   * What the MoE layers have besides, or instead of additions that the checkpoint has: parameters that it lacks are among
+   * what is added. Absent: nothing.
+   */
+  readonly additions?: Partial<Additions>;
   /**
    * A token that the model without local experts predicts wrong counts 1 + this many times in the loss of training; absent
    * or 0: all count alike.

@@ -1,5 +1,6 @@
 /** Training and generation: from a run specification to checkpoints. */
 export { adaptersByName } from './adapter-names.ts';
+export { decoderOf } from './decoder-of.ts';
 export { measureExperts } from './expert-scores.ts';
 export { generateGreedy } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';

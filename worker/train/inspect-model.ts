@@ -5,7 +5,6 @@ import type { ModelSummary } from '#core/contract/model.ts';
 import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import { openTokenizer } from '#worker/data/index.ts';
 import { locateParameter } from '#worker/engine/index.ts';
-import { familyOf } from '#worker/families/index.ts';
 import {
   activeParameterCount,
   elementCount,
@@ -16,6 +15,7 @@ import {
   type Family,
   type ParameterRole,
 } from '#worker/model/index.ts';
+import { decoderOf } from './decoder-of.ts';
 
 /** A message and its hint in one sentence for lists of problems; anything but a user's error is thrown on. */
 function problemOf(error: unknown): string {
@@ -30,6 +30,8 @@ function kindOf(role: ParameterRole): string {
   if (role.startsWith('expert')) return 'experts';
   if (role.startsWith('shared')) return 'shared experts';
   if (role.startsWith('dense')) return 'dense layers';
+  if (role.startsWith('gate')) return 'learned gates';
+  if (role.startsWith('local')) return 'local experts';
   if (role === 'router' || role === 'routerBias' || role === 'selectionBias') return 'routers';
   return 'attention';
 }
@@ -41,8 +43,7 @@ function kindOf(role: ParameterRole): string {
 export async function inspectModel(dir: string): Promise<ModelSummary> {
   const folder = await openModelFolder(dir);
   try {
-    const family = familyOf(folder.config);
-    const plan = family.plan(folder.config);
+    const { family, plan } = decoderOf(folder);
     const problems = weightProblems(folder, family, plan);
     const tokenizer = await tokenizerSummary(dir, plan, problems);
     const parameters = parametersOf(plan);

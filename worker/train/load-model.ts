@@ -3,11 +3,11 @@ import type { MomentFormat } from '#core/contract/run-spec.ts';
 import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore } from '#worker/engine/index.ts';
-import { familyOf } from '#worker/families/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
 import {
   parametersUnder,
   trains,
+  withAdditions,
   type DecoderPlan,
   type ExpertScores,
   type Family,
@@ -17,6 +17,7 @@ import {
   type SubmatrixPlan,
 } from '#worker/model/index.ts';
 import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
+import { decoderOf } from './decoder-of.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import type { ModelLayout } from './step-cost.ts';
 import { methodContext } from './method-context.ts';
@@ -24,6 +25,7 @@ import { methodContext } from './method-context.ts';
 /** A model in memory under one method. */
 export interface LoadedModel {
   readonly family: Family;
+  /** With what the method adds. */
   readonly plan: DecoderPlan;
   readonly session: MethodSession;
   readonly store: ParameterStore;
@@ -70,10 +72,9 @@ export interface LoadRequest {
 export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   const folder = await openModelFolder(request.modelDir);
   try {
-    const family = familyOf(folder.config);
-    const plan = family.plan(folder.config);
+    const { family, plan: stored } = decoderOf(folder);
     const context = {
-      ...methodContext(family, plan, {
+      ...methodContext(family, stored, {
         expertScores: request.expertScores ?? null,
         submatrices: request.submatrices ?? null,
         seed: request.seed ?? 0,
@@ -84,7 +85,8 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const session = startMethod(request.method.name, request.method.options, context);
     const arena = new Arena();
     const kernels = createKernels(arena);
-    const parameters = parametersUnder(plan, session);
+    const parameters = parametersUnder(stored, session);
+    const plan = withAdditions(stored, session.additions ?? {});
     const { trains: trainsInstead = (parameter: Parameter) => trains(session, parameter) } = request;
     const isTrained = (parameter: Parameter) => trainsInstead !== false && trainsInstead(parameter);
     const memory =
@@ -124,11 +126,11 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   }
 }
 
-/** The decoder of a model, from its configuration: data are checked against it before weights are read. */
+/** The decoder of a model: data are checked against it before weights are read. */
 export async function decoderPlanOf(modelDir: string): Promise<DecoderPlan> {
   const folder = await openModelFolder(modelDir);
   try {
-    return familyOf(folder.config).plan(folder.config);
+    return decoderOf(folder).plan;
   } finally {
     folder.close();
   }

@@ -1,7 +1,6 @@
 /** Adapters of a folder merged into a model, and taken out of it again. */
 import { UserError } from '#core/contract/errors.ts';
 import { openModelFolder, type FileDigest, type FloatDtype } from '#worker/checkpoint/index.ts';
-import { familyOf } from '#worker/families/index.ts';
 import {
   adapterOf,
   mergeAdapter,
@@ -11,6 +10,7 @@ import {
   type Parameter,
 } from '#worker/model/index.ts';
 import { readAdapters } from './adapter-names.ts';
+import { decoderOf } from './decoder-of.ts';
 import { storedValues, writeModel } from './write-model.ts';
 
 /** What to merge. */
@@ -38,8 +38,7 @@ export async function mergeAdapters({
 }: MergeRequest): Promise<{ readonly files: readonly FileDigest[]; readonly tensors: number }> {
   const source = await openModelFolder(modelDir);
   try {
-    const family = familyOf(source.config);
-    const plan = family.plan(source.config);
+    const { family, plan } = decoderOf(source);
     const { plan: adapters, values }: GivenAdapters = readAdapters(adapterDir, family, plan);
     if (undo && adapters.magnitude) {
       throw new UserError(

@@ -6,7 +6,6 @@ import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { momentBytes } from '#worker/engine/index.ts';
-import { familyOf } from '#worker/families/index.ts';
 import { describeMethods, startMethod } from '#worker/methods/index.ts';
 import {
   elementCount,
@@ -16,6 +15,7 @@ import {
   trains,
   type Parameter,
 } from '#worker/model/index.ts';
+import { decoderOf } from './decoder-of.ts';
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
 import type { ModelLayout } from './step-cost.ts';
@@ -49,10 +49,7 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
   if (folder === undefined)
     return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
   try {
-    const model = await attempt(() => {
-      const family = familyOf(folder.config);
-      return { family, plan: family.plan(folder.config) };
-    });
+    const model = await attempt(() => decoderOf(folder));
     if (model === undefined)
       return { ok: false, problems, trainableParameters: 0, totalParameters: 0, ...empty };
     const { family, plan } = model;

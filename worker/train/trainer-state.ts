@@ -12,7 +12,7 @@ import {
 } from '#worker/checkpoint/index.ts';
 import type { LoaderState } from '#worker/data/index.ts';
 import type { ParameterStore, TrainedPart } from '#worker/engine/index.ts';
-import type { AdapterPlan, MethodSession } from '#worker/model/index.ts';
+import { Additions, type AdapterPlan, type MethodSession } from '#worker/model/index.ts';
 import { AdapterState, fromState, toState } from './adapter-state.ts';
 
 const State = z.object({
@@ -23,6 +23,8 @@ const State = z.object({
   method: z.unknown(),
   /** What the adapters among the tensors mean. */
   adapters: AdapterState.default(null),
+  /** What the additions among the tensors mean. */
+  additions: Additions.prefault({}),
   /** What must be equal for a resumed run to be the same run. */
   identity: z.string(),
 });
@@ -48,7 +50,7 @@ export function saveTrainer(
   runDir: string,
   boundary: Boundary,
   store: ParameterStore,
-  adapters: AdapterPlan | null,
+  { adapters = null, additions = {} }: Pick<MethodSession, 'adapters' | 'additions'>,
   identity: string,
   keep: number,
 ): SavedCheckpoint {
@@ -59,6 +61,7 @@ export function saveTrainer(
     loader,
     method,
     adapters: toState(adapters),
+    additions: Additions.parse(additions),
     identity,
   } as unknown as JsonValue;
   return saveCheckpoint(runDir, step, { tensors: tensorsOf(store), state, keep });
@@ -127,6 +130,7 @@ export function openTrainedWeights(runDir: string): {
   readonly ids: readonly string[];
   readonly method: unknown;
   readonly adapters: AdapterPlan | null;
+  readonly additions: Additions;
   read(id: string): Float32Array;
   close(): void;
 } {
@@ -144,6 +148,7 @@ export function openTrainedWeights(runDir: string): {
     step: state.step,
     method: state.method,
     adapters: fromState(state.adapters),
+    additions: state.additions,
     ids: [...tensors.tensors.keys()].flatMap((name) =>
       name.startsWith('weight.') ? [name.slice('weight.'.length)] : [],
     ),

@@ -278,7 +278,7 @@ class Trainer {
       runDir,
       this.#boundary,
       this.#model.store,
-      this.#model.session.adapters ?? null,
+      this.#model.session,
       this.#identity,
       spec.checkpoint.keep,
     );

@@ -2,8 +2,10 @@
 import { invariant } from '#core/contract/errors.ts';
 import {
   decodeFloats,
+  encodeFloats,
   exportHfFolder,
   isFloatDtype,
+  type ExportRequest,
   type FileDigest,
   type FloatDtype,
   type ModelFolder,
@@ -13,6 +15,7 @@ import {
 import { locateParameter, readLocated } from '#worker/engine/index.ts';
 import {
   blockLayout,
+  isAddition,
   elementCount,
   placeValues,
   type DecoderPlan,
@@ -20,6 +23,7 @@ import {
   type Parameter,
   type StoredTensor,
 } from '#worker/model/index.ts';
+import { additionsMetadata } from './decoder-of.ts';
 
 /** A model folder, and the weights that differ from it. */
 export interface ChangedModel {
@@ -55,7 +59,7 @@ export function placeOf(
 
 /**
  * Writes a whole checkpoint folder in the published layout: tensors that hold several experts are taken apart unless the
- * family publishes them so.
+ * family publishes them so, and additions lie in a file of their own.
  * @throws UserError `export/…`.
  */
 export async function writeModel(
@@ -96,8 +100,22 @@ export async function writeModel(
     // New names have no type of their own in the source: they keep that of the tensor they come from.
     dtype: dtype === 'source' && ownType !== undefined && isFloatDtype(ownType) ? ownType : dtype,
     extraFiles,
+    ...(parameters.some((parameter) => isAddition(parameter) && model.isChanged(parameter)) && {
+      additions: additionsFile(model),
+    }),
   });
   return { files, tensors: tensors.size };
+}
+
+/** What the file of additions holds: in float32, whatever the type of the weights. */
+function additionsFile(model: ChangedModel): NonNullable<ExportRequest['additions']> {
+  const tensors = model.parameters.filter(isAddition).map((parameter) => ({
+    name: parameter.id,
+    dtype: 'F32' as const,
+    shape: parameter.shape,
+    data: () => encodeFloats(model.values(parameter), 'F32'),
+  }));
+  return { tensors, metadata: additionsMetadata(model.plan) };
 }
 
 /** A tensor that holds several parameters, put together from the values of each. */

@@ -24,7 +24,7 @@ import {
   type WeightRole,
 } from '#worker/model/index.ts';
 import { normal } from '#worker/random/index.ts';
-import { storedValues } from '#worker/train/index.ts';
+import { decoderOf, storedValues } from '#worker/train/index.ts';
 
 /** What to make. */
 export interface UpcycleRequest {
@@ -119,8 +119,7 @@ export async function upcycle(request: UpcycleRequest): Promise<{
   const { modelDir, out, experts, expertsPerToken, dtype, draws } = request;
   const source = await openModelFolder(modelDir);
   try {
-    const family = familyOf(source.config);
-    const plan = family.plan(source.config);
+    const { family, plan } = decoderOf(source);
     const target = targets[family.name];
     if (target === undefined) {
       throw new UserError(

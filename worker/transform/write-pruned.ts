@@ -10,10 +10,12 @@ import {
   type TrainedTensor,
 } from '#worker/checkpoint/index.ts';
 import {
+  additionsOf,
   elementCount,
   moeLayerIndices,
   parameterId,
   parametersOf,
+  withAdditions,
   type DecoderPlan,
   type Family,
   type Parameter,
@@ -121,7 +123,8 @@ function widthConfig({ source, family, plan }: PruneSource, width: number): Json
   });
   const field = widthFields.find((name) => name in source.config);
   const change = field === undefined ? {} : { [field]: width };
-  if (JSON.stringify(family.plan({ ...source.config, ...change })) === wanted) return change;
+  const narrower = withAdditions(family.plan({ ...source.config, ...change }), additionsOf(plan));
+  if (JSON.stringify(narrower) === wanted) return change;
   throw new UserError(
     'prune/width-field',
     `config.json (${family.name}) has no field that changes the width of the routed experts alone`,

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import {
+  ADDITIONS_FILE,
   encodeFloats,
   isFloatDtype,
   readSafetensors,
@@ -10,7 +11,7 @@ import {
   type FloatDtype,
   type NamedTensor,
 } from '#worker/checkpoint/index.ts';
-import type { Parameter } from '#worker/model/index.ts';
+import { additionsOf, isAddition, type Parameter } from '#worker/model/index.ts';
 import { placeOf, writeAdapters, writeModel } from '#worker/train/index.ts';
 import { programVersion } from '../host-ports.ts';
 import type { Command } from './command.ts';
@@ -44,12 +45,12 @@ export const exportRun: Command = async (invocation) => {
   try {
     const routerFiles = readRouterFiles(runDir);
     const written = await write(run, format, out, dtype, routerFiles);
+    const own = [...routerFiles.keys(), ...written.files.map(({ name }) => name)];
+    const ignored = own.filter((name) => [...ROUTER_FILES, ADDITIONS_FILE].includes(name));
     const notes =
-      routerFiles.size === 0
+      ignored.length === 0
         ? []
-        : [
-            `Stock model classes ignore ${[...routerFiles.keys()].join(' and ')}, without which this model is another one.`,
-          ];
+        : [`Other programs ignore ${[...new Set(ignored)].join(' and ')} and then compute something else.`];
     return {
       document: { format, out, step: run.step, dtype, ...written, notes },
       text: [
@@ -152,17 +153,19 @@ function writeDelta(run: TrainedRun, out: string, dtype: Dtype) {
 }
 
 function differs(run: TrainedRun, parameter: Parameter): boolean {
+  if (isAddition(parameter) && run.source.additions?.tensors.has(parameter.id) !== true) return true;
   const base = run.sourceValues(parameter);
   return run.values(parameter).some((value, i) => value !== base[i]);
 }
 
-function manifestOf({ spec, step, source }: TrainedRun, tensors: readonly NamedTensor[]) {
+function manifestOf({ spec, step, source, plan }: TrainedRun, tensors: readonly NamedTensor[]) {
   return {
     format: 'condenser-delta',
     version: 1,
     program: `condenser ${programVersion()}`,
     base: { name: path.basename(spec.model.path), files: source.files },
     method: spec.method.name,
+    additions: additionsOf(plan),
     step,
     tensors: tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
   };

@@ -1,18 +1,18 @@
 /** The trained weights of a run beside the checkpoint folder it started from. */
-import { UserError } from '#core/contract/errors.ts';
+import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { readRunSpec } from '#core/store/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
-import { familyOf } from '#worker/families/index.ts';
 import {
   adaptedValues,
   adapterIds,
   isAdapted,
   parametersOf,
+  withAdditions,
   type AdapterPlan,
   type Parameter,
 } from '#worker/model/index.ts';
-import { openTrainedWeights, storedValues, type ChangedModel } from '#worker/train/index.ts';
+import { decoderOf, openTrainedWeights, storedValues, type ChangedModel } from '#worker/train/index.ts';
 
 /** A run's newest checkpoint and its base model, open for reading. */
 export interface TrainedRun extends ChangedModel {
@@ -32,9 +32,9 @@ export async function openTrainedRun(runDir: string): Promise<TrainedRun> {
   const spec = readRunSpec(runDir);
   const source = await openModelFolder(spec.model.path);
   try {
-    const family = familyOf(source.config);
-    const plan = family.plan(source.config);
     const weights = openTrainedWeights(runDir);
+    const { family, plan: stored } = decoderOf(source);
+    const plan = withAdditions(stored, weights.additions);
     const trained = new Set(weights.ids);
     const parameters = parametersOf(plan);
     const { adapters } = weights;
@@ -70,7 +70,7 @@ export async function openTrainedRun(runDir: string): Promise<TrainedRun> {
   }
 }
 
-/** @throws UserError `export/no-place` when something was trained that a published model cannot hold. */
+/** Everything that was trained is a weight, an addition or beside a weight. */
 function checkPlaces(
   runDir: string,
   trained: ReadonlySet<string>,
@@ -80,10 +80,5 @@ function checkPlaces(
   const parts = adapters === null ? [] : adapterIds(adapters, parameters);
   const places = new Set([...parameters.map(({ id }) => id), ...parts]);
   const lost = [...trained].find((id) => !places.has(id));
-  if (lost === undefined) return;
-  throw new UserError(
-    'export/no-place',
-    `${runDir} trained ${lost}, which the published model has no place for`,
-    'Its run directory is the only place such a model can be used from.',
-  );
+  invariant(lost === undefined, `${runDir} trained ${lost}, which has no place in a model`);
 }

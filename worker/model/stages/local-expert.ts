@@ -1,7 +1,8 @@
 /** A small MLP beside the experts of a layer, whose output is added to theirs. */
 import { GraphBuilder, op, type Graph } from '#worker/graph/index.ts';
+import type { LocalExpertPlan } from '../addition-plans.ts';
 import type { LayerPlan } from '../decoder-plan.ts';
-import type { LocalExpertPlan, Mode } from '../slots.ts';
+import type { Mode } from '../slots.ts';
 
 /**
  * Graph of a local expert: `y = γ · up silu(down x)`, times the scale of the layer's residual. Without a gate γ is the plan's

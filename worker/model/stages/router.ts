@@ -2,6 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
 import type { AdapterPlan } from '../adapters.ts';
+import { learnedLogits } from '../additions.ts';
 import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
 import { routingProbabilities } from '../routing.ts';
 import type { RouteBuffers, Routing } from '../routing-slots.ts';
@@ -28,8 +29,8 @@ function moeOf(layer: LayerPlan): MoePlan {
 
 /**
  * Graph of the router stage. Inputs: `h` [N, hidden], `postAttentionNorm`, `router` [E, hidden], the method's buffers, and
- * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E], where the method
- * transforms the logits also `rawLogits`, and `withBase` also `baseProbabilities` [N, E] of the routers as they were, from
+ * the biases the plan has. Outputs: `x` [N, hidden] (what the experts read), `logits` and `scores` [N, E], where the gate
+ * is a learned one also `rawLogits`, and `withBase` also `baseProbabilities` [N, E] of the routers as they were, from
  * `baseRouter` and its bias. The selection bias of a checkpoint is part of the scores.
  */
 export function routerStage(
@@ -40,7 +41,7 @@ export function routerStage(
   adapters: AdapterPlan | null = null,
   withBase = false,
 ): Graph {
-  const { experts, router } = moeOf(layer);
+  const { experts, router, learnedGate } = moeOf(layer);
   const builder = new GraphBuilder('router');
   const weight = (role: string, shape: readonly number[]) => weightInput(builder, role, dtypes(role), shape);
   const h_NH = builder.input('h', 'float32', ['N', hidden]);
@@ -50,12 +51,12 @@ export function routerStage(
     matrixInput(builder, 'router', dtypes, [experts, hidden], adapters),
     router.bias ? weight('routerBias', [experts]) : undefined,
   );
-  const logits_NE = routing.transform?.(raw_NE, weight) ?? raw_NE;
+  const logits_NE = learnedGate === undefined ? raw_NE : learnedLogits(learnedGate, raw_NE, weight);
   const scores_NE = routing.scores(logits_NE, bufferInputs(builder, routing, experts));
   // Without a norm the experts read the hidden state itself, and a graph cannot hand out its own input.
   builder.output('x', x_NH === h_NH ? op.mul(h_NH, 1) : x_NH);
   builder.output('logits', logits_NE);
-  if (routing.transform !== undefined) builder.output('rawLogits', raw_NE);
+  if (learnedGate !== undefined) builder.output('rawLogits', raw_NE);
   if (withBase) {
     const base_NE = linear(
       x_NH,
