@@ -109,7 +109,7 @@ test('sub-matrices take their places in an export, and every other value is that
   const options = { warmUpSteps: 2, blockSize: 16, attentionShare: 0.02, mlpShare: 0.02 };
   const train = { ...spec.train, learningRate: 0.03 };
   writeFileSync(runFile, JSON.stringify({ ...spec, method: { name: 'smt', options }, train }));
-  const plan = (await condenser('plan', runFile, '--json')).json()[0];
+  const plan = (await condenser('plan', runFile, '--home', site.home, '--json')).json()[0];
   const dir = path.join(site.dir, 'smt');
   expect((await condenser('train', runFile, '--out', dir, '--home', site.home)).status).toBe(0);
   const out = path.join(site.dir, 'smt-export');

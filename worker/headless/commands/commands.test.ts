@@ -153,9 +153,13 @@ describe('train', () => {
 });
 
 test('plan estimates, and says what is wrong', async () => {
-  const [plan] = (await condenser('plan', site.runFile, '--steps', '3', '--json')).json();
+  const [plan] = (
+    await condenser('plan', site.runFile, '--steps', '3', '--home', site.home, '--json')
+  ).json();
   expect(plan).toMatchObject({ ok: true, problems: [], steps: 3, trainableParameters: 224_448 });
-  expect((await condenser('plan', site.runFile)).stdout).toMatch(/^memory +\d+ MB to \d+ MB/m);
+  expect((await condenser('plan', site.runFile, '--home', site.home)).stdout).toMatch(
+    /^memory +\d+ MB to \d+ MB/m,
+  );
 });
 
 describe('a comparison of methods', () => {
