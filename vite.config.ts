@@ -90,6 +90,7 @@ export default defineConfig({
     worker: nodeBundle('worker', {
       main: 'worker/main.ts',
       'heartbeat.thread': 'worker/heartbeat.thread.ts',
+      'adapter.process': 'worker/adapter.process.ts',
       cli: 'worker/headless/cli.ts',
     }),
   },

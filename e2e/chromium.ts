@@ -1,8 +1,8 @@
 /** Finds a Chromium to test in, without a download: the system's, Playwright's, or the one from npm. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { chromium, type LaunchOptions } from '@playwright/test';
+import { unpackingInto } from '../scripts/npm-chromium.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const quiet = [
@@ -35,19 +35,11 @@ export async function chromiumOptions(): Promise<LaunchOptions> {
 /** Unpacks the npm Chromium with the libraries and fonts that a bare machine lacks. */
 async function packagedChromium(): Promise<LaunchOptions> {
   const folder = path.join(root, 'node_modules/.cache/npm-chromium');
-  mkdirSync(folder, { recursive: true });
-  // The package unpacks below TMPDIR and takes any /tmp/chromium that is there already, of whatever version.
-  const before = process.env['TMPDIR'];
-  process.env['TMPDIR'] = folder;
-  try {
-    const { default: packaged, inflate } = await import('@sparticuz/chromium');
+  return unpackingInto(folder, async ({ default: packaged, inflate }, archive) => {
     const executablePath = await packaged.executablePath();
     const libraries = path.join(folder, 'al2023/lib');
-    if (!existsSync(path.join(libraries, 'libnss3.so'))) {
-      // By itself it unpacks these libraries on AWS only.
-      const entry = createRequire(import.meta.url).resolve('@sparticuz/chromium');
-      await inflate(path.join(path.dirname(entry), '../bin/al2023.tar.br'));
-    }
+    // By itself it unpacks these libraries on AWS only.
+    if (!existsSync(path.join(libraries, 'libnss3.so'))) await inflate(archive('al2023.tar.br'));
     // Its own fonts.conf names /tmp/fonts; elsewhere all text would be invisible.
     const fonts = path.join(folder, 'fonts.conf');
     const folders = [path.join(folder, 'fonts'), '/usr/share/fonts'].map((dir) => `<dir>${dir}</dir>`);
@@ -59,10 +51,7 @@ async function packagedChromium(): Promise<LaunchOptions> {
       args: [...quiet, '--no-zygote'],
       env: { ...definedEnv(), LD_LIBRARY_PATH: libraries, FONTCONFIG_FILE: fonts },
     };
-  } finally {
-    if (before === undefined) delete process.env['TMPDIR'];
-    else process.env['TMPDIR'] = before;
-  }
+  });
 }
 
 /** The environment without undefined values. */

@@ -11,8 +11,11 @@ export type Attr = number | string | boolean | readonly Dim[] | TypedArray | und
 /** The attributes of a node. */
 export type Attrs = Readonly<Record<string, Attr>>;
 
-/** Where graphs are emitted for: ONNX Runtime's CPU provider, or plain ONNX (also in float64) to check it against. */
-export type Dialect = 'cpu' | 'reference';
+/**
+ * Where graphs are emitted for: ONNX Runtime's CPU provider, its WebGPU provider, or plain ONNX (also in float64) to check
+ * them against.
+ */
+export type Dialect = 'cpu' | 'webgpu' | 'reference';
 
 /** What a builder offers to the ops; implemented by `GraphBuilder`. */
 export interface NodeSink {
@@ -172,7 +175,23 @@ export function apply<A extends Attrs>(op: OpDef<A>, inputs: readonly Value[], a
 
 /** The same lowering in every dialect. */
 export function everywhere<A extends Attrs>(lower: Lower<A>): Readonly<Record<Dialect, Lower<A>>> {
-  return { cpu: lower, reference: lower };
+  return { cpu: lower, webgpu: lower, reference: lower };
+}
+
+/** A lowering of its own for the CPU provider, and plain ONNX elsewhere. */
+export function fusedOnCpu<A extends Attrs>(
+  cpu: Lower<A>,
+  plain: Lower<A>,
+): Readonly<Record<Dialect, Lower<A>>> {
+  return { cpu, webgpu: plain, reference: plain };
+}
+
+/** One lowering for both providers, and another in plain ONNX where theirs has no float64 kernel. */
+export function onProviders<A extends Attrs>(
+  provider: Lower<A>,
+  reference: Lower<A>,
+): Readonly<Record<Dialect, Lower<A>>> {
+  return { cpu: provider, webgpu: provider, reference };
 }
 
 /** A lowering to one ONNX node of the default domain with the same inputs and no attributes. */

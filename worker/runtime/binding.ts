@@ -22,6 +22,8 @@ export interface NativeSession {
     fetches: Record<string, Tensor | null>,
     options: object,
   ): Record<string, Tensor>;
+  /** Writes the profile that the session's options ask for. */
+  endProfiling(): void;
   dispose(): void;
 }
 
@@ -42,17 +44,20 @@ interface PackageModule {
 
 let loaded: Binding | undefined;
 
-/** The binding; the same one each time. */
-export function loadBinding(): Binding {
-  return (loaded ??= load());
+/**
+ * The binding; the same one each time.
+ * @param log what ONNX Runtime writes to the terminal, decided by the first call. Fatal only unless asked for more: every
+ *   failed call throws as well.
+ */
+export function loadBinding(log: 'fatal' | 'info' = 'fatal'): Binding {
+  return (loaded ??= load(log));
 }
 
-function load(): Binding {
+function load(log: string): Binding {
   const require = createRequire(import.meta.url);
   const { binding, initOrt } = require('onnxruntime-node/dist/binding.js') as BindingModule;
   const { Tensor, env } = require('onnxruntime-node') as PackageModule;
-  // Fatal only: every failed call throws as well, and the log would go to the terminal.
-  env.logLevel = 'fatal';
+  env.logLevel = log;
   initOrt();
   return {
     createSession(model, options) {

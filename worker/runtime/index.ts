@@ -1,7 +1,13 @@
 /** Running graphs on ONNX Runtime: the only folder that knows it. */
+export { PROBE_PASSED, findAdapter, probeBeside } from './adapter.ts';
+export type { Adapter, AdapterProbe, AdapterSearch } from './adapter.ts';
+export { DeviceMemory, DeviceTensor } from './device-tensor.ts';
+export { strayNodes } from './placement.ts';
+export type { PlacedNodes } from './placement.ts';
 export type { Program, Tensors } from './program.ts';
 export { listProviders } from './providers.ts';
 export { createRuntime } from './runtime.ts';
-export type { Runtime } from './runtime.ts';
+export type { ProviderName, Runtime } from './runtime.ts';
+export { tryDevice } from './try-device.ts';
 export { tensorView, zeroTensor } from './tensor-view.ts';
 export type { TensorView } from './tensor-view.ts';

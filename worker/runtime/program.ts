@@ -1,11 +1,12 @@
 import { InvariantError, UserError, invariant } from '#core/contract/errors.ts';
 import type { Tensor } from 'onnxruntime-node';
 import type { Binding, NativeSession } from './binding.ts';
+import { DeviceTensor, type DeviceMemory } from './device-tensor.ts';
 import { dtypeOf } from './tensor-view.ts';
 import type { TensorView } from './tensor-view.ts';
 
-/** Tensors by input or output name. */
-export type Tensors = Readonly<Record<string, TensorView>>;
+/** Tensors by input or output name; those on a GPU only for programs that run there. */
+export type Tensors = Readonly<Record<string, TensorView | DeviceTensor>>;
 
 /** A compiled graph. */
 export interface Program {
@@ -15,8 +16,9 @@ export interface Program {
   /**
    * Runs on views of the caller's memory and blocks until done. Outputs named in `fetches` are written there; the others
    * are returned in new memory. A fetch may be the very memory of an input only where the graph allows working in place:
-   * an elementwise op, or the addend of an accumulating product.
-   * @throws InvariantError for wrong names, types or shapes; UserError `runtime/out-of-memory`.
+   * an elementwise op, or the addend of an accumulating product. On a GPU a run that fetches nothing into host memory
+   * returns before it is done.
+   * @throws InvariantError for wrong names, types or shapes; UserError `runtime/out-of-memory`, `runtime/device-lost`.
    */
   run(feeds: Tensors, fetches?: Tensors): Record<string, TensorView>;
   /** Gives the program back; it is unloaded when everyone who compiled it has done so. */
@@ -29,6 +31,8 @@ export class SessionProgram implements Program {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly #binding: Binding;
+  /** Where its tensors may lie beside host memory. */
+  readonly #device: DeviceMemory | null;
   readonly #onRelease: () => void;
   #session: NativeSession | undefined;
 
@@ -36,9 +40,11 @@ export class SessionProgram implements Program {
     binding: Binding,
     session: NativeSession,
     names: { readonly name: string; readonly inputs: readonly string[]; readonly outputs: readonly string[] },
+    device: DeviceMemory | null,
     onRelease: () => void,
   ) {
     this.#binding = binding;
+    this.#device = device;
     this.#session = session;
     this.name = names.name;
     this.inputs = names.inputs;
@@ -61,7 +67,12 @@ export class SessionProgram implements Program {
     const fresh: Record<string, TensorView> = {};
     for (const name of this.outputs) {
       const tensor = results[name];
-      if (name in fetches || tensor === undefined) continue;
+      if (tensor === undefined) continue;
+      if (name in fetches) {
+        // A second handle on the tensor that was fetched into; the memory goes with the last one.
+        if (tensor.location === 'gpu-buffer') tensor.dispose();
+        continue;
+      }
       fresh[name] = {
         dtype: dtypeOf(tensor.type),
         shape: tensor.dims,
@@ -81,6 +92,11 @@ export class SessionProgram implements Program {
     this.#session = undefined;
   }
 
+  /** Writes what was recorded of the runs so far. */
+  endProfiling(): void {
+    this.#session?.endProfiling();
+  }
+
   #tensors(kind: 'input' | 'output', views: Tensors, known: readonly string[]): Record<string, Tensor> {
     const tensors: Record<string, Tensor> = {};
     for (const name in views) {
@@ -94,7 +110,15 @@ export class SessionProgram implements Program {
     return tensors;
   }
 
-  #tensor(kind: string, name: string, { dtype, shape, data }: TensorView): Tensor {
+  #tensor(kind: string, name: string, given: TensorView | DeviceTensor): Tensor {
+    if (given instanceof DeviceTensor) {
+      invariant(
+        given.memory === this.#device,
+        `${this.name}: ${kind} '${name}' lies in the memory of a GPU that this program does not run on`,
+      );
+      return given.native;
+    }
+    const { dtype, shape, data } = given;
     // Half floats cross as the bits they are held in.
     const type = dtype === 'float16' || dtype === 'bfloat16' ? 'uint16' : dtype;
     try {
@@ -110,11 +134,22 @@ export class SessionProgram implements Program {
 
   #explain(error: unknown): Error {
     const message = error instanceof Error ? error.message : String(error);
-    if (/failed to allocate memory|bad_alloc|bad allocation/i.test(message)) {
+    if (/failed to allocate memory|bad_alloc|bad allocation|out of (device )?memory/i.test(message)) {
       return new UserError(
         'runtime/out-of-memory',
         `Not enough memory to run '${this.name}': ${message}`,
         'Use shorter sequences or a smaller micro-batch, or close other programs.',
+        { cause: error },
+      );
+    }
+    if (
+      this.#device !== null &&
+      /device (is |was )?lost|context lost|failed to download data from buffer/i.test(message)
+    ) {
+      return new UserError(
+        'runtime/device-lost',
+        `The GPU was lost while it ran '${this.name}': ${message}`,
+        'Resume the run from its last checkpoint; with engine.provider "cpu" it goes on without the GPU.',
         { cause: error },
       );
     }

@@ -1,28 +1,44 @@
-import { availableParallelism } from 'node:os';
-import { InvariantError } from '#core/contract/errors.ts';
-import { emit, hash } from '#worker/graph/index.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+import { InvariantError, UserError } from '#core/contract/errors.ts';
+import { GraphBuilder, emit, hash } from '#worker/graph/index.ts';
 import type { Dialect, Graph } from '#worker/graph/index.ts';
-import { loadBinding } from './binding.ts';
+import { loadBinding, type NativeSession } from './binding.ts';
+import { DeviceMemory } from './device-tensor.ts';
+import { readPlacement, type PlacedNodes } from './placement.ts';
 import { SessionProgram } from './program.ts';
 import type { Program } from './program.ts';
 
 /** How a graph is compiled. */
 export interface CompileOptions {
-  /** `cpu` by default; `reference` also runs float64 graphs. */
+  /** That of the runtime's provider by default; `reference` also runs float64 graphs, on the CPU. */
   readonly dialect?: Dialect;
 }
 
+/** What computes: an execution provider of ONNX Runtime. */
+export type ProviderName = 'cpu' | 'webgpu';
+
 /** Compiles graphs into programs, each once. */
 export interface Runtime {
+  readonly provider: ProviderName;
   readonly threads: number;
+  /** The memory of the GPU; null on the CPU. */
+  readonly device: DeviceMemory | null;
   /** The program of a graph; the same one for equal graphs. Rejects with InvariantError when ONNX Runtime refuses it. */
   compile(graph: Graph, options?: CompileOptions): Promise<Program>;
+  /** Which nodes ran where since programs were compiled; ends its recording. Empty unless `recordPlacement` asked for it. */
+  placement(): PlacedNodes[];
   /** Unloads every program. */
   release(): void;
 }
 
 /** Settings shared by all programs. */
 export interface RuntimeOptions {
+  /** Records which nodes run on which provider; costs time. */
+  readonly recordPlacement?: boolean;
+  /** `cpu` by default. Whether there is a GPU for `webgpu` shows when something is compiled: see `findAdapter`. */
+  readonly provider?: ProviderName;
   /** Threads of a run; by default as many as the machine has cores, more only slow it down. */
   readonly threads?: number;
   /**
@@ -36,10 +52,15 @@ export interface RuntimeOptions {
 
 /** A runtime; nothing is loaded before the first `compile`. */
 export function createRuntime({
+  provider = 'cpu',
   threads = availableParallelism(),
   arena = process.env['MALLOC_TRIM_THRESHOLD_'] === undefined,
+  recordPlacement = false,
 }: RuntimeOptions = {}): Runtime {
   const programs = new Map<string, { readonly program: SessionProgram; users: number }>();
+  const profiles = recordPlacement ? mkdtempSync(path.join(tmpdir(), 'condenser-profiles-')) : null;
+  const settings = { threads, arena, profiles };
+  const device = provider === 'cpu' ? null : createDeviceMemory(settings);
 
   const obtain = (graph: Graph, dialect: Dialect): Program => {
     const key = `${dialect} ${hash(graph)}`;
@@ -48,7 +69,7 @@ export function createRuntime({
       known.users++;
       return known.program;
     }
-    const program = load(graph, dialect, { threads, arena }, () => {
+    const program = load(graph, dialect, settings, device, () => {
       const entry = programs.get(key);
       if (entry === undefined || --entry.users > 0) return;
       programs.delete(key);
@@ -59,46 +80,95 @@ export function createRuntime({
   };
 
   return {
+    provider,
     threads,
-    compile: (graph, { dialect = 'cpu' } = {}) =>
+    device,
+    compile: (graph, { dialect = provider } = {}) =>
       new Promise((resolve) => {
         resolve(obtain(graph, dialect));
       }),
+    placement() {
+      if (profiles === null) return [];
+      for (const { program } of programs.values()) program.endProfiling();
+      return readPlacement(profiles);
+    },
     release() {
+      device?.release();
       for (const { program } of programs.values()) program.dispose();
       programs.clear();
+      if (profiles !== null) rmSync(profiles, { recursive: true });
     },
   };
+}
+
+/** What all sessions of a runtime share. */
+interface SessionSettings {
+  readonly threads: number;
+  readonly arena: boolean;
+  /** Folder of ONNX Runtime's profiles; null: none are written. */
+  readonly profiles: string | null;
 }
 
 function load(
   graph: Graph,
   dialect: Dialect,
-  options: Required<RuntimeOptions>,
+  options: SessionSettings,
+  device: DeviceMemory | null,
   onRelease: () => void,
 ): SessionProgram {
-  const binding = loadBinding();
-  const model = emit(graph, dialect);
   const names = {
     name: graph.name,
     inputs: graph.inputs.map((input) => input.name),
     outputs: graph.outputs.map((output) => output.name),
   };
+  const session = createSession(graph, dialect, options);
+  return new SessionProgram(loadBinding(), session, names, dialect === 'webgpu' ? device : null, onRelease);
+}
+
+function createSession(
+  graph: Graph,
+  dialect: Dialect,
+  options: SessionSettings,
+  more: object = {},
+): NativeSession {
+  const model = emit(graph, dialect);
   try {
-    const session = binding.createSession(model, sessionOptions(dialect, options));
-    return new SessionProgram(binding, session, names, onRelease);
+    return loadBinding().createSession(model, { ...sessionOptions(dialect, options), ...more });
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
+    if (/Failed to get a WebGPU adapter|No supported adapters/.test(message)) {
+      throw new UserError(
+        'runtime/no-adapter',
+        'No graphics adapter that WebGPU can use was found.',
+        'Use engine.provider "cpu", or install the driver of the GPU (on Linux its Vulkan driver).',
+        { cause: error },
+      );
+    }
     throw new InvariantError(`${graph.name}: ONNX Runtime refuses the ${dialect} model: ${message}`, {
       cause: error,
     });
   }
 }
 
-function sessionOptions(dialect: Dialect, { threads, arena }: Required<RuntimeOptions>): object {
+function createDeviceMemory(settings: SessionSettings): DeviceMemory {
+  return new DeviceMemory(loadBinding(), (rank) => {
+    const builder = new GraphBuilder('copy');
+    const dims = Array.from({ length: rank }, (_unused, axis) => `D${axis}`);
+    builder.output('y', builder.input('x', 'float32', dims));
+    const graph = builder.build();
+    const options = { ...settings, profiles: null };
+    return {
+      upload: createSession(graph, 'webgpu', options, { preferredOutputLocation: { y: 'gpu-buffer' } }),
+      download: createSession(graph, 'webgpu', options),
+    };
+  });
+}
+
+function sessionOptions(dialect: Dialect, { threads, arena, profiles }: SessionSettings): object {
   return {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: threads,
+    ...(profiles !== null && { enableProfiling: true, profileFilePrefix: path.join(profiles, 'p') }),
+    executionProviders: [dialect === 'webgpu' ? 'webgpu' : 'cpu'],
+    intraOpNumThreads: dialect === 'webgpu' ? 1 : threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
     enableCpuMemArena: arena,

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { opTable } from '#worker/graph/index.ts';
-import { checkDialects, checkGradient, runOnce } from './gradcheck.ts';
+import { strayNodes } from '#worker/runtime/index.ts';
+import { checkDialects, checkGradient, isWide, placementOnDevice, runOnce } from './gradcheck.ts';
+import { hasAdapter } from './adapter.ts';
 import { elementwiseCases } from './gradcheck-elementwise-cases.ts';
 import { tensorCases } from './gradcheck-tensor-cases.ts';
 
@@ -34,6 +36,21 @@ test.each(opCases)('cpu in float32 against reference in float64: $title', async 
   for (const comparison of await checkDialects(build(), options)) {
     expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(2e-6);
   }
+});
+
+test.runIf(hasAdapter).each(opCases.filter(({ build }) => isWide(build())))(
+  'webgpu in float32 against reference in float64: $title',
+  async ({ build, ...options }) => {
+    for (const comparison of await checkDialects(build(), options, 'webgpu')) {
+      expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(1e-5);
+    }
+  },
+);
+
+test.runIf(hasAdapter)('a GPU computes every op but those no stage uses', () => {
+  const stray = new Set(strayNodes(placementOnDevice()).map(({ opType }) => opType));
+  // Casts of this kind are to and from float64.
+  expect([...stray].sort()).toEqual(['Cast', 'Cos', 'Sin']);
 });
 
 test.each(opCases.filter((each) => each.expected !== undefined))(

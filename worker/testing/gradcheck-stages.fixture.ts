@@ -8,7 +8,9 @@ import {
   type LayerPlan,
   type MoePlan,
 } from '#worker/model/index.ts';
-import { checkDialects, checkGradient, type CheckOptions } from './gradcheck.ts';
+import { checkDialects, checkGradient, isWide, placementOnDevice, type CheckOptions } from './gradcheck.ts';
+import { strayNodes } from '#worker/runtime/index.ts';
+import { hasAdapter } from './adapter.ts';
 
 export const rope = { layout: 'half', inverseFrequencies: inverseFrequencies(10000, 4) } as const;
 export const attention: GroupedQueryPlan = {
@@ -68,7 +70,10 @@ export const expertWeights = ['expertGate', 'expertUp', 'expertDown'];
 /** A stage with what to check of it. */
 export type StageCase = readonly [name: string, graph: Graph, options: CheckOptions];
 
-/** Declares two tests for each stage: its gradient in float64, and the two dialects side by side. */
+/**
+ * Declares the tests of each stage: its gradient in float64, what both providers compute beside the reference, and that a
+ * GPU computes all of it.
+ */
 export function testStages(stages: readonly StageCase[]): void {
   test.each(stages)('gradient in float64: %s', async (_name, graph, options) => {
     for (const comparison of await checkGradient(graph, options)) {
@@ -80,5 +85,21 @@ export function testStages(stages: readonly StageCase[]): void {
     for (const comparison of await checkDialects(graph, options)) {
       expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(2e-5);
     }
+  });
+
+  const wide = stages.filter(([, graph]) => isWide(graph));
+  test.runIf(hasAdapter && wide.length > 0).each(wide)(
+    'webgpu in float32 against reference in float64: %s',
+    async (_name, graph, options) => {
+      for (const comparison of await checkDialects(graph, options, 'webgpu')) {
+        expect(comparison.relativeError, JSON.stringify(comparison)).toBeLessThan(5e-5);
+      }
+    },
+  );
+
+  test.runIf(hasAdapter && wide.length > 0)('no node of the stages but sizes was left to the CPU', () => {
+    const placed = placementOnDevice();
+    expect(placed.filter(({ provider }) => provider === 'webgpu').length).toBeGreaterThan(5);
+    expect(strayNodes(placed)).toEqual([]);
   });
 }

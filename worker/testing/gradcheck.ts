@@ -2,11 +2,12 @@ import { invariant } from '#core/contract/errors.ts';
 import { evaluateDim, gradient, toFloat64, verify } from '#worker/graph/index.ts';
 import type { Dialect, Graph, InputValue } from '#worker/graph/index.ts';
 import { createRuntime, zeroTensor } from '#worker/runtime/index.ts';
-import type { TensorView } from '#worker/runtime/index.ts';
+import type { PlacedNodes, ProviderName, TensorView } from '#worker/runtime/index.ts';
+import { hasAdapter } from './adapter.ts';
 
 /**
- * Checks of graphs through ONNX Runtime itself: gradients in float64 by central differences, and the `cpu` dialect in
- * float32 against the `reference` dialect in float64.
+ * Checks of graphs through ONNX Runtime itself: gradients in float64 by central differences, and what a provider computes
+ * in float32 against the `reference` dialect in float64.
  */
 
 /** What is checked, and on which values. */
@@ -34,7 +35,10 @@ export interface Comparison {
 
 type Tensors = Record<string, TensorView>;
 
-const runtime = createRuntime({ threads: 1 });
+const runtimes = {
+  cpu: createRuntime({ threads: 1 }),
+  webgpu: createRuntime({ provider: 'webgpu', recordPlacement: hasAdapter }),
+};
 
 /**
  * Compares the directional derivatives of each `wrt` input along three random directions, from the backward graph and
@@ -83,11 +87,15 @@ export async function checkGradient(graph: Graph, options: CheckOptions): Promis
 }
 
 /**
- * Runs the graph, and its backward graph when `wrt` is given, as float32 in the `cpu` dialect and as float64 in the
+ * Runs the graph, and its backward graph when `wrt` is given, as float32 on `provider` and as float64 in the
  * `reference` dialect, and compares each output's largest difference with its largest element. Also checks that the
  * shapes are those type inference gave.
  */
-export async function checkDialects(graph: Graph, options: CheckOptions): Promise<readonly Comparison[]> {
+export async function checkDialects(
+  graph: Graph,
+  options: CheckOptions,
+  provider: ProviderName = 'cpu',
+): Promise<readonly Comparison[]> {
   const random = uniform(options.seed ?? 1);
   const outputs = options.outputs ?? floatOutputs(graph);
   const wrt = options.wrt ?? [];
@@ -99,7 +107,7 @@ export async function checkDialects(graph: Graph, options: CheckOptions): Promis
   const comparisons: Comparison[] = [];
   for (const each of graphs) {
     verify(each);
-    const results = (await compiled(each, 'cpu'))(feeds);
+    const results = (await compiled(each, provider))(feeds);
     const expected = (await compiled(toFloat64(each), 'reference'))(feeds);
     for (const { name, value } of each.outputs) {
       const [got, want] = [results[name], expected[name]];
@@ -107,7 +115,7 @@ export async function checkDialects(graph: Graph, options: CheckOptions): Promis
       const shape = value.shape.map((dim) => evaluateDim(dim, options.shapes ?? {})).join();
       invariant(
         got.shape.join() === shape && want.shape.join() === shape,
-        `'${name}' was inferred as [${shape}], is [${got.shape.join()}] in cpu and [${want.shape.join()}] in reference`,
+        `'${name}' was inferred as [${shape}], is [${got.shape.join()}] in ${provider} and [${want.shape.join()}] in reference`,
       );
       invariant(got.dtype === value.dtype, `'${name}' was inferred as ${value.dtype}, is ${got.dtype}`);
       comparisons.push(largestDifference(`${each.name} ${name}`, got, want));
@@ -125,13 +133,24 @@ export async function runOnce(
   return { feeds, results: (await compiled(graph, 'cpu'))(feeds) };
 }
 
+/** Where the nodes of what `checkDialects` ran on `webgpu` were placed; later runs are not recorded. */
+export function placementOnDevice(): PlacedNodes[] {
+  return runtimes.webgpu.placement();
+}
+
+/** Whether a graph has no half floats, which are widened before they reach a GPU. */
+export function isWide({ inputs, nodes }: Graph): boolean {
+  const values = [...inputs, ...nodes.flatMap(({ outputs }) => outputs)];
+  return values.every(({ dtype }) => dtype !== 'bfloat16' && dtype !== 'float16');
+}
+
 function floatOutputs(graph: Graph): readonly string[] {
   return graph.outputs.filter(({ value }) => value.dtype.startsWith('float')).map(({ name }) => name);
 }
 
 /** Compiles a graph and gives a function that runs it on what it takes of the offered tensors. */
 async function compiled(graph: Graph, dialect: Dialect): Promise<(offered: Tensors) => Tensors> {
-  const program = await runtime.compile(graph, { dialect });
+  const program = await runtimes[dialect === 'webgpu' ? 'webgpu' : 'cpu'].compile(graph, { dialect });
   return (offered) => {
     const feeds: Tensors = {};
     for (const input of graph.inputs) feeds[input.name] = converted(input, offered[input.name]);

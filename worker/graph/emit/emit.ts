@@ -17,13 +17,19 @@ import { encodeModel } from './model-proto.ts';
 import type { OnnxNode } from './model-proto.ts';
 
 /**
- * The graph as the bytes of an ONNX model. `cpu` fuses and uses the operators of ONNX Runtime's CPU provider;
- * `reference` stays with plain ONNX operators, which also have float64 kernels.
+ * Versions of the ONNX operator set: 26 is the first with BitCast, and 23 the last of which the WebGPU provider has shape
+ * operators, transposes and reductions; of later ones it leaves them to the CPU.
+ */
+const opsetVersions: Readonly<Record<Dialect, number>> = { cpu: 26, webgpu: 23, reference: 26 };
+
+/**
+ * The graph as the bytes of an ONNX model. `cpu` and `webgpu` fuse and use the operators that ONNX Runtime's provider of
+ * that name is right and fast at; `reference` stays with plain ONNX operators, which also have float64 kernels.
  * `float16` and `bfloat16` inputs and outputs are declared `uint16`: their bits.
  */
 export function emit(graph: Graph, dialect: Dialect): Uint8Array<ArrayBuffer> {
-  const ready = dialect === 'cpu' ? fuseGemm(mergeEqual(graph)) : graph;
-  return new GraphEmitter(ready, dialect).encode();
+  const ready = dialect === 'reference' ? graph : fuseGemm(mergeEqual(graph));
+  return new GraphEmitter(ready, dialect).encode(opsetVersions[dialect]);
 }
 
 /** Longest constant that is compared with earlier ones to be written only once. */
@@ -103,11 +109,11 @@ class GraphEmitter implements Emitter {
     return parts.length === 1 ? only : this.node('Concat', parts, { attrs: { axis: 0 } });
   }
 
-  encode(): Uint8Array<ArrayBuffer> {
+  encode(opsetVersion: number): Uint8Array<ArrayBuffer> {
     const rename = this.#outputNames();
     const renamed = (names: readonly string[]): readonly string[] =>
       names.map((name) => rename.get(name) ?? name);
-    return encodeModel({
+    const model = {
       name: this.#graph.name,
       inputs: this.#graph.inputs.map(({ name, type }) => ({ name, type })),
       outputs: this.#graph.outputs.map(({ name, value }) => ({ name, type: value.type })),
@@ -117,7 +123,8 @@ class GraphEmitter implements Emitter {
         outputs: renamed(node.outputs),
       })),
       initializers: this.#initializers,
-    });
+    };
+    return encodeModel(model, opsetVersion);
   }
 
   #lower(node: Node, dialect: Dialect): void {

@@ -25,16 +25,14 @@ export interface OnnxGraph {
 }
 
 const irVersion = 12;
-/** The first version of the ONNX operator set with BitCast. */
-const opsetVersion = 26;
 
 /** The element type a tensor has in ONNX: half floats are held as their bits. */
 function storageType(dtype: DType): DType {
   return dtype === 'bfloat16' || dtype === 'float16' ? 'uint16' : dtype;
 }
 
-/** The bytes of an ONNX model. */
-export function encodeModel(graph: OnnxGraph): Uint8Array<ArrayBuffer> {
+/** The bytes of an ONNX model that uses version `opsetVersion` of the ONNX operator set. */
+export function encodeModel(graph: OnnxGraph, opsetVersion: number): Uint8Array<ArrayBuffer> {
   const model = new ProtoWriter();
   model.int(1, irVersion);
   model.bytes(2, 'condenser');

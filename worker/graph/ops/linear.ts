@@ -1,6 +1,6 @@
 import { invariant } from '#core/contract/errors.ts';
 import { apply, everywhere } from '../op-def.ts';
-import type { Emitter, OpDef, Value } from '../op-def.ts';
+import type { Emitter, LowerSite, OpDef, Value } from '../op-def.ts';
 import { formatType, sameShape } from '../types.ts';
 import type { Dim, TensorType } from '../types.ts';
 import { broadcastShapes, dimAt, requireFloat, takeInputs } from './infer.ts';
@@ -16,23 +16,36 @@ const matmulOp: OpDef<MatMulAttrs> = {
   vjp: ({ inputs: [a, b], grads: [dy], attrs, needs }) =>
     a && b && dy ? productGradients(a, b, dy, attrs, needs) : [],
   lower: {
-    cpu: ({ emitter, inputs, outputTypes: [y], attrs }) => {
-      const { transA, transB, alpha } = attrs;
-      const flags = { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } };
-      if (y?.shape.length === 2) return emitter.node('Gemm', inputs, { attrs: flags });
-      if (!transA && !transB && alpha === 1) return emitter.node('MatMul', inputs);
-      return emitter.node('FusedMatMul', inputs, { domain: 'com.microsoft', attrs: flags });
+    cpu: (site) => {
+      const { emitter, inputs, outputTypes, attrs } = site;
+      if (outputTypes[0]?.shape.length === 2) return emitGemm(site);
+      if (!attrs.transA && !attrs.transB && attrs.alpha === 1) return emitter.node('MatMul', inputs);
+      return emitter.node('FusedMatMul', inputs, { domain: 'com.microsoft', attrs: productFlags(attrs) });
     },
-    reference: ({ emitter, inputs: [a = '', b = ''], inputTypes: [typeA, typeB], attrs }) => {
-      const left = attrs.transA ? swapLast(emitter, a, typeA) : a;
-      const right = attrs.transB ? swapLast(emitter, b, typeB) : b;
-      const product = emitter.node('MatMul', [left, right]);
-      if (attrs.alpha === 1) return product;
-      const alpha = emitter.constant({ dtype: typeA?.dtype ?? 'float32', shape: [], data: [attrs.alpha] });
-      return emitter.node('Mul', [product, alpha]);
-    },
+    webgpu: (site) => (site.outputTypes[0]?.shape.length === 2 ? emitGemm(site) : emitMatMul(site)),
+    reference: (site) => emitMatMul(site),
   },
 };
+
+function productFlags({ transA, transB, alpha }: MatMulAttrs) {
+  return { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } };
+}
+
+function emitGemm({ emitter, inputs, attrs }: LowerSite<MatMulAttrs>): string {
+  return emitter.node('Gemm', inputs, { attrs: productFlags(attrs) });
+}
+
+/** With transposes and the factor as nodes of their own. */
+function emitMatMul({ emitter, inputs, inputTypes, attrs }: LowerSite<MatMulAttrs>): string {
+  const [a = '', b = ''] = inputs;
+  const [typeA, typeB] = inputTypes;
+  const left = attrs.transA ? swapLast(emitter, a, typeA) : a;
+  const right = attrs.transB ? swapLast(emitter, b, typeB) : b;
+  const product = emitter.node('MatMul', [left, right]);
+  if (attrs.alpha === 1) return product;
+  const alpha = emitter.constant({ dtype: typeA?.dtype ?? 'float32', shape: [], data: [attrs.alpha] });
+  return emitter.node('Mul', [product, alpha]);
+}
 
 function swapLast(emitter: Emitter, x: string, type: TensorType | undefined): string {
   const rank = type?.shape.length ?? 2;
@@ -116,10 +129,8 @@ const gemmOp: OpDef<MatMulAttrs> = {
     a && b && c && dy
       ? [...productGradients(a, b, dy, attrs, needs), needs[2] ? unbroadcast(dy, c.type) : undefined]
       : [],
-  lower: everywhere(({ emitter, inputs, attrs: { transA, transB, alpha } }) =>
-    emitter.node('Gemm', inputs, {
-      attrs: { transA: Number(transA), transB: Number(transB), alpha: { float: alpha }, beta: { float: 1 } },
-    }),
+  lower: everywhere(({ emitter, inputs, attrs }) =>
+    emitter.node('Gemm', inputs, { attrs: { ...productFlags(attrs), beta: { float: 1 } } }),
   ),
 };
 

@@ -1,5 +1,5 @@
 import { invariant } from '#core/contract/errors.ts';
-import { apply } from '../op-def.ts';
+import { apply, onProviders } from '../op-def.ts';
 import type { Emitter, OpDef, Value } from '../op-def.ts';
 import { formatType, sameShape } from '../types.ts';
 import { mul, sub } from './arithmetic.ts';
@@ -42,21 +42,21 @@ const crossEntropyRowsOp: OpDef = {
   // The SoftmaxCrossEntropyLoss op is expanded into about 20 nodes with two transposes, and ReduceLogSumExp runs in one
   // thread. The largest probability of a row is e^(max - ln sum e^x), so the softmax that the gradient needs anyway (ONNX
   // Runtime merges the two) gives the logarithm of the sum as well: 21 instead of 64 ms for 976 x 8192.
-  lower: {
-    cpu: ({ emitter, inputs: [logits = '', labels = ''] }) => {
+  lower: onProviders(
+    ({ emitter, inputs: [logits = '', labels = ''] }) => {
       const axis = emitter.int64s([1]);
       const largest = (x: string): string => emitter.node('ReduceMax', [x, axis], { attrs: { keepdims: 0 } });
       const probabilities = emitter.node('Softmax', [logits], { attrs: { axis: -1 } });
       const total = emitter.node('Sub', [largest(logits), emitter.node('Log', [largest(probabilities)])]);
       return emitter.node('Sub', [total, labelled(emitter, logits, labels)]);
     },
-    reference: ({ emitter, inputs: [logits = '', labels = ''] }) => {
+    ({ emitter, inputs: [logits = '', labels = ''] }) => {
       const total = emitter.node('ReduceLogSumExp', [logits, emitter.int64s([1])], {
         attrs: { keepdims: 0 },
       });
       return emitter.node('Sub', [total, labelled(emitter, logits, labels)]);
     },
-  },
+  ),
 };
 
 /**

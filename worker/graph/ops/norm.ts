@@ -1,5 +1,5 @@
 import { invariant } from '#core/contract/errors.ts';
-import { apply } from '../op-def.ts';
+import { apply, fusedOnCpu } from '../op-def.ts';
 import type { Emitter, OpDef, Value } from '../op-def.ts';
 import { formatType, sameShape } from '../types.ts';
 import type { TensorType } from '../types.ts';
@@ -54,17 +54,17 @@ const rmsNormOp: OpDef<NormAttrs> = {
     const toX = (): Value => mul(inverseRms, sub(scaled, mul(normal, lastMean(mul(scaled, normal)))));
     return [needs[0] ? toX() : undefined, needs[1] ? unbroadcast(mul(dy, normal), weight.type) : undefined];
   },
-  lower: {
-    cpu: ({ emitter, inputs, attrs: { eps } }) =>
+  lower: fusedOnCpu(
+    ({ emitter, inputs, attrs: { eps } }) =>
       emitter.nodes('SimplifiedLayerNormalization', inputs, {
         attrs: { axis: -1, epsilon: { float: eps }, stash_type: 1 },
         outputs: 2,
       }),
-    reference: ({ emitter, inputs: [x = '', weight = ''], inputTypes: [type], attrs: { eps } }) => {
+    ({ emitter, inputs: [x = '', weight = ''], inputTypes: [type], attrs: { eps } }) => {
       const inverse = emitInverseRms(emitter, x, type, eps);
       return [emitter.node('Mul', [emitter.node('Mul', [x, inverse]), weight]), inverse];
     },
-  },
+  ),
 };
 
 /** `x / sqrt(mean(x^2) + eps) * weight_D` along the last axis. */
@@ -96,25 +96,20 @@ const layerNormOp: OpDef<NormAttrs> = {
       needs[2] ? unbroadcast(dy, bias.type) : undefined,
     ];
   },
-  lower: {
-    cpu: ({ emitter, inputs, attrs: { eps } }) =>
+  lower: fusedOnCpu(
+    ({ emitter, inputs, attrs: { eps } }) =>
       emitter.nodes('LayerNormalization', inputs, {
         attrs: { axis: -1, epsilon: { float: eps } },
         outputs: 3,
       }),
-    reference: ({
-      emitter,
-      inputs: [x = '', weight = '', bias = ''],
-      inputTypes: [type],
-      attrs: { eps },
-    }) => {
+    ({ emitter, inputs: [x = '', weight = '', bias = ''], inputTypes: [type], attrs: { eps } }) => {
       const mean = emitter.node('ReduceMean', [x, emitter.int64s([-1])], { attrs: { keepdims: 1 } });
       const centred = emitter.node('Sub', [x, mean]);
       const inverse = emitInverseRms(emitter, centred, type, eps);
       const scaled = emitter.node('Mul', [emitter.node('Mul', [centred, inverse]), weight]);
       return [emitter.node('Add', [scaled, bias]), mean, inverse];
     },
-  },
+  ),
 };
 
 /** `(x - mean(x)) / sqrt(var(x) + eps) * weight_D + bias_D` along the last axis. */

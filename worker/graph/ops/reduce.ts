@@ -1,5 +1,5 @@
 import { apply, everywhere } from '../op-def.ts';
-import type { Attrs, Lower, OpDef, Value } from '../op-def.ts';
+import type { Attrs, Emitter, Lower, OpDef, Value } from '../op-def.ts';
 import { productOf } from '../dims.ts';
 import { invariant } from '#core/contract/errors.ts';
 import type { DType, Dim } from '../types.ts';
@@ -109,7 +109,11 @@ const logSoftmaxOp: OpDef = {
   vjp: ({ outputs: [y], grads: [dy] }) => [
     y && dy && sub(dy, mul(exp(y), reduceSum(dy, { axes: [-1], keepDims: true }))),
   ],
-  lower: everywhere(lastAxis('LogSoftmax')),
+  lower: {
+    ...everywhere(lastAxis('LogSoftmax')),
+    // The WebGPU provider leaves the op to the CPU.
+    webgpu: ({ emitter, inputs: [x = ''] }) => emitter.node('Sub', [x, stableLogSumExp(emitter, x, true)]),
+  },
 };
 
 const logSumExpOp: OpDef = {
@@ -120,11 +124,24 @@ const logSumExpOp: OpDef = {
     return [{ dtype: x.dtype, shape: x.shape.slice(0, -1) }];
   },
   vjp: ({ inputs: [x], grads: [dy] }) => [x && dy && mul(softmax(x), unsqueeze(dy, { axes: [-1] }))],
-  // The CPU kernel subtracts the maximum first.
-  lower: everywhere(({ emitter, inputs: [x = ''] }) =>
-    emitter.node('ReduceLogSumExp', [x, emitter.int64s([-1])], { attrs: { keepdims: 0 } }),
-  ),
+  // The CPU kernel subtracts the maximum first, that of the WebGPU provider overflows at 89.
+  lower: {
+    ...everywhere(({ emitter, inputs: [x = ''] }) =>
+      emitter.node('ReduceLogSumExp', [x, emitter.int64s([-1])], { attrs: { keepdims: 0 } }),
+    ),
+    webgpu: ({ emitter, inputs: [x = ''] }) => stableLogSumExp(emitter, x, false),
+  },
 };
+
+/** `max + ln sum e^(x - max)` along the last axis. */
+function stableLogSumExp(emitter: Emitter, x: string, keepDims: boolean): string {
+  const axis = emitter.int64s([-1]);
+  const largest = emitter.node('ReduceMax', [x, axis], { attrs: { keepdims: 1 } });
+  const powers = emitter.node('Exp', [emitter.node('Sub', [x, largest])]);
+  const sum = emitter.node('ReduceSum', [powers, axis], { attrs: { keepdims: 1 } });
+  const total = emitter.node('Add', [emitter.node('Log', [sum]), largest]);
+  return keepDims ? total : emitter.node('Squeeze', [total, axis]);
+}
 
 /** `e^x / sum e^x` along the last axis, with the maximum subtracted first. */
 export const softmax = (x: Value): Value => apply(softmaxOp, [x], {});

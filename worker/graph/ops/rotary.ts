@@ -1,5 +1,5 @@
 import { invariant } from '#core/contract/errors.ts';
-import { apply } from '../op-def.ts';
+import { apply, fusedOnCpu } from '../op-def.ts';
 import type { OpDef, Value } from '../op-def.ts';
 import { formatType, sameShape } from '../types.ts';
 import { dimAt, fixedDimAt, requireFloat, takeInputs } from './infer.ts';
@@ -34,8 +34,8 @@ const rotaryOp: OpDef<RotaryAttrs> = {
     invariant(!needs[2] && !needs[3], 'rotary: cos and sin are not differentiable');
     return [positions && cos && sin && dy && rotary(dy, positions, cos, neg(sin), attrs)];
   },
-  lower: {
-    cpu: ({ emitter, inputs, inputTypes: [x], attrs: { interleaved, rotaryDim } }) => {
+  lower: fusedOnCpu(
+    ({ emitter, inputs, inputTypes: [x], attrs: { interleaved, rotaryDim } }) => {
       const partial = x !== undefined && rotaryDim < fixedDimAt(x, 3);
       return emitter.node('RotaryEmbedding', inputs, {
         domain: 'com.microsoft',
@@ -45,7 +45,7 @@ const rotaryOp: OpDef<RotaryAttrs> = {
         },
       });
     },
-    reference: ({ emitter, inputs: [x = '', positions = '', cos = '', sin = ''], inputTypes, attrs }) => {
+    ({ emitter, inputs: [x = '', positions = '', cos = '', sin = ''], inputTypes, attrs }) => {
       const [type] = inputTypes;
       const pairs = attrs.rotaryDim / 2;
       const rest = type === undefined ? 0 : fixedDimAt(type, 3) - attrs.rotaryDim;
@@ -81,7 +81,7 @@ const rotaryOp: OpDef<RotaryAttrs> = {
         : joined;
       return kept === '' ? flat : emitter.node('Concat', [flat, kept], { attrs: { axis: -1 } });
     },
-  },
+  ),
 };
 
 /** Options of `rotary`. */

@@ -45,14 +45,23 @@ const castOp: OpDef<CastAttrs> = {
   vjp: ({ inputs: [x], grads: [dy] }) => [x && dy && isFloat(x.dtype) ? cast(dy, x.dtype) : undefined],
   // Half floats travel as uint16 because bfloat16 tensors cannot cross the JavaScript boundary and a Float16Array is
   // refused there; their bits get their meaning only at the conversion.
-  lower: everywhere(({ emitter, inputs: [x = ''], inputTypes: [from], attrs: { dtype } }) => {
-    const half = from !== undefined && isHalf(from.dtype);
-    const bits = half ? emitter.node('BitCast', [x], { attrs: { to: onnxTypeOf[from.dtype] } }) : x;
-    const converted = emitter.node('Cast', [bits], { attrs: { to: onnxTypeOf[dtype] } });
-    return isHalf(dtype)
-      ? emitter.node('BitCast', [converted], { attrs: { to: onnxTypeOf.uint16 } })
-      : converted;
-  }),
+  lower: {
+    ...everywhere(({ emitter, inputs: [x = ''], inputTypes: [from], attrs: { dtype } }) => {
+      const half = from !== undefined && isHalf(from.dtype);
+      const bits = half ? emitter.node('BitCast', [x], { attrs: { to: onnxTypeOf[from.dtype] } }) : x;
+      const converted = emitter.node('Cast', [bits], { attrs: { to: onnxTypeOf[dtype] } });
+      return isHalf(dtype)
+        ? emitter.node('BitCast', [converted], { attrs: { to: onnxTypeOf.uint16 } })
+        : converted;
+    }),
+    webgpu: ({ emitter, inputs: [x = ''], inputTypes: [from], attrs: { dtype } }) => {
+      invariant(
+        !isHalf(dtype) && from !== undefined && !isHalf(from.dtype),
+        'half floats are widened before they reach the device: its provider has no BitCast',
+      );
+      return emitter.node('Cast', [x], { attrs: { to: onnxTypeOf[dtype] } });
+    },
+  },
 };
 
 /** Converts the element type. `float16` and `bfloat16` values are bits that only this op gives a meaning. */

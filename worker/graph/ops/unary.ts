@@ -1,5 +1,5 @@
 import { invariant } from '#core/contract/errors.ts';
-import { apply, everywhere, onnxOp } from '../op-def.ts';
+import { apply, everywhere, fusedOnCpu, onProviders, onnxOp } from '../op-def.ts';
 import type { Attrs, Dialect, Emitter, Lower, OpDef, Value } from '../op-def.ts';
 import type { DType } from '../types.ts';
 import { add, div, mul, sub } from './arithmetic.ts';
@@ -48,11 +48,11 @@ const squareOp = unaryOp(
 // QuickGelu with alpha 1 is SiLU in one pass; the Swish op is expanded into four nodes by the CPU provider.
 const siluOp = unaryOp(
   'silu',
-  {
-    cpu: ({ emitter, inputs }) =>
+  fusedOnCpu(
+    ({ emitter, inputs }) =>
       emitter.node('QuickGelu', inputs, { domain: 'com.microsoft', attrs: { alpha: { float: 1 } } }),
-    reference: ({ emitter, inputs: [x = ''] }) => emitter.node('Mul', [x, emitter.node('Sigmoid', [x])]),
-  },
+    ({ emitter, inputs: [x = ''] }) => emitter.node('Mul', [x, emitter.node('Sigmoid', [x])]),
+  ),
   (dy, x, y) => {
     const gate = sigmoid(x);
     return mul(dy, sub(add(gate, y), mul(gate, y)));
@@ -61,10 +61,10 @@ const siluOp = unaryOp(
 
 const softplusOp = unaryOp(
   'softplus',
-  {
-    cpu: onnxOp('Softplus').cpu,
+  onProviders(
+    onnxOp('Softplus').cpu,
     // No float64 kernel: max(x, 0) + ln(1 + exp(-|x|)), which does not overflow.
-    reference: ({ emitter, inputs: [x = ''], inputTypes: [type] }) => {
+    ({ emitter, inputs: [x = ''], inputTypes: [type] }) => {
       const scalar = scalarIn(emitter, type?.dtype);
       const decay = emitter.node('Exp', [emitter.node('Neg', [emitter.node('Abs', [x])])]);
       return emitter.node('Add', [
@@ -72,16 +72,15 @@ const softplusOp = unaryOp(
         emitter.node('Log', [emitter.node('Add', [decay, scalar(1)])]),
       ]);
     },
-  },
+  ),
   (dy, x) => mul(dy, sigmoid(x)),
 );
 
 const erfOp = unaryOp(
   'erf',
-  {
-    cpu: onnxOp('Erf').cpu,
-    reference: ({ emitter, inputs: [x = ''], inputTypes: [type] }) => emitErf(emitter, x, type?.dtype),
-  },
+  onProviders(onnxOp('Erf').cpu, ({ emitter, inputs: [x = ''], inputTypes: [type] }) =>
+    emitErf(emitter, x, type?.dtype),
+  ),
   (dy, x) => mul(dy, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))),
 );
 
@@ -89,10 +88,9 @@ type GeluAttrs = { readonly approximate: 'none' | 'tanh' };
 
 const geluOp = unaryOp<GeluAttrs>(
   'gelu',
-  {
-    cpu: ({ emitter, inputs, attrs: { approximate } }) =>
-      emitter.node('Gelu', inputs, { attrs: { approximate } }),
-    reference: ({ emitter, inputs: [x = ''], inputTypes: [type], attrs: { approximate } }) => {
+  onProviders(
+    ({ emitter, inputs, attrs: { approximate } }) => emitter.node('Gelu', inputs, { attrs: { approximate } }),
+    ({ emitter, inputs: [x = ''], inputTypes: [type], attrs: { approximate } }) => {
       const scalar = scalarIn(emitter, type?.dtype);
       const times = (a: string, b: string): string => emitter.node('Mul', [a, b]);
       const cube = times(times(x, x), x);
@@ -104,7 +102,7 @@ const geluOp = unaryOp<GeluAttrs>(
             ]);
       return times(times(x, scalar(0.5)), emitter.node('Add', [curve, scalar(1)]));
     },
-  },
+  ),
   (dy, x, _y, { approximate }) => {
     if (approximate === 'none') {
       // Phi(x) + x phi(x), with the normal distribution Phi and its density phi.

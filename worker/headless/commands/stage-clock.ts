@@ -16,8 +16,11 @@ export class StageClock {
   constructor(runtime: Runtime) {
     this.plain = runtime;
     this.runtime = {
+      provider: runtime.provider,
       threads: runtime.threads,
+      device: runtime.device,
       compile: async (graph, options) => this.#timed(await runtime.compile(graph, options)),
+      placement: () => runtime.placement(),
       release: () => runtime.release(),
     };
   }

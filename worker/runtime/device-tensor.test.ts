@@ -1,0 +1,126 @@
+import path from 'node:path';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { InvariantError } from '#core/contract/errors.ts';
+import { GraphBuilder, accumulate, gradient, op, type Graph } from '#worker/graph/index.ts';
+import {
+  createRuntime,
+  findAdapter,
+  probeBeside,
+  tensorView,
+  zeroTensor,
+  type DeviceMemory,
+} from './index.ts';
+
+const probe = probeBeside(process.execPath, path.resolve(import.meta.dirname, '../main.ts'));
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics adapter', () => {
+  const runtime = createRuntime({ provider: 'webgpu' });
+  const memory = runtime.device as DeviceMemory;
+  afterAll(() => runtime.release());
+
+  const upload = (shape: readonly number[], ...values: number[]) =>
+    memory.upload(tensorView('float32', shape, Float32Array.from(values)));
+
+  test.each([[[6]], [[2, 3]], [[1, 3, 2]]])('a tensor %j is copied there and back', (shape) => {
+    const before = memory.liveBytes;
+    const tensor = upload(shape, 1, 2, 3, 4, 5, 6);
+    expect(memory.liveBytes - before).toBe(24);
+    const back = new Float32Array(6);
+    memory.read(tensor, back);
+    expect([...back]).toEqual([1, 2, 3, 4, 5, 6]);
+    tensor.dispose();
+    expect(memory.liveBytes).toBe(before);
+  });
+
+  test('a gradient is added up in the place where it lies', async () => {
+    const program = await runtime.compile(weightGradient());
+    const sum = upload([2, 2], 0, 0, 0, 0);
+    for (let run = 0; run < 3; run++) {
+      const given = { x: upload([1, 2], 1, 2), 'd.y': upload([1, 2], 1, 10), 'acc.grad.w': sum };
+      expect(program.run(given, { 'grad.w': sum })).toEqual({});
+      given.x.dispose();
+      given['d.y'].dispose();
+    }
+    const read = new Float32Array(4);
+    memory.read(sum, read);
+    expect([...read]).toEqual([3, 30, 6, 60]);
+    sum.dispose();
+  });
+
+  test('a thousand steps take no more memory than the first', async () => {
+    const program = await runtime.compile(weightGradient());
+    const rows = 512;
+    const wide = zeroTensor('float32', [rows, 2]);
+    const sum = upload([2, 2], 0, 0, 0, 0);
+    const step = (): void => {
+      const large = memory.upload(zeroTensor('float32', [rows, rows]));
+      const tensors = { x: memory.upload(wide), 'd.y': memory.upload(wide), 'acc.grad.w': sum };
+      program.run(tensors, { 'grad.w': sum });
+      for (const tensor of [large, tensors.x, tensors['d.y']]) tensor.dispose();
+      memory.read(sum, new Float32Array(4));
+    };
+    for (let at = 0; at < 100; at++) step();
+    const [live, resident] = [memory.liveTensors, process.memoryUsage.rss()];
+    for (let at = 0; at < 1000; at++) step();
+    expect(memory.liveTensors).toBe(live);
+    // A megabyte a step would be lost if one of them stayed.
+    expect(process.memoryUsage.rss() - resident).toBeLessThan(200e6);
+    sum.dispose();
+  }, 120_000);
+
+  test('what would end the process or compute nonsense is refused first', async () => {
+    const onCpu = createRuntime({ threads: 1 });
+    const there = await onCpu.compile(weightGradient());
+    const here = await runtime.compile(weightGradient());
+    const tensor = upload([1, 2], 1, 2);
+    const acc = zeroTensor('float32', [2, 2]);
+    const feeds = { x: tensor, 'd.y': tensor, 'acc.grad.w': acc };
+    expect(() => there.run(feeds)).toThrow(
+      /'x' lies in the memory of a GPU that this program does not run on/,
+    );
+    const other = createRuntime({ provider: 'webgpu' });
+    expect(() => other.device?.read(tensor, new Float32Array(2))).toThrow(
+      'a device tensor of another memory',
+    );
+    expect(() => memory.read(tensor, new Float32Array(3))).toThrow('does not fill 3 elements');
+    expect(() => memory.upload(zeroTensor('int32', [1]))).toThrow('the GPU holds float32, got int32');
+    tensor.dispose();
+    expect(() => here.run(feeds)).toThrow(InvariantError);
+    expect(() => here.run(feeds)).toThrow('a device tensor [1, 2] is used after dispose');
+    expect(() => tensor.dispose()).toThrow('used after dispose');
+    for (const each of [onCpu, other]) each.release();
+  });
+
+  test('the software adapter is found, and called what it is', async () => {
+    expect(await findAdapter(probe)).toEqual({
+      adapter: { kind: 'software', name: 'a software adapter' },
+    });
+  });
+});
+
+test('without a driver there is no adapter, and no crash', async () => {
+  vi.stubEnv('VK_ICD_FILENAMES', '/nonexistent.json');
+  expect(await findAdapter(probe)).toEqual({
+    adapter: null,
+    reason: 'No graphics adapter that WebGPU can use was found.',
+  });
+});
+
+test('a probe that dies is a reason, not a crash', async () => {
+  const deadly = { node: process.execPath, script: path.resolve(import.meta.dirname, 'no-such-file.ts') };
+  const search = await findAdapter(deadly);
+  expect(search.adapter).toBeNull();
+  expect(search).toHaveProperty('reason', expect.stringContaining('could not be tried'));
+});
+
+/** From `x` and the gradient of `y = x w`, that of `w`, added to what is there. */
+function weightGradient(): Graph {
+  const builder = new GraphBuilder('product');
+  const x = builder.input('x', 'float32', ['N', 2]);
+  builder.output('y', op.matmul(x, builder.input('w', 'float32', [2, 2])));
+  return accumulate(gradient(builder.build(), { outputs: ['y'], wrt: ['w'] }), ['grad.w']);
+}

@@ -1,0 +1,49 @@
+/** Which nodes of programs ran on which provider. */
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+
+/** Nodes of one kind that ran on one provider. */
+export interface PlacedNodes {
+  readonly provider: 'cpu' | 'webgpu';
+  readonly opType: string;
+  /** Element types of the inputs, in order. */
+  readonly inputs: readonly string[];
+  /** How many times such a node ran. */
+  readonly runs: number;
+}
+
+interface ProfileEvent {
+  readonly cat?: string;
+  readonly name?: string;
+  readonly args?: {
+    readonly provider?: string;
+    readonly op_name?: string;
+    readonly input_type_shape?: readonly Readonly<Record<string, unknown>>[];
+  };
+}
+
+/** Reads what ONNX Runtime's profiles in `folder` say, and deletes them. */
+export function readPlacement(folder: string): PlacedNodes[] {
+  const placed = new Map<string, PlacedNodes>();
+  for (const file of readdirSync(folder)) {
+    const text = readFileSync(path.join(folder, file), 'utf8');
+    rmSync(path.join(folder, file));
+    for (const { cat, name = '', args } of JSON.parse(text) as ProfileEvent[]) {
+      if (cat !== 'Node' || !name.endsWith('_kernel_time') || args?.op_name === undefined) continue;
+      const provider = args.provider?.startsWith('CPU') === true ? 'cpu' : 'webgpu';
+      const inputs = (args.input_type_shape ?? []).flatMap(Object.keys);
+      const key = `${provider} ${args.op_name} ${inputs.join()}`;
+      const runs = (placed.get(key)?.runs ?? 0) + 1;
+      placed.set(key, { provider, opType: args.op_name, inputs, runs });
+    }
+  }
+  return [...placed.values()];
+}
+
+/** Nodes on the CPU that compute more than sizes and indices: in a graph for a GPU there should be none. */
+export function strayNodes(placed: readonly PlacedNodes[]): PlacedNodes[] {
+  return placed.filter(
+    ({ provider, opType, inputs }) =>
+      provider === 'cpu' && opType !== 'Shape' && inputs.some((type) => type.startsWith('float')),
+  );
+}
