@@ -51,7 +51,7 @@ export class EmbeddingRunner {
    */
   backward(batch: MicroBatch, dH: ArenaTensor): void {
     if (!this.#store.isTrained('embedding')) return;
-    const { offset } = this.#store.addableGradient('embedding');
+    const offset = this.#store.addableGradient('embedding');
     const { hiddenSize: width, paddingId, embeddingScale = 1 } = this.#plan;
     batch.inputIds.forEach((id, token) => {
       if (id === paddingId) return;

@@ -44,7 +44,7 @@ export class HeadRunner {
     const { store } = this.#parts;
     const present = stageRoles.head.map((role) => [role, this.#idOf(role)] as const);
     return Object.fromEntries(
-      present.filter(([, id]) => store.has(id)).map(([role, id]) => [role, store.weight(id)]),
+      present.filter(([, id]) => store.has(id)).map(([role, id]) => [role, store.input(id)]),
     );
   }
 

@@ -4,11 +4,11 @@ export { LOGIT_CHUNK } from './head-runner.ts';
 export { lossTargets, unpaddedBatch, type MicroBatch } from './batch.ts';
 export { Executor, type LayerRoutingView } from './executor.ts';
 export {
-  adamwStep,
+  createOptimizer,
   expertGradientNorms,
   gradientNorm,
-  gradientSquares,
   type AdamWSettings,
+  type Optimizer,
 } from './optimizer.ts';
 export { locateParameter, readLocated } from './locate-parameter.ts';
 export { momentBytes, type TrainedPart } from './moments.ts';

@@ -59,7 +59,7 @@ export class LayerWeights {
     const present = this.#present(stage, expert);
     const views = Object.fromEntries(
       present.flatMap((role) => [
-        [role, this.#store.weight(idOf(role))],
+        [role, this.#store.input(idOf(role))],
         ...Object.entries(this.#placesOf(role, idOf(role))),
       ]),
     ) as Tensors;

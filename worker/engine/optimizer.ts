@@ -1,6 +1,8 @@
 /** The end of an optimizer step: global norm, clipping, AdamW. */
 import type { Kernels } from '#worker/kernels/index.ts';
 import { moeLayerIndices, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
+import type { Runtime } from '#worker/runtime/index.ts';
+import { DeviceOptimizer } from './device-optimizer.ts';
 import type { ParameterStore } from './parameter-store.ts';
 
 /** Constants of AdamW (Loshchilov & Hutter 2019) and of clipping. */
@@ -16,12 +18,53 @@ export interface AdamWSettings {
 /** Sum of the squares of each trained parameter's gradient, by its id. */
 export type GradientSquares = ReadonlyMap<string, number>;
 
-/** Squares of all gradients. Call once all micro-batches of a step are in; what was never written counts as zero. */
-export function gradientSquares(store: ParameterStore, kernels: Kernels): GradientSquares {
-  store.completeGradients();
+/** Ends the steps of one model, wherever its parameters train. */
+export interface Optimizer {
+  /** Squares of all gradients. Call once all micro-batches of a step are in; what was never written counts as zero. */
+  gradientSquares(): GradientSquares;
+  /**
+   * One AdamW step over all trained parameters. The caller has made sure that `norm` is finite.
+   * @param step counts from 1.
+   */
+  step(settings: AdamWSettings, step: number, learningRate: number, norm: number): void;
+}
+
+/** The optimizer of what trains in `store`, with its programs compiled. */
+export async function createOptimizer(
+  store: ParameterStore,
+  kernels: Kernels,
+  runtime: Runtime,
+): Promise<Optimizer> {
+  const onDevice = await DeviceOptimizer.create(store, runtime);
+  return {
+    gradientSquares() {
+      store.completeGradients();
+      const squares = hostSquares(store, kernels);
+      for (const [id, square] of onDevice?.squares() ?? []) squares.set(id, square);
+      return squares;
+    },
+    step(settings, step, learningRate, norm) {
+      const clip = settings.maxGradNorm === null ? 1 : Math.min(1, settings.maxGradNorm / (norm + 1e-6));
+      const [beta1, beta2] = settings.betas;
+      hostStep(store, settings, step, learningRate, clip);
+      onDevice?.step({
+        clip,
+        decay: 1 - learningRate * settings.weightDecay,
+        beta1,
+        beta2,
+        rate: learningRate / (1 - beta1 ** step),
+        root: Math.sqrt(1 - beta2 ** step),
+        eps: settings.epsilon,
+      });
+      store.clearGradients();
+    },
+  };
+}
+
+function hostSquares(store: ParameterStore, kernels: Kernels): Map<string, number> {
   const squares = new Map<string, number>();
   for (const { id } of store.parameters) {
-    if (!store.isTrained(id)) continue;
+    if (!store.isTrained(id) || store.isOnDevice(id)) continue;
     // Gradients lie in the arena, so that a view says where.
     const { data } = store.gradient(id);
     squares.set(id, kernels.sumOfSquares(data.byteOffset, data.length));
@@ -60,19 +103,14 @@ export function expertGradientNorms(
   return Float32Array.from(squares_LE, Math.sqrt);
 }
 
-/**
- * One AdamW step over all trained parameters. The caller has made sure that `norm` is finite.
- * @param step counts from 1.
- */
-export function adamwStep(
+function hostStep(
   store: ParameterStore,
   settings: AdamWSettings,
   step: number,
   learningRate: number,
-  norm: number,
+  gradScale: number,
 ): void {
   const { weights, gradients } = store.blocks;
-  const gradScale = settings.maxGradNorm === null ? 1 : Math.min(1, settings.maxGradNorm / (norm + 1e-6));
   for (const { start, count, decays } of store.ranges) {
     store.moments.adamw(weights, gradients, start, count, {
       lr: learningRate,
@@ -84,5 +122,4 @@ export function adamwStep(
       gradScale,
     });
   }
-  store.clearGradients();
 }

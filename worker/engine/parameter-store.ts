@@ -15,7 +15,8 @@ import {
   type Parameter,
   type WeightDtype,
 } from '#worker/model/index.ts';
-import type { TensorView, Tensors } from '#worker/runtime/index.ts';
+import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
+import { DeviceMirror } from './device-mirror.ts';
 import { FrozenWeights } from './frozen-weights.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import { MOMENT_BLOCK, Moments, type TrainedPart } from './moments.ts';
@@ -27,7 +28,7 @@ interface Trained {
   readonly count: number;
 }
 
-/** A contiguous range of trained elements with one decay rule. */
+/** A contiguous range of elements that train in host memory, with one decay rule. */
 export interface OptimizerRange {
   readonly start: number;
   readonly count: number;
@@ -62,6 +63,21 @@ export interface LoadParts {
   readonly kernels: Kernels;
   /** Absent: float32. */
   readonly moments?: MomentFormat;
+  /** Memory of the GPU that programs run on; absent or null: they run on the CPU. */
+  readonly device?: DeviceMemory | null;
+}
+
+type TrainedName = 'weight' | 'gradient' | 'first' | 'second';
+
+/** What trains of one parameter, where programs read and write it. */
+export type TrainedOnDevice = Readonly<Record<TrainedName, DeviceTensor>>;
+
+function rangesOf(matricesEnd: number, end: number): OptimizerRange[] {
+  const ranges = [
+    { start: 0, count: matricesEnd, decays: true },
+    { start: matricesEnd, count: end - matricesEnd, decays: false },
+  ];
+  return ranges.filter(({ count }) => count > 0);
 }
 
 /** @throws UserError `checkpoint/unsupported-dtype`. */
@@ -90,15 +106,16 @@ export class ParameterStore {
   readonly #written = new Set<string>();
   readonly #kernels: Kernels;
   readonly #frozen: FrozenWeights;
+  readonly #mirror: DeviceMirror | null;
+  /** Gradients on the GPU that are known to be zero. */
+  readonly #zeroOnDevice = new Set<string>();
 
   private constructor(
-    arena: Arena,
-    kernels: Kernels,
-    parameters: readonly Parameter[],
+    { arena, kernels, parameters, device = null, moments = 'float32' }: LoadParts,
     trainable: readonly Parameter[],
     frozen: FrozenWeights,
-    moments: MomentFormat,
   ) {
+    this.#mirror = device && new DeviceMirror(device);
     this.#arena = arena;
     this.#frozen = frozen;
     this.#kernels = kernels;
@@ -121,10 +138,7 @@ export class ParameterStore {
       Infinity,
     );
     this.trainedElements = end;
-    this.ranges = [
-      { start: 0, count: matricesEnd, decays: true },
-      { start: matricesEnd, count: end - matricesEnd, decays: false },
-    ].filter((range) => range.count > 0);
+    this.ranges = this.#mirror === null ? rangesOf(matricesEnd, end) : this.#hostRanges();
     const [weights, gradients] = [arena.allocate(end * 4), arena.allocate(end * 4)];
     this.blocks = { weights: weights.offset, gradients: gradients.offset };
     this.moments = new Moments(moments, end, arena, kernels);
@@ -132,6 +146,12 @@ export class ParameterStore {
       this.#views.set(parameter.id, this.#trainedView(parameter, weights));
       this.#gradients.set(parameter.id, this.#trainedView(parameter, gradients));
     }
+  }
+
+  /** On a GPU, what still trains in host memory. */
+  #hostRanges(): OptimizerRange[] {
+    const embedding = this.#trained.get('embedding');
+    return embedding === undefined ? [] : [{ ...embedding, decays: true }];
   }
 
   #trainedView(parameter: Parameter, block: ArenaBlock): TensorView {
@@ -154,19 +174,8 @@ export class ParameterStore {
    * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
    */
   static load(parts: LoadParts): ParameterStore {
-    const {
-      folder,
-      family,
-      plan,
-      parameters,
-      isTrained,
-      isStreamed,
-      arena,
-      kernels,
-      moments = 'float32',
-    } = parts;
-    const trained = parameters.filter(isTrained);
-    const store = new ParameterStore(arena, kernels, parameters, trained, new FrozenWeights(folder), moments);
+    const { folder, family, plan, parameters, isTrained, isStreamed } = parts;
+    const store = new ParameterStore(parts, parameters.filter(isTrained), new FrozenWeights(folder));
     for (const parameter of parameters) {
       if (isAdded(parameter)) {
         store.#start(parameter);
@@ -224,19 +233,79 @@ export class ParameterStore {
   }
 
   /**
-   * The weight as a graph input; frozen bf16 and f16 ones are 16-bit words. That of a streamed one is good until the next
+   * The weight in host memory; frozen bf16 and f16 ones are 16-bit words. That of a streamed one is good until the next
    * weight of its role is asked for.
    */
   weight(id: string): TensorView {
     const view = this.#views.get(id) ?? this.#frozen.view(id);
     invariant(view !== undefined, `no parameter ${id}`);
+    if (this.isOnDevice(id)) this.#mirror?.pull(`weight ${id}`, view.data as Float32Array);
     return view;
   }
 
   /** The weight of a parameter that trains, to be changed in place. */
   trainedWeight(id: string): Float32Array {
+    const values = this.#hostPart('weight', id);
+    this.#mirror?.takeBack(`weight ${id}`, values);
+    return values;
+  }
+
+  /** The weight as a graph input, of type `dtype(id)`; that of a streamed one is good for one run. */
+  input(id: string): TensorView | DeviceTensor {
+    if (this.#mirror === null) return this.weight(id);
+    const wide = (): TensorView => {
+      const view = this.#views.get(id) ?? this.#frozen.view(id);
+      invariant(view !== undefined, `no parameter ${id}`);
+      return view.dtype === 'float32' ? view : { ...view, dtype: 'float32', data: this.values(id) };
+    };
+    const stays = !this.isStreamed(id) && (this.isOnDevice(id) || !this.isTrained(id));
+    return stays ? this.#mirror.tensor(`weight ${id}`, wide) : wide();
+  }
+
+  /**
+   * Whether a parameter trains on the GPU. The embedding does not: its rows are looked up and its gradient is added up in
+   * host memory.
+   */
+  isOnDevice(id: string): boolean {
+    return this.#mirror !== null && this.#trained.has(id) && id !== 'embedding';
+  }
+
+  /** What trains of a parameter on the GPU, for a program that writes all but the gradient. */
+  trainedOnDevice(id: string): TrainedOnDevice {
+    const tensors = {
+      weight: this.#mirrored('weight', id),
+      gradient: this.gradientOnDevice(id),
+      first: this.#mirrored('first', id),
+      second: this.#mirrored('second', id),
+    };
+    for (const name of ['weight', 'first', 'second']) this.#mirror?.written(`${name} ${id}`);
+    return tensors;
+  }
+
+  /** The gradient of a parameter that trains on the GPU. */
+  gradientOnDevice(id: string): DeviceTensor {
+    return this.#mirrored('gradient', id);
+  }
+
+  #mirrored(name: TrainedName, id: string): DeviceTensor {
+    invariant(this.#mirror !== null, `${id}: there is no GPU`);
+    return this.#mirror.tensor(`${name} ${id}`, () => this.#hostView(name, id));
+  }
+
+  #hostView(name: TrainedName, id: string): TensorView {
+    const data = this.#hostPart(name, id);
+    return { dtype: 'float32', shape: this.#views.get(id)?.shape ?? [data.length], data };
+  }
+
+  /** Where something of a trained parameter lies in host memory. */
+  #hostPart(name: TrainedName, id: string): Float32Array {
     const { start, count } = this.#entry(id);
-    return this.#arena.f32(this.blocks.weights + start * 4, count);
+    const { weights, gradients } = this.blocks;
+    if (name === 'weight') return this.#arena.f32(weights + start * 4, count);
+    if (name === 'gradient') return this.#arena.f32(gradients + start * 4, count);
+    const moment = this.moments.parts(start, count).find((part) => part.name === name);
+    invariant(moment?.dtype === 'F32', `the moments of ${id} are not float32, as the GPU needs them`);
+    return new Float32Array(moment.data.buffer, moment.data.byteOffset, count);
   }
 
   /** A copy of a weight in float32. */
@@ -259,8 +328,9 @@ export class ParameterStore {
     return this.#views.has(id) || this.#frozen.dtype(id) !== undefined;
   }
 
-  /** How the weight is held; null: there is none. */
+  /** The type of the weight as a graph input; null: there is none. */
   dtype(id: string): WeightDtype | null {
+    if (this.#mirror !== null) return this.has(id) ? 'float32' : null;
     return this.#frozen.dtype(id) ?? (this.#views.get(id)?.dtype as WeightDtype | undefined) ?? null;
   }
 
@@ -278,10 +348,11 @@ export class ParameterStore {
     return this.#lowestTrained < layer;
   }
 
-  /** The gradient of a trained parameter. */
+  /** The gradient of a trained parameter in host memory. */
   gradient(id: string): TensorView {
     const view = this.#gradients.get(id);
     invariant(view !== undefined, `${id} is not trained and has no gradient`);
+    if (this.isOnDevice(id)) this.#mirror?.pull(`gradient ${id}`, view.data as Float32Array);
     return view;
   }
 
@@ -303,29 +374,44 @@ export class ParameterStore {
     const entries = use.trained.map((role) => {
       const id = idOf(role);
       // A weight that another stage reads too may have a gradient before the others of this stage.
-      if (use.accumulates) this.addableGradient(id);
-      this.#written.add(id);
-      return [role, this.gradient(id)] as const;
+      if (use.accumulates && !this.#written.has(id)) this.#zeroGradient(id);
+      return [role, this.#writtenGradient(id)] as const;
     });
     const named = (prefix: string) =>
       Object.fromEntries(entries.map(([role, view]) => [`${prefix}${role}`, view]));
     return { feeds: use.accumulates ? named('acc.grad.') : {}, fetches: named('grad.') };
   }
 
-  /** The gradient of `id` made ready to be added to: zeroed if it is the first this step. */
-  addableGradient(id: string): { readonly offset: number; readonly view: TensorView } {
-    const { start, count } = this.#entry(id);
-    const offset = this.blocks.gradients + start * 4;
-    if (!this.#written.has(id)) this.#kernels.fill(offset, count, 0);
+  /** The gradient of `id`, which something writes now, where programs write it. */
+  #writtenGradient(id: string): TensorView | DeviceTensor {
     this.#written.add(id);
-    return { offset, view: this.gradient(id) };
+    if (!this.isOnDevice(id)) return this.gradient(id);
+    const tensor = this.gradientOnDevice(id);
+    this.#mirror?.written(`gradient ${id}`);
+    this.#zeroOnDevice.delete(id);
+    return tensor;
+  }
+
+  #zeroGradient(id: string): void {
+    if (this.#zeroOnDevice.has(id)) return;
+    const { start, count } = this.#entry(id);
+    this.#kernels.fill(this.blocks.gradients + start * 4, count, 0);
+    if (!this.isOnDevice(id)) return;
+    this.#mirror?.replace(`gradient ${id}`, () => this.#hostView('gradient', id));
+    this.#zeroOnDevice.add(id);
+  }
+
+  /** Where the gradient of `id` lies in host memory, made ready to be added to: zeroed if it is the first this step. */
+  addableGradient(id: string): number {
+    invariant(!this.isOnDevice(id), `the gradient of ${id} is added up on the GPU`);
+    if (!this.#written.has(id)) this.#zeroGradient(id);
+    this.#written.add(id);
+    return this.blocks.gradients + this.#entry(id).start * 4;
   }
 
   /** Zeroes gradients that nothing wrote (experts without tokens): a missing gradient counts as zero. */
   completeGradients(): void {
-    for (const [id, { start, count }] of this.#trained) {
-      if (!this.#written.has(id)) this.#kernels.fill(this.blocks.gradients + start * 4, count, 0);
-    }
+    for (const id of this.#trained.keys()) if (!this.#written.has(id)) this.#zeroGradient(id);
   }
 
   /** Declares all gradients stale, for the next optimizer step. */
@@ -339,8 +425,12 @@ export class ParameterStore {
     readonly parts: readonly TrainedPart[];
   }> {
     for (const parameter of this.parameters) {
-      const entry = this.#trained.get(parameter.id);
+      const { id } = parameter;
+      const entry = this.#trained.get(id);
       if (entry === undefined) continue;
+      for (const name of ['weight', 'first', 'second'] as const) {
+        if (this.isOnDevice(id)) this.#mirror?.pull(`${name} ${id}`, this.#hostPart(name, id));
+      }
       const { start, count } = entry;
       const data = this.#arena.u8(this.blocks.weights + start * 4, count * 4);
       const weight = { name: 'weight', dtype: 'F32', data } as const;

@@ -2,7 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import { accumulate, gradient, type Graph } from '#worker/graph/index.ts';
 import type { WeightDtypes } from '#worker/model/index.ts';
-import type { Program, Runtime, TensorView, Tensors } from '#worker/runtime/index.ts';
+import type { Program, Runtime, Tensors } from '#worker/runtime/index.ts';
 
 /** A compiled stage that takes what it needs from the values offered. */
 export class StageProgram {
@@ -14,7 +14,7 @@ export class StageProgram {
 
   /** Runs the stage; `offered` may hold more than it reads. Results are written into `fetches`. */
   run(offered: Tensors, fetches: Tensors): void {
-    const feeds: Record<string, TensorView> = {};
+    const feeds: Record<string, Tensors[string]> = {};
     for (const name of this.#program.inputs) {
       const view = offered[name];
       invariant(

@@ -9,7 +9,8 @@ import {
   shapeOf,
   type Parameter,
 } from '#worker/model/index.ts';
-import { gradientNorm, gradientSquares, lossTargets, type LayerRoutingView } from '#worker/engine/index.ts';
+import { gradientNorm, lossTargets, type LayerRoutingView } from '#worker/engine/index.ts';
+import type { ProviderName } from '#worker/runtime/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import { GoldenTensors, absoluteCheck, relativeCheck, type CaseDocument, type Check } from './golden-case.ts';
@@ -59,12 +60,17 @@ function gradientCheck(
 }
 
 /** Runs a `forward-backward` case. */
-export async function checkForwardCase(dir: string, document: CaseDocument): Promise<Check[]> {
+export async function checkForwardCase(
+  dir: string,
+  document: CaseDocument,
+  provider: ProviderName,
+): Promise<Check[]> {
   const { expected, tolerances: limits } = ForwardCase.parse(document);
   const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
   const batch = goldenBatch(inputs);
-  const model = await loadModel({ modelDir: join(dir, 'model'), method: await goldenMethod(dir, document) });
+  const method = await goldenMethod(dir, document);
+  const model = await loadModel({ modelDir: join(dir, 'model'), method, provider });
   try {
     const moe = moeLayerIndices(model.plan);
     const shapes = routerShapes(model.plan);
@@ -135,7 +141,7 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
         ? absoluteCheck('loss', [loss], [expected.loss], limits.loss_abs ?? 0)
         : relativeCheck('loss', [loss], [expected.loss], limits.loss.rtol),
     );
-    const norm = gradientNorm(gradientSquares(model.store, model.kernels));
+    const norm = gradientNorm(model.optimizer.gradientSquares());
     if (expected.grad_norm !== undefined) {
       checks.push(
         relativeCheck(
@@ -168,7 +174,9 @@ export async function checkForwardCase(dir: string, document: CaseDocument): Pro
       );
     }
     if (typeof expected.aux_loss === 'number') {
-      checks.push(...(await checkAuxiliary(dir, tensors, batch, trainedTokens, expected, limits)));
+      checks.push(
+        ...(await checkAuxiliary({ dir, provider }, tensors, batch, trainedTokens, expected, limits)),
+      );
     }
     return checks;
   } finally {
@@ -200,7 +208,7 @@ function isDouble(ids: Int32Array, width: number, token: number, expert: number)
 
 /** The load-balancing loss: its value, and its own gradient where the case has it. */
 async function checkAuxiliary(
-  dir: string,
+  { dir, provider }: { readonly dir: string; readonly provider: ProviderName },
   tensors: GoldenTensors,
   batch: ReturnType<typeof goldenBatch>,
   trainedTokens: number,
@@ -212,6 +220,7 @@ async function checkAuxiliary(
       modelDir: join(dir, 'model'),
       // The reference takes the softmax for every family.
       method: { name: 'full', options: { auxLossCoefficient, auxLossScores: 'softmax' } },
+      provider,
     });
     const result = await model.executor.train(batch, trainedTokens, 1);
     model.store.completeGradients();

@@ -1,6 +1,7 @@
 /** Golden cases of kind `generation`: greedy decoding, token by token. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { ProviderName } from '#worker/runtime/index.ts';
 import { generateGreedy, loadModel } from '#worker/train/index.ts';
 import { GoldenTensors, absoluteCheck, equalCheck, type CaseDocument, type Check } from './golden-case.ts';
 
@@ -10,7 +11,11 @@ const GenerationCase = z.object({
 });
 
 /** Runs a `generation` case. */
-export async function checkGenerationCase(dir: string, raw: CaseDocument): Promise<Check[]> {
+export async function checkGenerationCase(
+  dir: string,
+  raw: CaseDocument,
+  provider: ProviderName,
+): Promise<Check[]> {
   const { options, tolerances } = GenerationCase.parse(raw);
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
   const expected = new GoldenTensors(join(dir, 'expected.safetensors'));
@@ -21,6 +26,7 @@ export async function checkGenerationCase(dir: string, raw: CaseDocument): Promi
     modelDir: join(dir, 'model'),
     method: { name: 'full', options: {} },
     trains: false,
+    provider,
   });
   try {
     const vocabulary = model.plan.vocabularySize;

@@ -1,14 +1,9 @@
 /** Golden cases of kind `training`: a whole trajectory of optimizer steps, compared at its end. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import {
-  adamwStep,
-  gradientNorm,
-  gradientSquares,
-  lossTargets,
-  type AdamWSettings,
-} from '#worker/engine/index.ts';
+import { gradientNorm, lossTargets, type AdamWSettings } from '#worker/engine/index.ts';
 import { moeLayerIndices, type NoisePlace } from '#worker/model/index.ts';
+import type { ProviderName } from '#worker/runtime/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import {
@@ -101,8 +96,8 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
         microBatches,
       });
     }
-    const norm = gradientNorm(gradientSquares(model.store, model.kernels));
-    adamwStep(model.store, settings, step + 1, optimizer.lr[step] ?? 0, norm);
+    const norm = gradientNorm(model.optimizer.gradientSquares());
+    model.optimizer.step(settings, step + 1, optimizer.lr[step] ?? 0, norm);
     model.session.afterStep({ step, totalSteps: document.steps, microBatch: microBatches - 1, microBatches });
     trajectory.losses.push(lossSum / lossTokens);
     trajectory.norms.push(norm);
@@ -180,7 +175,11 @@ function defaultChecks(
 }
 
 /** Runs a `training` case. */
-export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise<Check[]> {
+export async function checkTrainingCase(
+  dir: string,
+  raw: CaseDocument,
+  provider: ProviderName,
+): Promise<Check[]> {
   const method = await goldenMethod(dir, raw);
   const document = TrainingCase.parse(raw);
   const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
@@ -190,7 +189,7 @@ export async function checkTrainingCase(dir: string, raw: CaseDocument): Promise
   const submatrices = warmUp?.submatrices ?? null;
   const gumbel = ({ step, microBatch, layer }: NoisePlace) =>
     inputs.floats(`step${step}.micro${microBatch}.gumbel.${layer}`);
-  const model = await loadModel({ modelDir: join(dir, 'model'), method, submatrices, gumbel });
+  const model = await loadModel({ modelDir: join(dir, 'model'), method, submatrices, gumbel, provider });
   try {
     const moe = moeLayerIndices(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);

@@ -1,6 +1,7 @@
 /** Runs any golden case. */
 import { basename, dirname, join } from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
+import type { ProviderName } from '#worker/runtime/index.ts';
 import { readCase, type CaseResult, type Check } from './golden-case.ts';
 import { checkForwardCase } from './golden-forward.ts';
 import { checkGenerationCase } from './golden-generation.ts';
@@ -11,15 +12,21 @@ import { checkTrainingCase } from './golden-training.ts';
 import { checkTransformCase } from './golden-transform.ts';
 import { goldenTokenizerPackage } from './golden-tokenizer-package.ts';
 
-async function checksOf(dir: string): Promise<Check[]> {
+/** Cases that compute with a model, which another provider can do too. */
+const COMPUTED: ReadonlySet<string> = new Set(['forward-backward', 'generation', 'training']);
+
+async function checksOf(dir: string, provider: ProviderName): Promise<Check[]> {
   const document = readCase(dir);
+  if (provider !== 'cpu' && !COMPUTED.has(document.kind)) {
+    throw new UserError('parity/cpu-only', `cases of kind ${document.kind} are checked on the CPU only`);
+  }
   switch (document.kind) {
     case 'forward-backward':
-      return checkForwardCase(dir, document);
+      return checkForwardCase(dir, document, provider);
     case 'generation':
-      return checkGenerationCase(dir, document);
+      return checkGenerationCase(dir, document, provider);
     case 'training':
-      return checkTrainingCase(dir, document);
+      return checkTrainingCase(dir, document, provider);
     case 'expert-selection':
       return checkSelectionCase(dir, document);
     case 'metrics':
@@ -34,13 +41,13 @@ async function checksOf(dir: string): Promise<Check[]> {
 }
 
 /**
- * Runs the case in `dir`. What this project cannot do yet is reported as `unsupported` and counts as failed; anything
+ * Runs the case in `dir`, with the same limits on every provider. What this project cannot do yet is reported as `unsupported` and counts as failed; anything
  * else that goes wrong is thrown.
  */
-export async function runCase(dir: string): Promise<CaseResult> {
+export async function runCase(dir: string, provider: ProviderName = 'cpu'): Promise<CaseResult> {
   const name = join(basename(dirname(dir)), basename(dir));
   try {
-    const checks = await checksOf(dir);
+    const checks = await checksOf(dir, provider);
     return { case: name, ok: checks.length > 0 && checks.every((check) => check.ok), checks };
   } catch (error) {
     if (error instanceof UserError) return { case: name, ok: false, unsupported: error.message, checks: [] };

@@ -2,7 +2,7 @@
 import type { MomentFormat } from '#core/contract/run-spec.ts';
 import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
-import { Executor, ParameterStore } from '#worker/engine/index.ts';
+import { Executor, ParameterStore, createOptimizer, type Optimizer } from '#worker/engine/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
 import {
   parametersUnder,
@@ -16,7 +16,7 @@ import {
   type Parameter,
   type SubmatrixPlan,
 } from '#worker/model/index.ts';
-import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
+import { createRuntime, type ProviderName, type Runtime } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import type { ModelLayout } from './step-cost.ts';
@@ -30,6 +30,7 @@ export interface LoadedModel {
   readonly session: MethodSession;
   readonly store: ParameterStore;
   readonly executor: Executor;
+  readonly optimizer: Optimizer;
   readonly kernels: Kernels;
   /** Where weights and activations lie. */
   readonly arena: Arena;
@@ -59,6 +60,8 @@ export interface LoadRequest {
   readonly threads?: number | 'auto';
   /** How AdamW keeps its moments; float32 when absent. */
   readonly moments?: MomentFormat;
+  /** What computes; the CPU when absent. */
+  readonly provider?: ProviderName;
   /** Says which layers keep their activations for the backward pass; absent: all do. */
   readonly planMemory?: (layout: ModelLayout) => MemoryPlan;
   /** What to run on, for instance a timed one; a new runtime when absent. */
@@ -100,6 +103,9 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
     const isStreamed = ({ expert, layer }: Parameter) =>
       expert !== null && layer !== null && layer < streamedLayers;
+    const { threads, provider = 'cpu' } = request;
+    const runtime =
+      request.runtime ?? createRuntime({ provider, ...(typeof threads === 'number' && { threads }) });
     const store = ParameterStore.load({
       folder,
       family,
@@ -110,16 +116,15 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       arena,
       kernels,
       ...(request.moments && { moments: request.moments }),
+      device: runtime.device,
     });
-    const runtime =
-      request.runtime ??
-      createRuntime(typeof request.threads === 'number' ? { threads: request.threads } : {});
     const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });
+    const optimizer = await createOptimizer(store, kernels, runtime);
     const close = () => {
       runtime.release();
       folder.close();
     };
-    return { family, plan, session, store, executor, kernels, arena, runtime, memory, close };
+    return { family, plan, session, store, executor, optimizer, kernels, arena, runtime, memory, close };
   } catch (error) {
     folder.close();
     throw error;

@@ -15,13 +15,7 @@ import {
   type MicroBatch,
   type PreparedData,
 } from '#worker/data/index.ts';
-import {
-  adamwStep,
-  expertGradientNorms,
-  gradientNorm,
-  gradientSquares,
-  lossTargets,
-} from '#worker/engine/index.ts';
+import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
@@ -185,7 +179,7 @@ class Trainer {
   /** One optimizer step. A command to stop ends it early; then nothing of it counts. */
   async #step(): Promise<TrainingCommand> {
     const { observer, control, spec } = this.#run;
-    const { session, store, kernels, executor } = this.#model;
+    const { session, store, optimizer, executor } = this.#model;
     const { step } = this.#boundary;
     const { totalSteps } = this.#schedule;
     const started = performance.now();
@@ -214,13 +208,13 @@ class Trainer {
       // Lets commands and signals in.
       await new Promise(setImmediate);
     }
-    const squares = gradientSquares(store, kernels);
+    const squares = optimizer.gradientSquares();
     const gradNorm = gradientNorm(squares);
     await this.#checkFinite('gradient norm', gradNorm, batches[0], step);
     const gradNorm_LE = expertGradientNorms(this.#model.plan, store.parameters, squares);
     const rate = learningRate(this.#schedule, step);
-    const { optimizer, maxGradNorm } = spec.train;
-    adamwStep(store, { ...optimizer, maxGradNorm }, step + 1, rate, gradNorm);
+    const { optimizer: settings, maxGradNorm } = spec.train;
+    optimizer.step({ ...settings, maxGradNorm }, step + 1, rate, gradNorm);
     const at = { step, totalSteps, microBatch: microBatches - 1, microBatches };
     session.rewriteWeights?.(at, (id) => store.trainedWeight(id));
     const messages = session.afterStep(at);

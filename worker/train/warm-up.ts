@@ -1,14 +1,7 @@
 /** Full fine-tuning before a run, by whose gradients sub-matrices are chosen (SMT). */
 import { UserError, invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import {
-  adamwStep,
-  gradientNorm,
-  gradientSquares,
-  lossTargets,
-  type AdamWSettings,
-  type MicroBatch,
-} from '#worker/engine/index.ts';
+import { gradientNorm, lossTargets, type AdamWSettings, type MicroBatch } from '#worker/engine/index.ts';
 import { warmUpOf } from '#worker/methods/index.ts';
 import {
   elementCount,
@@ -61,7 +54,7 @@ export interface WarmUpTraining {
  * @throws UserError `train/non-finite`.
  */
 export async function measureSubmatrices(
-  { store, executor, kernels }: LoadedModel,
+  { store, executor, optimizer }: LoadedModel,
   warmUp: WarmUp,
   training: WarmUpTraining,
 ): Promise<SubmatrixScores | null> {
@@ -78,7 +71,7 @@ export async function measureSubmatrices(
       // Lets commands and signals in.
       await new Promise(setImmediate);
     }
-    const norm = gradientNorm(gradientSquares(store, kernels));
+    const norm = gradientNorm(optimizer.gradientSquares());
     if (!Number.isFinite(norm)) {
       throw new UserError(
         'train/non-finite',
@@ -91,7 +84,7 @@ export async function measureSubmatrices(
       invariant(data instanceof Float32Array, 'gradients are float32');
       for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (data[i] as number);
     }
-    adamwStep(store, training.optimizer, step + 1, training.learningRate(step), norm);
+    optimizer.step(training.optimizer, step + 1, training.learningRate(step), norm);
   }
   return new Map(
     scored.map(({ parameter: { id, shape }, score, sum }) => [

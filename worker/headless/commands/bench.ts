@@ -4,14 +4,7 @@ import path from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { MomentFormat } from '#core/contract/run-spec.ts';
 import { philox } from '#worker/random/index.ts';
-import {
-  adamwStep,
-  gradientNorm,
-  gradientSquares,
-  lossTargets,
-  unpaddedBatch,
-  type MicroBatch,
-} from '#worker/engine/index.ts';
+import { gradientNorm, lossTargets, unpaddedBatch, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
 import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
@@ -131,7 +124,7 @@ async function timeStep(
   step: number,
   totalSteps: number,
 ) {
-  const { session, executor, store, kernels } = model;
+  const { session, executor, optimizer } = model;
   const position = { step, totalSteps, microBatch: 0, microBatches: 1 };
   session.beforeStep?.(position);
   const trained = lossTargets(batch).at.length;
@@ -142,8 +135,8 @@ async function timeStep(
   const { lossSum, usage } = await executor.train(batch, trained, 1);
   const computed = performance.now();
   session.afterMicroBatch(usage, position);
-  const norm = gradientNorm(gradientSquares(store, kernels));
-  adamwStep(store, OPTIMIZER, step + 1, LEARNING_RATE, norm);
+  const norm = gradientNorm(optimizer.gradientSquares());
+  optimizer.step(OPTIMIZER, step + 1, LEARNING_RATE, norm);
   session.afterStep(position);
   const ended = performance.now();
   const forwardEnd = clock.firstBackwardAt ?? computed;

@@ -1,0 +1,60 @@
+/** What lies in host memory and, for programs on a GPU, in its memory too. */
+import { invariant } from '#core/contract/errors.ts';
+import type { DeviceMemory, DeviceTensor, TensorView } from '#worker/runtime/index.ts';
+
+interface Copy {
+  readonly tensor: DeviceTensor;
+  /** The GPU wrote it, host memory does not know. */
+  isAhead: boolean;
+}
+
+/**
+ * Copies of named host memory on the GPU. A copy is made when it is first asked for; from then on the GPU has the say, and
+ * host memory is brought up to date when it is read.
+ */
+export class DeviceMirror {
+  readonly memory: DeviceMemory;
+  readonly #copies = new Map<string, Copy>();
+
+  constructor(memory: DeviceMemory) {
+    this.memory = memory;
+  }
+
+  /** The copy called `key` of what `host` gives. */
+  tensor(key: string, host: () => TensorView): DeviceTensor {
+    let copy = this.#copies.get(key);
+    if (copy === undefined) {
+      copy = { tensor: this.memory.upload(host()), isAhead: false };
+      this.#copies.set(key, copy);
+    }
+    return copy.tensor;
+  }
+
+  /** Makes the copy anew of what `host` gives. */
+  replace(key: string, host: () => TensorView): void {
+    this.#copies.get(key)?.tensor.dispose();
+    this.#copies.set(key, { tensor: this.memory.upload(host()), isAhead: false });
+  }
+
+  /** Declares that a program writes the copy. */
+  written(key: string): void {
+    const copy = this.#copies.get(key);
+    invariant(copy !== undefined, `${key} is written on the GPU, where it is not`);
+    copy.isAhead = true;
+  }
+
+  /** Brings `into`, the host memory of `key`, up to date. */
+  pull(key: string, into: Float32Array): void {
+    const copy = this.#copies.get(key);
+    if (copy?.isAhead !== true) return;
+    this.memory.read(copy.tensor, into);
+    copy.isAhead = false;
+  }
+
+  /** Brings `into` up to date and gives the copy up: the next one is made of what is then in host memory. */
+  takeBack(key: string, into: Float32Array): void {
+    this.pull(key, into);
+    this.#copies.get(key)?.tensor.dispose();
+    this.#copies.delete(key);
+  }
+}
