@@ -33,7 +33,7 @@ const engine: EnginePorts = {
 let window: BrowserWindow;
 beforeAll(async () => {
   vi.stubGlobal('process', Object.assign(process, { resourcesPath: home }));
-  await runDesktop(home, engine);
+  await runDesktop(home, () => engine);
   const [first] = BrowserWindow.all;
   if (first === undefined) throw new Error('no window was opened');
   window = first;
@@ -125,7 +125,7 @@ test('closing the window quits once the host has let go of the data folder', asy
 test('a second instance leaves at once', async () => {
   appState.lock = false;
   const windows = BrowserWindow.all.length;
-  await runDesktop(home, engine);
+  await runDesktop(home, () => engine);
   expect(appState.quits).toBe(2);
   expect(BrowserWindow.all).toHaveLength(windows);
 });

@@ -6,6 +6,7 @@ import { createHost, type Host, type HostPorts } from '#core/host/index.ts';
 import { registerPageScheme, servePage } from './app-protocol.ts';
 import { choosePath, confirmQuit } from './dialogs.ts';
 import { serveHost } from './ipc.ts';
+import type { WorkerProgram } from '#worker/headless/spawn-worker.ts';
 import { layoutOf } from './layout.ts';
 import { setMenu } from './menu.ts';
 import { hardenPages, hardenSession } from './security.ts';
@@ -18,9 +19,13 @@ export type EnginePorts = Pick<HostPorts, 'models' | 'data' | 'planner' | 'devic
 /**
  * Runs the application on the data folder `home`. Everything that Electron wants before `ready` happens before the
  * first await. A second instance hands over to the first and ends.
+ * @param engineOf what the engine gives, for the program that trains.
  * @throws UserError of the host when the data folder cannot be opened.
  */
-export async function runDesktop(home: string, engine: EnginePorts): Promise<void> {
+export async function runDesktop(
+  home: string,
+  engineOf: (worker: WorkerProgram) => EnginePorts,
+): Promise<void> {
   if (!app.requestSingleInstanceLock()) {
     app.quit();
     return;
@@ -37,6 +42,7 @@ export async function runDesktop(home: string, engine: EnginePorts): Promise<voi
     platform: process.platform,
     developmentNode: process.env['CONDENSER_NODE'],
   });
+  const engine = engineOf({ node: layout.node ?? process.execPath, entry: layout.workerScript });
   const cancelledRequests = hardenSession(session.defaultSession);
   const host = createHost({
     ...engine,

@@ -6,7 +6,7 @@ import { reportFatal } from './dialogs.ts';
 
 const home = dataFolder();
 // Not awaited: Electron is not ready before this module has been evaluated.
-runDesktop(home, enginePorts(home)).catch((error: unknown) => {
+runDesktop(home, (worker) => enginePorts(home, worker)).catch((error: unknown) => {
   reportFatal(error);
   app.exit(1);
 });

@@ -104,7 +104,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
   'worker/headless/spawn-worker': { areas: ['core/contract', 'core/host', 'core/link'], open: true },
   // How a host reads models and data and plans runs; both shells give it to `createHost`.
   'worker/headless/host-ports': {
-    areas: [...engineParts, 'core/host', 'core/link', 'worker/train'],
+    areas: [...engineParts, 'core/host', 'core/link', 'worker/headless/spawn-worker', 'worker/train'],
     open: true,
   },
   'worker/headless/commands/parity': {

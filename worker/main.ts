@@ -4,4 +4,9 @@
  */
 import { runWorkerProcess } from './worker-process.ts';
 
-runWorkerProcess(async () => (await import('#worker/train/index.ts')).train);
+runWorkerProcess(async () => {
+  const { train } = await import('#worker/train/index.ts');
+  const { probeBeside } = await import('#worker/runtime/index.ts');
+  const probe = probeBeside(process.execPath, import.meta.filename);
+  return (run) => train({ ...run, probe });
+});

@@ -18,7 +18,7 @@ import {
   SeriesQuery,
 } from './run.ts';
 import { RunFinding, RunFindingsQuery } from './run-finding.ts';
-import { RunSpec, SplitSeed } from './run-spec.ts';
+import { ProviderChoice, RunSpec, SplitSeed } from './run-spec.ts';
 import { DeviceInfo, Settings } from './settings.ts';
 import { UsageComparison } from './usage-difference.ts';
 
@@ -156,7 +156,8 @@ export const hostApi = {
     plan: call(RunDraft, RunPlan),
     start: call(RunDraft, runId),
     pause: call(runId, z.null()),
-    resume: call(runId, z.null()),
+    /** Goes on from the last checkpoint; with `provider`, from now on computed there. */
+    resume: call(runId.extend({ provider: ProviderChoice.optional() }), z.null()),
     stop: call(runId.extend({ keep: z.boolean().default(true) }), z.null()),
     checkpoint: call(runId, z.null()),
     rename: call(runId.extend({ name: z.string().min(1).max(200) }), z.null()),

@@ -16,6 +16,8 @@ export const StepMetrics = z.object({
   tokensPerSecond: z.number(),
   /** Resident memory of the worker, megabytes of 10^6 bytes. */
   rssMB: z.number(),
+  /** Memory of the graphics adapter that tensors of the run take, where it trains there. */
+  deviceMB: z.number().optional(),
   /** What the auxiliary losses add to the loss that is trained, where the method has any. */
   auxLoss: z.number().optional(),
 });

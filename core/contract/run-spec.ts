@@ -100,6 +100,10 @@ const TrainSpec = z.strictObject({
 });
 
 /** The whole document, defaults filled in. */
+/** What a run computes on. */
+export const ProviderChoice = z.enum(['auto', 'cpu', 'webgpu']);
+export type ProviderChoice = z.infer<typeof ProviderChoice>;
+
 export const RunSpec = z.strictObject({
   version: z.literal(1).default(1),
   name: z.string().max(200).default('untitled run'),
@@ -116,7 +120,11 @@ export const RunSpec = z.strictObject({
     .prefault({}),
   engine: z
     .strictObject({
-      provider: z.enum(['auto', 'cpu', 'webgpu']).default('auto'),
+      provider: ProviderChoice.default('auto').meta({
+        title: 'Compute on',
+        description:
+          'cpu, webgpu (the graphics adapter), or auto: a step is rehearsed on both where there is a GPU, and the faster one is taken.',
+      }),
       threads: z.union([z.literal('auto'), positiveInt]).default('auto'),
       memoryBudgetMB: positiveInt.nullable().default(null).meta({
         title: 'Memory budget',

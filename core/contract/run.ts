@@ -40,6 +40,8 @@ export const RunFacts = z.object({
   /** Hashes that make the result reproducible: `model`, `data`, `tokenizer`, `code`. */
   hashes: z.record(z.string(), z.string()),
   provider: z.string(),
+  /** The graphics adapter it trains on, in words. */
+  adapter: z.string().optional(),
   threads: z.int(),
   /** What the plan foresaw, to be held against what was measured. */
   estimatedMemoryMB: z.number(),
@@ -54,6 +56,8 @@ export const RunDetail = RunSummary.extend({
   exit: WorkerExit.optional(),
   error: ErrorInfoSchema.optional(),
   peakRssMB: z.number().optional(),
+  /** Most memory of the graphics adapter. */
+  peakDeviceMB: z.number().optional(),
   trainedSeconds: z.number(),
   /** Heartbeat age in milliseconds while a worker belongs to the run. */
   heartbeatAgeMs: z.number().optional(),

@@ -1,16 +1,24 @@
 /** The user's choices that hold for every run. */
 import { z } from 'zod';
+import { ProviderChoice } from './run-spec.ts';
 
 /** Fields have no defaults of their own: with them, a change of one setting would reset the others. */
 export const Settings = z.strictObject({
   theme: z.enum(['system', 'light', 'dark']),
+  /** What runs compute on where they leave it open. */
+  provider: ProviderChoice,
   threads: z.union([z.literal('auto'), z.int().positive()]),
   memoryBudgetMB: z.int().positive().nullable(),
 });
 export type Settings = z.infer<typeof Settings>;
 
 /** What holds until the user chooses. */
-export const defaultSettings: Settings = { theme: 'system', threads: 'auto', memoryBudgetMB: null };
+export const defaultSettings: Settings = {
+  theme: 'system',
+  provider: 'auto',
+  threads: 'auto',
+  memoryBudgetMB: null,
+};
 
 /** One execution provider: used, or the reason why not. */
 export const DeviceInfo = z.object({

@@ -72,11 +72,16 @@ test('information, device and settings', async () => {
   expect(await t.call('app.device', null)).toMatchObject({ cpu: { cores: 2 } });
   expect(await t.call('app.settings', null)).toEqual({
     theme: 'system',
+    provider: 'auto',
     threads: 'auto',
     memoryBudgetMB: null,
   });
   await t.call('app.updateSettings', { theme: 'dark', threads: 2 });
-  expect(await t.call('app.settings', null)).toEqual({ theme: 'dark', threads: 2, memoryBudgetMB: null });
+  expect(await t.call('app.settings', null)).toMatchObject({
+    theme: 'dark',
+    threads: 2,
+    memoryBudgetMB: null,
+  });
 });
 
 test('a change of one setting leaves the others alone', async () => {

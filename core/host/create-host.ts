@@ -5,7 +5,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
 import { type CallName, findCall, type HostHandlers } from '#core/contract/host-api.ts';
 import { type Result, resultOf } from '#core/contract/result.ts';
-import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { ProviderChoice, RunSpec } from '#core/contract/run-spec.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import { openAppDb, rebuildRuns } from '#core/store/index.ts';
 import { createComparisonHandlers } from './comparison-service.ts';
@@ -31,7 +31,7 @@ export interface Host {
   /** Queues a run from a specification with absolute paths, in `runDir` or a new folder below `runs/`; returns its id. */
   startRun(spec: RunSpec, runDir?: string): string;
   /** Queues the run in the folder `runDir` again. */
-  resumeRun(runDir: string): string;
+  resumeRun(runDir: string, provider?: ProviderChoice): string;
   /** The run's directory. */
   runDir(id: string): string;
   /** Ends the run's worker at once; its last checkpoint is kept. */
@@ -128,9 +128,9 @@ export function createHost(ports: HostPorts): Host {
       return () => void listeners.delete(listener);
     },
     startRun: (spec, runDir) => runs.start(spec, runDir),
-    resumeRun: (runDir) => {
+    resumeRun: (runDir, provider) => {
       const row = runs.known(runDir);
-      runs.resume(row.id);
+      runs.resume(row.id, provider);
       return row.id;
     },
     runDir: (id) => runs.rowOf(id).dir,

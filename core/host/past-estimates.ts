@@ -44,10 +44,12 @@ function errorsOf(reader: RunReader): { memory?: number; time?: number } {
   const ended = events.findLast(({ kind }) => kind === 'ended');
   // A pause, or the time between a crash and going on, is nothing that was estimated.
   const straight = !events.some(({ kind }) => kind === 'paused' || kind === 'resumed');
-  const estimated = facts?.estimatedSeconds;
+  // Plans are made for the processor.
+  const onCpu = facts?.provider === 'cpu' ? facts : undefined;
+  const estimated = onCpu?.estimatedSeconds;
   const middle = estimated && (estimated.low + estimated.high) / 2;
   return {
-    ...(facts && peakRssMB !== undefined && { memory: peakRssMB / facts.estimatedMemoryMB - 1 }),
+    ...(onCpu && peakRssMB !== undefined && { memory: peakRssMB / onCpu.estimatedMemoryMB - 1 }),
     ...(middle !== undefined &&
       started &&
       ended &&

@@ -35,20 +35,19 @@ export function summarize(row: RunRow, readers: RunReaders): RunSummary {
 
 /** Everything the run's own screen shows besides its series. */
 export function describeRun(row: RunRow, readers: RunReaders, nowMs: number): RunDetail {
-  const measured = readers.read<Pick<RunDetail, 'facts' | 'checkpoints' | 'peakRssMB' | 'trainedSeconds'>>(
-    row.dir,
-    { checkpoints: [], trainedSeconds: 0 },
-    (reader) => {
-      const facts = reader.facts();
-      const { seconds, peakRssMB } = reader.totals();
-      return {
-        checkpoints: reader.checkpoints(),
-        trainedSeconds: seconds,
-        ...(facts && { facts }),
-        ...(peakRssMB !== undefined && { peakRssMB }),
-      };
-    },
-  );
+  const measured = readers.read<
+    Pick<RunDetail, 'facts' | 'checkpoints' | 'peakRssMB' | 'peakDeviceMB' | 'trainedSeconds'>
+  >(row.dir, { checkpoints: [], trainedSeconds: 0 }, (reader) => {
+    const facts = reader.facts();
+    const { seconds, peakRssMB, peakDeviceMB } = reader.totals();
+    return {
+      checkpoints: reader.checkpoints(),
+      trainedSeconds: seconds,
+      ...(facts && { facts }),
+      ...(peakRssMB !== undefined && { peakRssMB }),
+      ...(peakDeviceMB !== undefined && { peakDeviceMB }),
+    };
+  });
   const heartbeat = isEnded(row.state) || row.state === 'queued' ? undefined : readHeartbeat(row.dir);
   return {
     ...summarize(row, readers),

@@ -7,7 +7,7 @@ import type { HostHandlers, RunDraft } from '#core/contract/host-api.ts';
 import type { RunPlan } from '#core/contract/method.ts';
 import { packRouting } from '#core/contract/metrics.ts';
 import { isEnded } from '#core/contract/run-state.ts';
-import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { ProviderChoice, RunSpec } from '#core/contract/run-spec.ts';
 import {
   isRunLocked,
   readRunRow,
@@ -40,8 +40,8 @@ export interface RunService {
   specOf(draft: RunDraft): RunSpec;
   /** What the draft's run will need, and how far such estimates were off before. */
   plan(draft: RunDraft): Promise<RunPlan>;
-  /** Queues an ended run again, from its last checkpoint where it has one. */
-  resume(id: string): void;
+  /** Queues an ended run again, from its last checkpoint where it has one; with `provider`, to compute there. */
+  resume(id: string, provider?: ProviderChoice): void;
   rowOf(id: string): RunRow;
   /** The row of the run in `runDir`, made from its files when the list does not have it. */
   known(runDir: string): RunRow;
@@ -90,7 +90,7 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
     return id;
   };
 
-  const resume = (id: string): void => {
+  const resume = (id: string, provider?: ProviderChoice): void => {
     const row = rowOf(id);
     if (isRunLocked(runFiles(row.dir).db)) {
       throw new UserError(
@@ -99,6 +99,9 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
         'Wait for it to end.',
       );
     }
+    const spec = readRunSpec(row.dir);
+    if (provider !== undefined && provider !== spec.engine.provider)
+      writeRunSpec(row.dir, { ...spec, engine: { ...spec.engine, provider } });
     lifecycle.enqueue(id);
   };
 
@@ -121,9 +124,9 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
       await lifecycle.command(id, 'pause');
       return null;
     },
-    'runs.resume': async ({ id }) => {
+    'runs.resume': async ({ id, provider }) => {
       if (rowOf(id).state === 'paused') await lifecycle.command(id, 'resume');
-      else resume(id);
+      else resume(id, provider);
       return null;
     },
     'runs.stop': async ({ id, keep }) => {
@@ -184,11 +187,12 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
 /** The settings stand where the specification leaves a choice. */
 function applySettings(spec: RunSpec, { db }: HostContext): RunSpec {
   const settings = db.settings.get();
-  const { threads, memoryBudgetMB } = spec.engine;
+  const { provider, threads, memoryBudgetMB } = spec.engine;
   return {
     ...spec,
     engine: {
       ...spec.engine,
+      provider: provider === 'auto' ? settings.provider : provider,
       threads: threads === 'auto' ? settings.threads : threads,
       memoryBudgetMB: memoryBudgetMB ?? settings.memoryBudgetMB,
     },

@@ -146,6 +146,17 @@ test.each([
   },
 );
 
+test('a resumed run computes where it is told to, and its document says so', async () => {
+  const t = start();
+  const { id, worker } = await startRun(t);
+  worker.exit({ code: null, signal: 'SIGKILL' });
+  await until('interrupted', async () => (await state(t, id)) === 'interrupted');
+  await t.call('runs.resume', { id, provider: 'cpu' });
+  await until('a second worker', () => t.workers[1]?.start !== undefined);
+  expect(t.workers.map((each) => each.start?.spec.engine.provider)).toEqual(['auto', 'cpu']);
+  expect(await t.call('runs.get', { id })).toMatchObject({ spec: { engine: { provider: 'cpu' } } });
+});
+
 test('a run without checkpoint is resumed from the beginning', async () => {
   const t = start();
   const { id, worker } = await startRun(t);

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { DatasetEntry } from '#core/contract/dataset.ts';
 import type { ModelEntry } from '#core/contract/model.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
+import { defaultSettings } from '#core/contract/settings.ts';
 import {
   newId,
   openAppDb,
@@ -95,9 +96,15 @@ test('entries are kept, replaced and removed', () => {
 
 test('settings start at their defaults', () => {
   const db = openAppDb(file);
-  expect(db.settings.get()).toEqual({ theme: 'system', threads: 'auto', memoryBudgetMB: null });
-  db.settings.set({ theme: 'dark', threads: 4, memoryBudgetMB: 1000 });
-  expect(db.settings.get()).toEqual({ theme: 'dark', threads: 4, memoryBudgetMB: 1000 });
+  expect(db.settings.get()).toEqual({
+    theme: 'system',
+    provider: 'auto',
+    threads: 'auto',
+    memoryBudgetMB: null,
+  });
+  const chosen = { theme: 'dark', provider: 'webgpu', threads: 4, memoryBudgetMB: 1000 } as const;
+  db.settings.set(chosen);
+  expect(db.settings.get()).toEqual(chosen);
   db.close();
 });
 
@@ -105,7 +112,7 @@ test('settings that an older version did not know have their defaults', () => {
   openAppDb(file).close();
   new Database(file).exec(`INSERT INTO setting(id, document) VALUES (1, '{"theme":"dark"}')`).close();
   const db = openAppDb(file);
-  expect(db.settings.get()).toEqual({ theme: 'dark', threads: 'auto', memoryBudgetMB: null });
+  expect(db.settings.get()).toEqual({ ...defaultSettings, theme: 'dark' });
   db.close();
 });
 

@@ -28,6 +28,7 @@ export interface RunTotals {
   /** Time spent in optimizer steps, without evaluation, checkpoints and pauses: Σ tokens / (tokens per second). */
   readonly seconds: number;
   readonly peakRssMB?: number;
+  readonly peakDeviceMB?: number;
   readonly lastLoss?: number;
   /** Of the first step, milliseconds since the epoch. */
   readonly firstWallMs?: number;
@@ -69,7 +70,10 @@ export function openRunReader(file: string): RunReader {
   }
 }
 
-type StepRow = Omit<StepMetrics, 'auxLoss'> & { auxLoss: number | null };
+type StepRow = Omit<StepMetrics, 'auxLoss' | 'deviceMB'> & {
+  auxLoss: number | null;
+  deviceMB: number | null;
+};
 
 function readerOf(store: Store): RunReader {
   const dir = path.dirname(path.resolve(store.file));
@@ -77,7 +81,8 @@ function readerOf(store: Store): RunReader {
     facts: db.prepare<[], string>('SELECT document FROM facts').pluck(),
     steps: db.prepare<[number], StepRow>(
       `SELECT step, wall_ms AS wallMs, loss, learning_rate AS learningRate, grad_norm AS gradNorm, tokens,
-         trained_tokens AS trainedTokens, tokens_per_second AS tokensPerSecond, rss_mb AS rssMB, aux_loss AS auxLoss
+         trained_tokens AS trainedTokens, tokens_per_second AS tokensPerSecond, rss_mb AS rssMB, aux_loss AS auxLoss,
+         device_mb AS deviceMB
        FROM step WHERE step > ? ORDER BY step`,
     ),
     evaluations: db.prepare<[number, number], Series['evaluations'][number]>(
@@ -104,7 +109,7 @@ function readerOf(store: Store): RunReader {
     totals: db.prepare<[], Record<string, number | null>>(
       `SELECT count(*) AS steps, coalesce(sum(tokens), 0) AS tokens, coalesce(sum(trained_tokens), 0) AS trainedTokens,
          coalesce(sum(CASE WHEN tokens_per_second > 0 THEN tokens / tokens_per_second END), 0) AS seconds,
-         max(rss_mb) AS peakRssMB, min(wall_ms) AS firstWallMs,
+         max(rss_mb) AS peakRssMB, max(device_mb) AS peakDeviceMB, min(wall_ms) AS firstWallMs,
          (SELECT loss FROM step ORDER BY step DESC LIMIT 1) AS lastLoss
        FROM step`,
     ),
@@ -126,9 +131,11 @@ function readerOf(store: Store): RunReader {
       atOnce(() => {
         const from = Math.min(afterStep, sql.wentBackTo.get(afterEvent) ?? afterStep);
         return {
-          steps: sql.steps
-            .all(from)
-            .map(({ auxLoss, ...row }) => (auxLoss === null ? row : { ...row, auxLoss })),
+          steps: sql.steps.all(from).map(({ auxLoss, deviceMB, ...row }) => ({
+            ...row,
+            ...(auxLoss !== null && { auxLoss }),
+            ...(deviceMB !== null && { deviceMB }),
+          })),
           evaluations: sql.evaluations.all(afterEvent, from),
           events: sql.events.all(afterEvent).map((row) => parsed(RunEventRecord, row, 'event')),
         };
@@ -149,13 +156,19 @@ function readerOf(store: Store): RunReader {
     totals: () => {
       const row = store.use(() => sql.totals.get()) ?? {};
       const number = (key: string) => row[key] ?? undefined;
-      const [peakRssMB, lastLoss, firstWallMs] = ['peakRssMB', 'lastLoss', 'firstWallMs'].map(number);
+      const [peakRssMB, peakDeviceMB, lastLoss, firstWallMs] = [
+        'peakRssMB',
+        'peakDeviceMB',
+        'lastLoss',
+        'firstWallMs',
+      ].map(number);
       return {
         steps: number('steps') ?? 0,
         tokens: number('tokens') ?? 0,
         trainedTokens: number('trainedTokens') ?? 0,
         seconds: number('seconds') ?? 0,
         ...(peakRssMB !== undefined && { peakRssMB }),
+        ...(peakDeviceMB !== undefined && { peakDeviceMB }),
         ...(lastLoss !== undefined && { lastLoss }),
         ...(firstWallMs !== undefined && { firstWallMs }),
       };

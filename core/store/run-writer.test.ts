@@ -71,7 +71,7 @@ function child(source: string) {
 test('what is written is read back', () => {
   const writer = openRunWriter(file, { pid: 1 });
   writer.facts(facts);
-  writer.step(metrics(1, { auxLoss: 2.5 }), {
+  writer.step(metrics(1, { auxLoss: 2.5, deviceMB: 12 }), {
     ...routing(1),
     mass_LE: Float32Array.of(1.5, 0, 0, 0, 0.25, 0, 0, 0),
     soft_LE: Float32Array.of(2, 0.5, 0, 0, 0.75, 0, 0, 0),
@@ -84,7 +84,7 @@ test('what is written is read back', () => {
   const reader = openRunReader(file);
   expect(reader.facts()).toEqual(facts);
   const series = reader.series();
-  expect(series.steps).toEqual([metrics(1, { auxLoss: 2.5 }), metrics(2)]);
+  expect(series.steps).toEqual([metrics(1, { auxLoss: 2.5, deviceMB: 12 }), metrics(2)]);
   expect(series.evaluations).toEqual([{ step: 2, loss: 1.9, trainedTokens: 1234 }]);
   expect(series.events.map((event) => [event.id, event.kind, event.message])).toEqual([
     [evaluated, 'evaluation', 'Validation loss 1.9000 over 1,234 tokens.'],
@@ -102,6 +102,7 @@ test('what is written is read back', () => {
   ]);
   expect(reader.marks()).toEqual({ lastStep: 2, lastEvent: evaluated });
   expect(reader.totals()).toEqual({
+    peakDeviceMB: 12,
     steps: 2,
     tokens: 200,
     trainedTokens: 120,

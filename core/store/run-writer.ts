@@ -86,8 +86,8 @@ function writerOf(store: Store, dir: string, release: () => void): RunWriter {
   const sql = store.use((db) => ({
     facts: db.prepare('INSERT OR REPLACE INTO facts(id, document) VALUES (1, ?)'),
     step: db.prepare(
-      `INSERT INTO step(step, wall_ms, loss, learning_rate, grad_norm, tokens, trained_tokens, tokens_per_second, rss_mb, aux_loss)
-       VALUES (@step, @wallMs, @loss, @learningRate, @gradNorm, @tokens, @trainedTokens, @tokensPerSecond, @rssMB, @auxLoss)`,
+      `INSERT INTO step(step, wall_ms, loss, learning_rate, grad_norm, tokens, trained_tokens, tokens_per_second, rss_mb, aux_loss, device_mb)
+       VALUES (@step, @wallMs, @loss, @learningRate, @gradNorm, @tokens, @trainedTokens, @tokensPerSecond, @rssMB, @auxLoss, @deviceMB)`,
     ),
     usage: db.prepare(
       `INSERT INTO usage(step, encoding, counts, mass, soft, grad_norm, bias, condensers)
@@ -123,7 +123,7 @@ function writerOf(store: Store, dir: string, release: () => void): RunWriter {
         `step ${metrics.step}: routing record of step ${routing?.step}`,
       );
       inTransaction(() => {
-        sql.step.run({ ...metrics, auxLoss: metrics.auxLoss ?? null });
+        sql.step.run({ ...metrics, auxLoss: metrics.auxLoss ?? null, deviceMB: metrics.deviceMB ?? null });
         if (routing) sql.usage.run(packUsage(routing));
       });
     },

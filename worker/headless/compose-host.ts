@@ -22,14 +22,15 @@ export interface ComposeOptions {
  */
 export function composeHost(options: ComposeOptions = {}): Host {
   const home = path.resolve(options.home ?? dataFolder());
+  const worker = options.worker ?? ownWorkerProgram();
   return createHost({
-    ...enginePorts(home),
+    ...enginePorts(home, worker),
     home,
     version: programVersion(),
     shell: 'node',
     role: options.role ?? 'exclusive',
     detachWorkers: options.detachWorkers ?? false,
-    spawnWorker: createSpawnWorker(options.worker ?? ownWorkerProgram()),
+    spawnWorker: createSpawnWorker(worker),
     sampleDir: fromRoot('resources/sample'),
     now: Date.now,
     reportBug: (error) => console.error(error),

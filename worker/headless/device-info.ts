@@ -4,6 +4,7 @@ import { statfs } from 'node:fs/promises';
 import os from 'node:os';
 import { createRequire } from 'node:module';
 import type { DeviceInfo } from '#core/contract/settings.ts';
+import type { AdapterSearch } from '#worker/runtime/index.ts';
 
 const INSTRUCTION_SETS: Readonly<Record<string, string>> = {
   avx2: 'AVX2',
@@ -18,7 +19,7 @@ const INSTRUCTION_SETS: Readonly<Record<string, string>> = {
 };
 
 /** Looks at the machine; `home` says which disk counts. Megabytes are 10^6 bytes. */
-export async function readDeviceInfo(home: string): Promise<DeviceInfo> {
+export async function readDeviceInfo(home: string, search: AdapterSearch): Promise<DeviceInfo> {
   const { listProviders } = await import('#worker/runtime/index.ts');
   const disk = await statfs(home);
   return {
@@ -29,7 +30,7 @@ export async function readDeviceInfo(home: string): Promise<DeviceInfo> {
     },
     memoryMB: { total: Math.round(os.totalmem() / 1e6), available: Math.round(availableMemory() / 1e6) },
     diskFreeMB: Math.round((disk.bavail * disk.bsize) / 1e6),
-    providers: listProviders().map(({ name, usable, reason }) => ({
+    providers: listProviders(search).map(({ name, usable, reason }) => ({
       name,
       used: usable,
       reason: reason ?? 'Trains here.',

@@ -28,6 +28,7 @@ test('a host looks at machine, model and run without loading ONNX Runtime', () =
     execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', script], {
       cwd: root,
       encoding: 'utf8',
+      env: { ...process.env, VK_ICD_FILENAMES: '/nonexistent.json' },
     }),
   );
   expect(said).toMatchObject({
@@ -35,7 +36,7 @@ test('a host looks at machine, model and run without loading ONNX Runtime', () =
     ok: true,
     providers: [
       { name: 'cpu', used: true, reason: 'Trains here.' },
-      { name: 'webgpu', used: false, reason: 'This version trains on the CPU only.' },
+      { name: 'webgpu', used: false, reason: 'No graphics adapter that WebGPU can use was found.' },
       { name: 'cuda', used: false },
     ],
   });

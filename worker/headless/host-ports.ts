@@ -7,17 +7,24 @@ import { invariant } from '#core/contract/errors.ts';
 import type { HostPorts } from '#core/host/index.ts';
 import { dataPort } from './data-port.ts';
 import { readDeviceInfo } from './device-info.ts';
+import { findAdapter, probeBeside, type AdapterSearch } from '#worker/runtime/index.ts';
 import { countNetworkRequests } from './network-counter.ts';
+import { ownWorkerProgram, type WorkerProgram } from './spawn-worker.ts';
 
 /**
  * Models, data, plans and the machine. Each is loaded at its first use, so that a host starts at once; training is
  * always in a process of its own.
  * @param home the data folder, whose disk counts.
+ * @param worker the program that trains; its graphics adapter counts.
  */
 export function enginePorts(
   home = dataFolder(),
+  worker: WorkerProgram = ownWorkerProgram(),
 ): Pick<HostPorts, 'models' | 'data' | 'planner' | 'device' | 'networkRequests'> {
   const train = () => import('#worker/train/index.ts');
+  const probe = probeBeside(worker.node, worker.entry);
+  // A driver does not change while the program runs.
+  let search: Promise<AdapterSearch> | undefined;
   return {
     models: {
       inspect: async (dir) => (await train()).inspectModel(dir),
@@ -29,9 +36,9 @@ export function enginePorts(
     data: dataPort,
     planner: {
       methods: async () => (await train()).listMethods(),
-      plan: async (spec) => (await train()).planRun(spec),
+      plan: async (spec) => (await train()).planRun(spec, probe),
     },
-    device: () => readDeviceInfo(home),
+    device: async () => readDeviceInfo(home, await (search ??= findAdapter(probe))),
     networkRequests: countNetworkRequests(),
   };
 }

@@ -3,7 +3,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { hostApi } from '#core/contract/host-api.ts';
 import type { Result } from '#core/contract/result.ts';
 import type { RunDetail, Series as SeriesSchema } from '#core/contract/run.ts';
-import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { ProviderChoice, RunSpec } from '#core/contract/run-spec.ts';
 import type { RunState } from '#core/contract/run-state.ts';
 import type { Host } from '#core/host/index.ts';
 import type { z } from 'zod';
@@ -47,7 +47,8 @@ export type TrainLine =
 
 /** What to train: a new run, or one that ended before. */
 export type HeadlessTask =
-  { readonly spec: RunSpec; readonly runDir?: string | undefined } | { readonly resumeDir: string };
+  | { readonly spec: RunSpec; readonly runDir?: string | undefined }
+  | { readonly resumeDir: string; readonly provider?: ProviderChoice | undefined };
 
 /** A run in progress. */
 export interface HeadlessRun {
@@ -73,7 +74,8 @@ export function runHeadless(
   const report = createReporter(host, onLine);
   let id: string;
   try {
-    id = 'spec' in task ? host.startRun(task.spec, task.runDir) : host.resumeRun(task.resumeDir);
+    id =
+      'spec' in task ? host.startRun(task.spec, task.runDir) : host.resumeRun(task.resumeDir, task.provider);
   } catch (error) {
     void host.close();
     throw error;

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { InvariantError } from '#core/contract/errors.ts';
+import { loadBinding } from './binding.ts';
 import { GraphBuilder, accumulate, gradient, op, type Graph } from '#worker/graph/index.ts';
 import {
   createRuntime,
@@ -93,6 +94,34 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics ada
     expect(() => here.run(feeds)).toThrow('a device tensor [1, 2] is used after dispose');
     expect(() => tensor.dispose()).toThrow('used after dispose');
     for (const each of [onCpu, other]) each.release();
+  });
+
+  test('a lost adapter is told from a bug', async () => {
+    const native = loadBinding();
+    const create = native.createSession.bind(native);
+    let message = '';
+    vi.spyOn(native, 'createSession').mockImplementation((model, options) => {
+      const session = create(model, options);
+      const run = () => {
+        throw new Error(message);
+      };
+      return { run, endProfiling: () => session.endProfiling(), dispose: () => session.dispose() };
+    });
+    const other = createRuntime({ provider: 'webgpu' });
+    const program = await other.compile(weightGradient());
+    vi.restoreAllMocks();
+    const feeds = Object.fromEntries(program.inputs.map((name) => [name, zeroTensor('float32', [2, 2])]));
+    message = 'a kernel is wrong';
+    expect(() => program.run(feeds)).toThrow(InvariantError);
+    // What ONNX Runtime throws when nothing comes back from the adapter.
+    message = 'Failed to download data from buffer. wgpu::MapAsyncStatus value: 3';
+    expect(() => program.run(feeds)).toThrow(
+      expect.objectContaining({
+        code: 'runtime/device-lost',
+        hint: expect.stringContaining('engine.provider "cpu"') as string,
+      }),
+    );
+    other.release();
   });
 
   test('the software adapter is found, and called what it is', async () => {

@@ -1,6 +1,6 @@
 /** Running graphs on ONNX Runtime: the only folder that knows it. */
 export { PROBE_PASSED, findAdapter, probeBeside } from './adapter.ts';
-export type { Adapter, AdapterProbe, AdapterSearch } from './adapter.ts';
+export type { AdapterProbe, AdapterSearch } from './adapter.ts';
 export { DeviceMemory, DeviceTensor } from './device-tensor.ts';
 export { strayNodes } from './placement.ts';
 export type { PlacedNodes } from './placement.ts';

@@ -1,23 +1,23 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import type { AdapterSearch } from './adapter.ts';
 
 /** An execution provider of ONNX Runtime, and whether training can use it here. */
 export interface Provider {
   readonly name: string;
   readonly usable: boolean;
-  /** Why it is not usable, in words for the user. */
+  /** Why it is not usable, or when it is used, in words for the user. */
   readonly reason?: string;
 }
 
-/** Graphs are emitted for the CPU provider only, whatever the installed ONNX Runtime has besides. */
-const CPU_ONLY = 'This version trains on the CPU only.';
-
 /**
- * The execution providers, the one that trains first. ONNX Runtime is looked for but not loaded: a host that asks must
- * stay small, and in Electron its library may not be loaded at all.
+ * The execution providers. ONNX Runtime is looked for but not loaded: a host that asks must stay small, and in Electron
+ * its library may not be loaded at all.
+ * @param search what `findAdapter` found.
  */
 export function listProviders(
+  search: AdapterSearch,
   platform: string = process.platform,
   arch: string = process.arch,
 ): readonly Provider[] {
@@ -30,5 +30,29 @@ export function listProviders(
         usable: false,
         reason: `The installed ONNX Runtime has no build for ${platform} on ${arch}.`,
       };
-  return [cpu, ...['webgpu', 'cuda'].map((name) => ({ name, usable: false, reason: CPU_ONLY }))];
+  return [
+    cpu,
+    webgpuOf(search),
+    {
+      name: 'cuda',
+      usable: false,
+      reason: 'Graphics adapters of every maker train through WebGPU; there is nothing of its own for CUDA.',
+    },
+  ];
+}
+
+function webgpuOf(search: AdapterSearch): Provider {
+  if (search.adapter === null) return { name: 'webgpu', usable: false, reason: search.reason };
+  const { kind, name } = search.adapter;
+  return kind === 'gpu'
+    ? {
+        name: 'webgpu',
+        usable: true,
+        reason: `${name}; taken where a rehearsed step is faster than on the CPU.`,
+      }
+    : {
+        name: 'webgpu',
+        usable: false,
+        reason: `Only ${name}, which is slower than the CPU. A run can ask for it all the same.`,
+      };
 }

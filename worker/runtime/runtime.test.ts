@@ -159,13 +159,19 @@ test('a tensor view checks its array', () => {
 });
 
 test('the CPU provider is usable; every other says why it is not', () => {
-  const why = 'This version trains on the CPU only.';
-  expect(listProviders()).toEqual([
+  const none = { adapter: null, reason: 'There is none.' };
+  expect(listProviders(none)).toMatchObject([
     { name: 'cpu', usable: true },
-    { name: 'webgpu', usable: false, reason: why },
-    { name: 'cuda', usable: false, reason: why },
+    { name: 'webgpu', usable: false, reason: 'There is none.' },
+    { name: 'cuda', usable: false },
   ]);
-  expect(listProviders('plan9', 'mips')[0]).toEqual({
+  const [, software] = listProviders({ adapter: { kind: 'software', name: 'a software adapter' } });
+  expect(software?.usable).toBe(false);
+  expect(software?.reason).toContain('slower than the CPU');
+  const [, gpu] = listProviders({ adapter: { kind: 'gpu', name: 'NVIDIA GPU' } });
+  expect(gpu?.usable).toBe(true);
+  expect(gpu?.reason).toMatch(/^NVIDIA GPU; taken where/);
+  expect(listProviders(none, 'plan9', 'mips')[0]).toEqual({
     name: 'cpu',
     usable: false,
     reason: 'The installed ONNX Runtime has no build for plan9 on mips.',

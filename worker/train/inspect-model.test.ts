@@ -3,6 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync 
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { probeBeside } from '#worker/runtime/index.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { inspectModel } from './inspect-model.ts';
 import { loadModel } from './load-model.ts';
@@ -37,6 +38,7 @@ const plan = () =>
       method: { name: 'full' },
       train: { steps: 1 },
     }),
+    probeBeside(process.execPath, path.resolve(import.meta.dirname, '../main.ts')),
   );
 
 test('a sound folder has no problems', async () => {

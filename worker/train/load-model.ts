@@ -1,4 +1,5 @@
 /** A checkpoint folder made ready to run: family, plan, method, weights, executor. */
+import { UserError } from '#core/contract/errors.ts';
 import type { MomentFormat } from '#core/contract/run-spec.ts';
 import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
@@ -70,7 +71,7 @@ export interface LoadRequest {
 
 /**
  * Reads a checkpoint folder into memory.
- * @throws UserError for everything wrong with folder, config, weights or options.
+ * @throws UserError for everything wrong with folder, config, weights or options; `train/moments-need-cpu`.
  */
 export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   const folder = await openModelFolder(request.modelDir);
@@ -104,8 +105,16 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const isStreamed = ({ expert, layer }: Parameter) =>
       expert !== null && layer !== null && layer < streamedLayers;
     const { threads, provider = 'cpu' } = request;
+    const { moments = 'float32' } = request;
     const runtime =
       request.runtime ?? createRuntime({ provider, ...(typeof threads === 'number' && { threads }) });
+    if (runtime.device !== null && moments !== 'float32') {
+      throw new UserError(
+        'train/moments-need-cpu',
+        `on a graphics adapter moments are kept in float32, not in ${moments}`,
+        'Set train.optimizer.moments to "float32", or engine.provider to "cpu".',
+      );
+    }
     const store = ParameterStore.load({
       folder,
       family,
@@ -115,7 +124,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       isStreamed,
       arena,
       kernels,
-      ...(request.moments && { moments: request.moments }),
+      moments,
       device: runtime.device,
     });
     const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });

@@ -15,6 +15,7 @@ import {
   trains,
   type Parameter,
 } from '#worker/model/index.ts';
+import { findAdapter, type AdapterProbe } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
@@ -28,8 +29,11 @@ export function listMethods(): MethodInfo[] {
   return describeMethods();
 }
 
-/** Plans a run whose paths are absolute. What is wrong is in `problems`; only bugs are thrown. */
-export async function planRun(spec: RunSpec): Promise<RunPlan> {
+/**
+ * Plans a run whose paths are absolute. What is wrong is in `problems`; only bugs are thrown.
+ * @param probe how to look for a graphics adapter, where the run asks for one.
+ */
+export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPlan> {
   const problems: string[] = [];
   const attempt = async <T>(work: () => Promise<T> | T): Promise<T | undefined> => {
     try {
@@ -85,8 +89,14 @@ export async function planRun(spec: RunSpec): Promise<RunPlan> {
         `about ${Math.round(memory.totalMB).toLocaleString('en-US')} MB of memory are needed, ${Math.round(limit).toLocaleString('en-US')} MB are available. Use a smaller micro-batch or shorter examples, or train fewer weights.`,
       );
     }
-    if (spec.engine.provider === 'webgpu')
-      problems.push('engine.provider "webgpu" is not supported yet. Use "auto" or "cpu".');
+    if (spec.engine.provider === 'webgpu') {
+      const { moments } = spec.train.optimizer;
+      if (moments !== 'float32')
+        problems.push(`On a graphics adapter moments are kept in float32, not in ${moments}.`);
+      const { adapter, ...search } = await findAdapter(probe);
+      if (adapter === null && 'reason' in search)
+        problems.push(`engine.provider "webgpu": ${search.reason} Use "auto" or "cpu".`);
+    }
     const steps = await attempt(() => trainingSteps(spec));
     const perCheckpoint = (trained * (4 + momentBytes(spec.train.optimizer.moments))) / 1e6;
     const disk = statfsSync(folder.dir);

@@ -121,7 +121,7 @@ export async function runFacts(
         tokenizer: tokenizerHash,
         code: `condenser ${codeVersion()}`,
       },
-      provider: 'cpu',
+      provider: model.runtime.provider,
       threads: model.runtime.threads,
       estimatedMemoryMB: memory.totalMB,
       estimatedSeconds: estimatedSeconds(spec, model, data),

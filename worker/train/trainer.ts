@@ -16,6 +16,8 @@ import {
   type PreparedData,
 } from '#worker/data/index.ts';
 import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
+import type { ProviderName } from '#worker/runtime/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
@@ -50,24 +52,48 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     const first = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true));
     const submatrices = await submatricesOf(run, plan, () => first.next());
     if (submatrices === 'stopped') return { state: 'stopped', step: 0 };
-    const model = await loadModel({
-      modelDir: spec.model.path,
-      method: spec.method,
-      threads: spec.engine.threads,
-      moments: spec.train.optimizer.moments,
-      expertScores,
-      submatrices,
-      seed: spec.train.seed,
-      tokenCounts: () => tokenCounts(data.train, plan.vocabularySize),
-      planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
+    const load = (provider: ProviderName) =>
+      loadModel({
+        modelDir: spec.model.path,
+        method: spec.method,
+        threads: spec.engine.threads,
+        provider,
+        moments: spec.train.optimizer.moments,
+        expertScores,
+        submatrices,
+        seed: spec.train.seed,
+        tokenCounts: () => tokenCounts(data.train, plan.vocabularySize),
+        planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
+      });
+    const choice = await chooseProvider({
+      asked: spec.engine.provider,
+      probe: run.probe,
+      rehearse: async (provider) => secondsOfStep(await load(provider), first.next()),
     });
+    const model = await load(choice.provider);
     try {
-      return await new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256).run();
+      const trainer = new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256);
+      return await trainer.run(choice);
     } finally {
       model.close();
     }
   } finally {
     data.close();
+  }
+}
+
+/** Seconds of a step on `batch`, after one to warm up; closes the model. */
+async function secondsOfStep(model: LoadedModel, batch: MicroBatch): Promise<number> {
+  try {
+    let started = 0;
+    for (let round = 0; round < 2; round++) {
+      started = performance.now();
+      await model.executor.train(batch, Math.max(1, lossTargets(batch).at.length), 1);
+      model.optimizer.gradientSquares();
+    }
+    return (performance.now() - started) / 1000;
+  } finally {
+    model.close();
   }
 }
 
@@ -132,15 +158,19 @@ class Trainer {
     );
   }
 
-  async run(): Promise<TrainingOutcome> {
+  async run(choice: ProviderChoice): Promise<TrainingOutcome> {
     const { observer } = this.#run;
     const { totalSteps } = this.#schedule;
     const resumed = this.#run.resume ? this.#restore() : null;
     observer.prepared(
-      await runFacts(this.#run.spec, this.#model, this.#data, this.#tokenizerHash, totalSteps),
+      {
+        ...(await runFacts(this.#run.spec, this.#model, this.#data, this.#tokenizerHash, totalSteps)),
+        ...(choice.adapter !== undefined && { adapter: choice.adapter }),
+      },
       resumed?.step ?? null,
     );
-    for (const measure of this.#memoryMeasures()) observer.event('log', resumed?.step ?? 0, measure);
+    for (const measure of [choice.reason, ...this.#memoryMeasures()])
+      observer.event('log', resumed?.step ?? 0, measure);
     for (const warning of resumed?.warnings ?? []) observer.event('alert', resumed?.step ?? 0, warning);
     if (resumed === null) await this.#evaluate(0);
     while (this.#boundary.step < totalSteps) {
@@ -179,7 +209,8 @@ class Trainer {
   /** One optimizer step. A command to stop ends it early; then nothing of it counts. */
   async #step(): Promise<TrainingCommand> {
     const { observer, control, spec } = this.#run;
-    const { session, store, optimizer, executor } = this.#model;
+    const { session, store, optimizer, executor, runtime } = this.#model;
+    const { device } = runtime;
     const { step } = this.#boundary;
     const { totalSteps } = this.#schedule;
     const started = performance.now();
@@ -234,6 +265,7 @@ class Trainer {
         trainedTokens: lossTokens,
         tokensPerSecond: tokens / seconds,
         rssMB: process.memoryUsage.rss() / 1e6,
+        ...(device !== null && { deviceMB: device.liveBytes / 1e6 }),
         ...(hasLosses && { auxLoss }),
       },
       this.#routing.take(done, session.routerState(), gradNorm_LE),

@@ -4,6 +4,7 @@ import type { Evaluation, RoutingRecord, RunEventRecord, StepMetrics } from '#co
 import type { RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { Heartbeat } from '#core/contract/worker-protocol.ts';
+import type { AdapterProbe } from '#worker/runtime/index.ts';
 
 /** What to do at a boundary between micro-batches. `discard` stops without saving what came after the last checkpoint. */
 export type TrainingCommand = 'continue' | 'checkpoint' | 'stop' | 'discard';
@@ -34,6 +35,8 @@ export interface TrainingRun {
   readonly cacheDir: string;
   /** Continue from the last valid checkpoint of `runDir`; an error when there is none. */
   readonly resume: boolean;
+  /** How to look for a graphics adapter; absent: training stays on the CPU. */
+  readonly probe?: AdapterProbe;
   readonly observer: TrainingObserver;
   readonly control: TrainingControl;
 }

@@ -66,6 +66,11 @@ const cases: Record<string, { migrations: readonly Migration[]; cases: readonly 
           ],
         },
       },
+      {
+        version: 3,
+        before: 'INSERT INTO step VALUES (1, 0, 2, 0.1, 1, 8, 8, 4, 100, NULL);',
+        after: { 'SELECT step, rss_mb, device_mb FROM step': [{ step: 1, rss_mb: 100, device_mb: null }] },
+      },
     ],
   },
 };

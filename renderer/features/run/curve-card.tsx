@@ -37,6 +37,7 @@ const columns: readonly Column<Row>[] = [
   number('gradNorm', 'gradient norm'),
   number('tokensPerSecond', 'tokens/s'),
   number('rssMB', 'memory, MB'),
+  number('deviceMB', 'GPU memory, MB'),
   number('tokens', 'tokens'),
   number('auxLoss', 'auxiliary loss'),
 ];
@@ -44,18 +45,21 @@ const columns: readonly Column<Row>[] = [
 function StepTable({ data }: { readonly data: RunData }) {
   const evaluations = new Map(data.evaluations.map((evaluation) => [evaluation.step, evaluation.loss]));
   const rows = data.steps.map((step): Row => ({ ...step, validation: evaluations.get(step.step) }));
+  // Only runs on a graphics adapter take memory there.
+  const onDevice = data.steps.some(({ deviceMB }) => deviceMB !== undefined);
+  const present = columns.filter(({ key }) => key !== 'deviceMB' || onDevice);
   return (
     <div className="stack tight">
       <DataTable
         caption="Numbers of each step"
-        columns={columns}
+        columns={present}
         rows={rows.slice(-TABLE_ROWS)}
         rowKey={(row) => String(row.step)}
         sort={{ key: 'step', descending: true }}
         maxHeight={300}
       />
       <div className="row">
-        <CopyButton label="Copy all as CSV" text={() => tableText(columns, rows, 'csv')} />
+        <CopyButton label="Copy all as CSV" text={() => tableText(present, rows, 'csv')} />
         {rows.length > TABLE_ROWS && (
           <small>
             the last {TABLE_ROWS} of {formatCount(rows.length)} steps

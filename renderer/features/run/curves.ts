@@ -8,7 +8,8 @@ import { formatCount, formatDuration, formatLarge, formatMB, formatNumber } from
 export type Along = 'step' | 'tokens' | 'time';
 
 /** A quantity measured at each step. */
-export type Quantity = 'loss' | 'learningRate' | 'gradNorm' | 'tokensPerSecond' | 'rssMB' | 'auxLoss';
+export type Quantity =
+  'loss' | 'learningRate' | 'gradNorm' | 'tokensPerSecond' | 'rssMB' | 'deviceMB' | 'auxLoss';
 
 /** Names, units and text forms of the quantities. */
 export const quantities: Readonly<
@@ -20,6 +21,7 @@ export const quantities: Readonly<
   loss: { title: 'Loss', unit: '', format: formatNumber },
   tokensPerSecond: { title: 'Tokens per second', unit: 'tok/s', format: formatNumber },
   rssMB: { title: 'Memory', unit: '', format: formatMB },
+  deviceMB: { title: 'GPU memory', unit: '', format: formatMB },
   learningRate: { title: 'Learning rate', unit: '', format: formatNumber },
   gradNorm: { title: 'Gradient norm', unit: '', format: formatNumber },
   auxLoss: { title: 'Auxiliary loss', unit: '', format: formatNumber },

@@ -9,6 +9,7 @@ import {
   formatShare,
   plural,
 } from '../../ui/format.ts';
+import { providerName } from '../../ui/device-facts.tsx';
 
 /** What the run was made of, with the hashes that make it reproducible. */
 export function FactsCard({ detail }: { readonly detail: RunDetail }) {
@@ -41,7 +42,8 @@ export function FactsCard({ detail }: { readonly detail: RunDetail }) {
             </dd>
             <dt>Device</dt>
             <dd>
-              {facts.provider}, {plural(facts.threads, 'thread')}
+              {providerName(facts.provider)}
+              {facts.adapter === undefined ? `, ${plural(facts.threads, 'thread')}` : ` on ${facts.adapter}`}
             </dd>
           </>
         )}
@@ -49,6 +51,7 @@ export function FactsCard({ detail }: { readonly detail: RunDetail }) {
         <dd>
           {detail.peakRssMB === undefined ? 'peak not measured yet' : `peak ${formatMB(detail.peakRssMB)}`}
           {facts !== undefined && ` · estimated ${formatMB(facts.estimatedMemoryMB)}`}
+          {detail.peakDeviceMB !== undefined && ` · ${formatMB(detail.peakDeviceMB)} of the graphics adapter`}
         </dd>
         <dt>Checkpoints</dt>
         <dd>

@@ -3,7 +3,14 @@ import { SparkLine } from '../../charts/spark-line.tsx';
 import { NOT_MEASURED } from '../../ui/format.ts';
 import { quantities, type Quantity } from './curves.ts';
 
-const shown: readonly Quantity[] = ['loss', 'tokensPerSecond', 'rssMB', 'learningRate', 'gradNorm'];
+const shown: readonly Quantity[] = [
+  'loss',
+  'tokensPerSecond',
+  'rssMB',
+  'deviceMB',
+  'learningRate',
+  'gradNorm',
+];
 
 /** The newest value of each quantity; choosing one shows its curve. */
 export function Measures({
@@ -16,9 +23,11 @@ export function Measures({
   readonly onChoose: (quantity: Quantity) => void;
 }) {
   const last = steps.at(-1);
+  // Only runs on a graphics adapter take memory there.
+  const present = shown.filter((quantity) => quantity !== 'deviceMB' || last?.deviceMB !== undefined);
   return (
     <div className="measures" role="group" aria-label="Newest values; choose one to see its curve">
-      {shown.map((quantity) => {
+      {present.map((quantity) => {
         const { title, unit, format } = quantities[quantity];
         const value = last?.[quantity];
         const [number, ownUnit] = (value === undefined ? NOT_MEASURED : format(value)).split(' ', 2);

@@ -78,6 +78,15 @@ export function RunNotices({ detail, askedMs }: { readonly detail: RunDetail; re
         >
           {resume.isPending ? 'Resuming…' : 'Resume'}
         </Button>
+        {detail.facts?.provider === 'webgpu' && (
+          <Button
+            small
+            disabled={resume.isPending}
+            onClick={() => resume.mutate({ id: detail.id, provider: 'cpu' })}
+          >
+            Resume on the CPU
+          </Button>
+        )}
         <CopyButton label="Copy details" text={() => details} />
         {error !== undefined && <code className="muted">{error.code}</code>}
       </div>

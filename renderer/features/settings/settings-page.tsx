@@ -87,6 +87,25 @@ function Choices({ settings, change }: { readonly settings: Settings; readonly c
           }}
         />
       </div>
+      <div className="setting">
+        <span>
+          Compute on
+          <small>
+            {device.data?.providers.find(({ name }) => name === 'webgpu')?.reason ??
+              'Automatic: the faster of processor and graphics adapter.'}
+          </small>
+        </span>
+        <Segmented
+          label="Compute on"
+          value={settings.provider}
+          choices={[
+            { value: 'auto', label: 'Automatic' },
+            { value: 'cpu', label: 'CPU' },
+            { value: 'webgpu', label: 'WebGPU' },
+          ]}
+          onChange={(provider) => change({ provider })}
+        />
+      </div>
       <LimitField
         id="threads"
         label="Threads"

@@ -7,7 +7,7 @@ import { philox } from '#worker/random/index.ts';
 import { gradientNorm, lossTargets, unpaddedBatch, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
-import { createRuntime, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
+import { DeviceTensor, createRuntime, strayNodes, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
 import { decoderPlanOf, productFlops, type LoadedModel } from '#worker/train/index.ts';
 import { fromRoot } from '../host-ports.ts';
 import { benchGenerate } from './bench-generate.ts';
@@ -48,7 +48,11 @@ export const bench: Command = async (invocation) => {
   const steps = invocation.integer('steps') ?? 5;
   const threads = invocation.integer('threads') ?? 'auto';
   const moments = invocation.choice('moments', MomentFormat.options) ?? 'float32';
-  const clock = new StageClock(createRuntime(typeof threads === 'number' ? { threads } : {}));
+  const provider = invocation.choice('provider', ['cpu', 'webgpu']) ?? 'cpu';
+  const recordPlacement = invocation.flag('profile') && provider !== 'cpu';
+  const clock = new StageClock(
+    createRuntime({ provider, recordPlacement, ...(typeof threads === 'number' && { threads }) }),
+  );
   const { vocabularySize } = await decoderPlanOf(modelDir);
   const tokens = tokenStream(invocation, vocabularySize, batch * sequence);
   const rowsOf = (ids: Int32Array) => unpaddedBatch(ids, batch, ids);
@@ -73,11 +77,24 @@ export const bench: Command = async (invocation) => {
       if (step === 0) firstStepMs = performance.now();
       else if (step >= WARM_UPS) times.push({ ...measured, gemmGflops: gemm() });
     }
-    const document = summarize(model, { batch, sequence, times, losses, firstStepMs });
-    const request = { model: path.basename(modelDir), method, moments, batch, sequence, steps };
+    const placed = clock.plain.placement();
+    const document = {
+      ...summarize(model, { batch, sequence, times, losses, firstStepMs }),
+      ...(clock.plain.device !== null && { deviceMB: clock.plain.device.liveBytes / 1e6 }),
+      ...(recordPlacement && {
+        placement: {
+          onGpu: placed.filter(({ provider: at }) => at === 'webgpu').length,
+          leftToCpu: strayNodes(placed).map(({ opType }) => opType),
+        },
+      }),
+    };
+    const request = { model: path.basename(modelDir), method, moments, batch, sequence, steps, provider };
     return {
       document: { ...request, threads: model.runtime.threads, ...document },
-      text: describe(`${request.model} ${method} ${batch}x${sequence}`, document, invocation.flag('profile')),
+      text: [
+        describe(`${request.model} ${method} ${batch}x${sequence}`, document, invocation.flag('profile')),
+        ...describeDevice(document),
+      ].join('\n'),
     };
   } finally {
     model.close();
@@ -134,19 +151,20 @@ async function timeStep(
   const started = performance.now();
   const { lossSum, usage } = await executor.train(batch, trained, 1);
   const computed = performance.now();
+  const stages = { ...clock.milliseconds };
   session.afterMicroBatch(usage, position);
   const norm = gradientNorm(optimizer.gradientSquares());
   optimizer.step(OPTIMIZER, step + 1, LEARNING_RATE, norm);
   session.afterStep(position);
   const ended = performance.now();
   const forwardEnd = clock.firstBackwardAt ?? computed;
-  const inStages = Object.values(clock.milliseconds).reduce((sum, ms) => sum + ms, 0);
+  const inStages = Object.values(stages).reduce((sum, ms) => sum + ms, 0);
   return {
     loss: lossSum / trained,
     forward: forwardEnd - started,
     backward: computed - forwardEnd,
     optimizer: ended - computed,
-    stages: { ...clock.milliseconds, 'between stages': computed - started - inStages },
+    stages: { ...stages, 'between stages': computed - started - inStages },
     ownSeconds: ownSeconds() - ownBefore,
     othersCores: load(),
   };
@@ -162,11 +180,25 @@ async function createGemm(runtime: Runtime): Promise<() => number> {
   const feeds = { x: zeroTensor('float32', shape), w: zeroTensor('float32', shape) };
   // Zeros and denormals would be another speed on some processors.
   for (const { data } of [feeds.x, feeds.w]) for (let i = 0; i < data.length; i++) data[i] = 1;
-  const fetches = { y: zeroTensor('float32', shape) };
+  const y = zeroTensor('float32', shape);
+  const { device } = runtime;
+  // On a GPU the product is measured, not the way there and back.
+  const [given, target] =
+    device === null
+      ? [feeds, y]
+      : [{ x: device.upload(feeds.x), w: device.upload(feeds.w) }, device.upload(y)];
+  const run = (): void => {
+    program.run(given, { y: target });
+  };
+  const wait = (): void => {
+    if (target instanceof DeviceTensor) device?.read(target, y.data as Float32Array);
+  };
   return () => {
-    program.run(feeds, fetches);
+    run();
+    wait();
     const started = performance.now();
-    for (let i = 0; i < GEMM_REPEATS; i++) program.run(feeds, fetches);
+    for (let i = 0; i < GEMM_REPEATS; i++) run();
+    wait();
     return (GEMM_REPEATS * 2 * GEMM_SIZE ** 3) / (performance.now() - started) / 1e6;
   };
 }
@@ -232,6 +264,30 @@ function summarize(model: LoadedModel, { batch, sequence, times, losses, firstSt
     trainableParameters,
     losses,
   };
+}
+
+/** Memory of a GPU, and what of the step it did not compute. */
+function describeDevice({
+  deviceMB,
+  placement,
+}: {
+  readonly deviceMB?: number;
+  readonly placement?: { readonly onGpu: number; readonly leftToCpu: readonly string[] };
+}): string[] {
+  if (deviceMB === undefined) return [];
+  const left = placement?.leftToCpu ?? [];
+  const rows = [
+    ['memory of the GPU', megabytes(deviceMB)],
+    ...(placement === undefined
+      ? []
+      : [
+          [
+            'placement',
+            `${placement.onGpu} kinds of nodes on the GPU; ${left.join(', ') || 'none'} left to the CPU`,
+          ],
+        ]),
+  ];
+  return [table(rows)];
 }
 
 function median(values: readonly number[]): number {

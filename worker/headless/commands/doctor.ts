@@ -1,15 +1,18 @@
 /** `doctor`: what this machine has to train with. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { findAdapter, probeBeside } from '#worker/runtime/index.ts';
 import { readDeviceInfo } from '../device-info.ts';
 import { dataFolder, programVersion } from '../host-ports.ts';
+import { ownWorkerProgram } from '../spawn-worker.ts';
 import { EXIT, type Command } from './command.ts';
 import { count, megabytes, table } from './terminal.ts';
 
 /** Looks at the machine; fails when nothing can train here. */
 export const doctor: Command = async ({ home: given }) => {
   const home = path.resolve(given ?? dataFolder());
-  const device = await readDeviceInfo(existing(home));
+  const { node, entry } = ownWorkerProgram();
+  const device = await readDeviceInfo(existing(home), await findAdapter(probeBeside(node, entry)));
   const { cpu, memoryMB, diskFreeMB, providers, versions } = device;
   const usable = providers.some(({ used }) => used);
   const text = [

@@ -7,11 +7,13 @@ import { EXIT, type Command } from './command.ts';
 import { table } from './terminal.ts';
 
 /** Runs the cases; fails when one does, or is not supported. */
-export const parity: Command = async ({ args, terminal }) => {
+export const parity: Command = async (invocation) => {
+  const { args, terminal } = invocation;
+  const provider = invocation.choice('provider', ['cpu', 'webgpu']) ?? 'cpu';
   const cases: CaseResult[] = [];
   for (const dir of args.flatMap(findCases)) {
     terminal.progress(dir);
-    cases.push(await runCase(dir));
+    cases.push(await runCase(dir, provider));
   }
   return {
     exitCode: cases.every(({ ok }) => ok) ? EXIT.done : EXIT.failed,

@@ -3,7 +3,9 @@ import path from 'node:path';
 import { describeEstimateError, type EstimateError } from '#core/contract/method.ts';
 import { pastErrorsIn } from '#core/host/index.ts';
 import { planRun } from '#worker/train/index.ts';
+import { probeBeside } from '#worker/runtime/index.ts';
 import { dataFolder } from '../host-ports.ts';
+import { ownWorkerProgram } from '../spawn-worker.ts';
 import { EXIT, type Command } from './command.ts';
 import { readSpec } from './find-run.ts';
 import { count, megabytes, secondsRange, table } from './terminal.ts';
@@ -12,7 +14,8 @@ import { count, megabytes, secondsRange, table } from './terminal.ts';
 export const plan: Command = async (invocation) => {
   const spec = readSpec(invocation.args[0] ?? '', invocation.integer('steps'));
   const pastErrors = pastErrorsIn(path.resolve(invocation.home ?? dataFolder()));
-  const planned = { ...(await planRun(spec)), pastErrors };
+  const { node, entry } = ownWorkerProgram();
+  const planned = { ...(await planRun(spec, probeBeside(node, entry))), pastErrors };
   const { memoryMB, diskMB, timeSeconds } = planned;
   const rows = [
     ['run', spec.name],

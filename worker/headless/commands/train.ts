@@ -1,6 +1,7 @@
 /** `train RUN.json`: one run, from its start or from its last checkpoint. */
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
+import { ProviderChoice } from '#core/contract/run-spec.ts';
 import { readRunSpec } from '#core/store/index.ts';
 import type { HeadlessTask } from '../run-headless.ts';
 import type { Command, Invocation } from './command.ts';
@@ -24,11 +25,14 @@ export const train: Command = async (invocation) => {
 };
 
 function taskOf(invocation: Invocation): HeadlessTask {
+  const provider = invocation.choice('provider', ProviderChoice.options);
   const [file = ''] = invocation.args;
   const out = invocation.text('out');
   const steps = invocation.integer('steps');
   if (!invocation.flag('resume')) {
-    return { spec: readSpec(file, steps), runDir: out === undefined ? undefined : path.resolve(out) };
+    const spec = readSpec(file, steps);
+    const engine = { ...spec.engine, ...(provider && { provider }) };
+    return { spec: { ...spec, engine }, runDir: out === undefined ? undefined : path.resolve(out) };
   }
   const resumeDir = findRun(out ?? file, invocation.home);
   const own = readRunSpec(resumeDir).train.steps;
@@ -39,5 +43,5 @@ function taskOf(invocation: Invocation): HeadlessTask {
       'A resumed run keeps its length, since the learning rate follows it; leave --steps out.',
     );
   }
-  return { resumeDir };
+  return { resumeDir, provider };
 }

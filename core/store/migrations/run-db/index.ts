@@ -1,6 +1,7 @@
 import type { Migration } from '../migration.ts';
 import { initial } from './0001-initial.ts';
 import { softUsage } from './0002-soft-usage.ts';
+import { deviceMemory } from './0003-device-memory.ts';
 
 /** The schema of `run.db`, oldest first. */
-export const runMigrations: readonly Migration[] = [initial, softUsage];
+export const runMigrations: readonly Migration[] = [initial, softUsage, deviceMemory];

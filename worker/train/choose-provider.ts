@@ -1,0 +1,59 @@
+/** What a run computes on: what it asks for, or the faster of processor and graphics adapter. */
+import { UserError } from '#core/contract/errors.ts';
+import {
+  findAdapter,
+  type AdapterProbe,
+  type AdapterSearch,
+  type ProviderName,
+} from '#worker/runtime/index.ts';
+
+/** A choice, and the reason for it in a sentence. */
+export interface ProviderChoice {
+  readonly provider: ProviderName;
+  readonly reason: string;
+  /** The graphics adapter, in words, where it is one. */
+  readonly adapter?: string;
+}
+
+/** What a choice is made from. */
+export interface ProviderRequest {
+  readonly asked: 'auto' | ProviderName;
+  /** How to look for an adapter; absent: there is none to be had. */
+  readonly probe?: AdapterProbe | undefined;
+  /** Seconds that one step takes on a provider, after one to warm up. */
+  readonly rehearse: (provider: ProviderName) => Promise<number>;
+}
+
+/** @throws UserError `runtime/no-adapter` when a GPU is asked for and there is none. */
+export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest): Promise<ProviderChoice> {
+  if (asked === 'cpu') return { provider: 'cpu', reason: 'Trains on the CPU, as asked.' };
+  const search: AdapterSearch =
+    probe === undefined
+      ? { adapter: null, reason: 'This process cannot look for a graphics adapter.' }
+      : await findAdapter(probe);
+  const { adapter } = search;
+  if (asked === 'webgpu') {
+    if (adapter !== null)
+      return { provider: 'webgpu', reason: `Trains on ${adapter.name}, as asked.`, adapter: adapter.name };
+    throw new UserError('runtime/no-adapter', search.reason, 'Use engine.provider "auto" or "cpu".');
+  }
+  if (adapter === null) return { provider: 'cpu', reason: `Trains on the CPU. ${search.reason}` };
+  if (adapter.kind === 'software') {
+    return { provider: 'cpu', reason: `Trains on the CPU: ${adapter.name} would be slower.` };
+  }
+  const cpu = await rehearse('cpu');
+  let gpu: number;
+  try {
+    gpu = await rehearse('webgpu');
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return {
+      provider: 'cpu',
+      reason: `Trains on the CPU: a step on ${adapter.name} failed. ${error.message}`,
+    };
+  }
+  const times = `a step took ${gpu.toPrecision(2)} s on ${adapter.name} and ${cpu.toPrecision(2)} s on the CPU`;
+  return gpu < cpu
+    ? { provider: 'webgpu', reason: `Trains on the GPU: ${times}.`, adapter: adapter.name }
+    : { provider: 'cpu', reason: `Trains on the CPU: ${times}.` };
+}

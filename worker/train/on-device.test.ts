@@ -1,0 +1,156 @@
+/** Runs on a graphics adapter: the results of the CPU, from one to the other and back, and what happens when it is lost. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { StepMetrics } from '#core/contract/metrics.ts';
+import type { RunFacts } from '#core/contract/run.ts';
+import { parseRunSpec, type ProviderChoice } from '#core/contract/run-spec.ts';
+import { UserError } from '#core/contract/errors.ts';
+import type * as Runtime from '#worker/runtime/index.ts';
+import { probeBeside } from '#worker/runtime/index.ts';
+import { chooseProvider } from './choose-provider.ts';
+import { train } from './trainer.ts';
+import type { TrainingCommand } from './training-run.ts';
+
+const adapter = vi.hoisted(() => ({ isLost: false }));
+
+/** Programs that find their adapter gone, once it is. */
+vi.mock('#worker/runtime/index.ts', async (importOriginal) => {
+  const original = await importOriginal<typeof Runtime>();
+  const losing = (program: Runtime.Program): Runtime.Program => ({
+    name: program.name,
+    inputs: program.inputs,
+    outputs: program.outputs,
+    run: (...given) => {
+      if (adapter.isLost) throw new UserError('runtime/device-lost', 'The GPU was lost.');
+      return program.run(...given);
+    },
+    release: () => program.release(),
+  });
+  return {
+    ...original,
+    createRuntime: (...options: Parameters<typeof Runtime.createRuntime>): Runtime.Runtime => {
+      const runtime = original.createRuntime(...options);
+      return { ...runtime, compile: async (...graph) => losing(await runtime.compile(...graph)) };
+    },
+  };
+});
+
+const sample = path.join(import.meta.dirname, '../../resources/sample');
+const probe = probeBeside(process.execPath, path.join(import.meta.dirname, '../main.ts'));
+const STEPS = 3;
+let work = '';
+let rows = '';
+
+beforeAll(() => {
+  work = mkdtempSync(path.join(tmpdir(), 'condenser-device-'));
+  rows = path.join(work, 'rows.jsonl');
+  const all = readFileSync(path.join(sample, 'data/word-problems.jsonl'), 'utf8').split('\n');
+  writeFileSync(rows, all.slice(0, 12).join('\n'));
+});
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+interface Recorded {
+  readonly steps: StepMetrics[];
+  readonly events: string[];
+  facts: RunFacts | undefined;
+}
+
+async function run(
+  name: string,
+  provider: ProviderChoice,
+  options: { readonly resume?: boolean; readonly command?: (asked: number) => TrainingCommand } = {},
+): Promise<Recorded> {
+  const runDir = path.join(work, name);
+  mkdirSync(runDir, { recursive: true });
+  const recorded: Recorded = { steps: [], events: [], facts: undefined };
+  let asked = 0;
+  await train({
+    spec: parseRunSpec({
+      model: { path: path.join(sample, 'sample-moe') },
+      data: { train: [{ path: rows }], maxLength: 64 },
+      method: { name: 'full' },
+      train: { steps: STEPS, microBatch: 1, gradientAccumulation: 1, learningRate: 1e-4, warmupRatio: 0 },
+      checkpoint: { everySteps: 1 },
+      engine: { provider },
+    }),
+    runDir,
+    cacheDir: path.join(work, 'cache'),
+    resume: options.resume ?? false,
+    probe,
+    control: { next: () => options.command?.(asked++) ?? 'continue' },
+    observer: {
+      prepared: (facts) => {
+        recorded.facts = facts;
+      },
+      step: (metrics) => recorded.steps.push(metrics),
+      evaluation: () => undefined,
+      checkpoint: () => undefined,
+      event: (_kind, _step, message) => recorded.events.push(message),
+      progress: () => undefined,
+    },
+  });
+  return recorded;
+}
+
+const numbers = ({ steps }: Recorded) => steps.flatMap(({ loss, gradNorm }) => [loss, gradNorm]);
+
+function expectClose(got: readonly number[], want: readonly number[]): void {
+  expect(got).toHaveLength(want.length);
+  got.forEach((value, at) => expect(value / (want[at] ?? NaN)).toBeCloseTo(1, 3));
+}
+
+describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software adapter', () => {
+  test('a run trains as on the CPU, goes over to it and comes back', async () => {
+    const onCpu = await run('cpu', 'cpu');
+    expect(onCpu.facts?.provider).toBe('cpu');
+    expect(onCpu.steps[0]?.deviceMB).toBeUndefined();
+
+    const stopped = await run('moved', 'webgpu', { command: (asked) => (asked === 1 ? 'stop' : 'continue') });
+    expect(stopped.facts).toMatchObject({ provider: 'webgpu', adapter: 'a software adapter' });
+    expect(stopped.events).toContain('Trains on a software adapter, as asked.');
+    expect(stopped.steps[0]?.deviceMB).toBeGreaterThan(20);
+    const middle = await run('moved', 'cpu', {
+      resume: true,
+      command: (asked) => (asked === 1 ? 'stop' : 'continue'),
+    });
+    expect(middle.facts?.provider).toBe('cpu');
+    const last = await run('moved', 'webgpu', { resume: true });
+    expectClose([stopped, middle, last].flatMap(numbers), numbers(onCpu));
+  }, 120_000);
+
+  test('a lost adapter ends the run with a checkpoint, from which the CPU goes on', async () => {
+    const command = (asked: number): TrainingCommand => {
+      adapter.isLost = asked === 2;
+      return 'continue';
+    };
+    await expect(run('lost', 'webgpu', { command })).rejects.toMatchObject({ code: 'runtime/device-lost' });
+    adapter.isLost = false;
+    const resumed = await run('lost', 'cpu', { resume: true });
+    expect(resumed.steps.map(({ step }) => step)).toEqual([3]);
+    expectClose(numbers(resumed), numbers(await run('whole', 'cpu')).slice(-2));
+  }, 120_000);
+
+  test('left to itself a run does not take a software adapter', async () => {
+    const rehearse = vi.fn(() => Promise.resolve(1));
+    expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
+      provider: 'cpu',
+      reason: 'Trains on the CPU: a software adapter would be slower.',
+    });
+    expect(rehearse).not.toHaveBeenCalled();
+  });
+});
+
+test('without an adapter a run stays on the CPU, and one that asks for it is refused', async () => {
+  vi.stubEnv('VK_ICD_FILENAMES', '/nonexistent.json');
+  const rehearse = vi.fn(() => Promise.resolve(1));
+  expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
+    provider: 'cpu',
+    reason: 'Trains on the CPU. No graphics adapter that WebGPU can use was found.',
+  });
+  await expect(chooseProvider({ asked: 'webgpu', probe, rehearse })).rejects.toMatchObject({
+    code: 'runtime/no-adapter',
+  });
+  vi.unstubAllEnvs();
+});
