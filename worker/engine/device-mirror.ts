@@ -30,10 +30,12 @@ export class DeviceMirror {
     return copy.tensor;
   }
 
-  /** Makes the copy anew of what `host` gives. */
-  replace(key: string, host: () => TensorView): void {
-    this.#copies.get(key)?.tensor.dispose();
-    this.#copies.set(key, { tensor: this.memory.upload(host()), isAhead: false });
+  /** Brings the copy, if there is one, up to date with `from`, which the host wrote. */
+  push(key: string, from: Float32Array): void {
+    const copy = this.#copies.get(key);
+    if (copy === undefined) return;
+    this.memory.write(copy.tensor, from);
+    copy.isAhead = false;
   }
 
   /** Declares that a program writes the copy. */
@@ -49,12 +51,5 @@ export class DeviceMirror {
     if (copy?.isAhead !== true) return;
     this.memory.read(copy.tensor, into);
     copy.isAhead = false;
-  }
-
-  /** Brings `into` up to date and gives the copy up: the next one is made of what is then in host memory. */
-  takeBack(key: string, into: Float32Array): void {
-    this.pull(key, into);
-    this.#copies.get(key)?.tensor.dispose();
-    this.#copies.delete(key);
   }
 }

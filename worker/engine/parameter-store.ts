@@ -109,6 +109,8 @@ export class ParameterStore {
   readonly #mirror: DeviceMirror | null;
   /** Gradients on the GPU that are known to be zero. */
   readonly #zeroOnDevice = new Set<string>();
+  /** Weights that the host may have changed in place. */
+  readonly #rewritten = new Set<string>();
 
   private constructor(
     { arena, kernels, parameters, device = null, moments = 'float32' }: LoadParts,
@@ -243,11 +245,20 @@ export class ParameterStore {
     return view;
   }
 
-  /** The weight of a parameter that trains, to be changed in place. */
+  /** The weight of a parameter that trains, to be changed in place; `publishWeights` ends the changes. */
   trainedWeight(id: string): Float32Array {
     const values = this.#hostPart('weight', id);
-    this.#mirror?.takeBack(`weight ${id}`, values);
+    if (this.isOnDevice(id)) {
+      this.#mirror?.pull(`weight ${id}`, values);
+      this.#rewritten.add(id);
+    }
     return values;
+  }
+
+  /** Tells the GPU of the weights that were changed in place. */
+  publishWeights(): void {
+    for (const id of this.#rewritten) this.#mirror?.push(`weight ${id}`, this.#hostPart('weight', id));
+    this.#rewritten.clear();
   }
 
   /** The weight as a graph input, of type `dtype(id)`; that of a streamed one is good for one run. */
@@ -397,7 +408,7 @@ export class ParameterStore {
     const { start, count } = this.#entry(id);
     this.#kernels.fill(this.blocks.gradients + start * 4, count, 0);
     if (!this.isOnDevice(id)) return;
-    this.#mirror?.replace(`gradient ${id}`, () => this.#hostView('gradient', id));
+    this.#mirror?.push(`gradient ${id}`, this.#hostPart('gradient', id));
     this.#zeroOnDevice.add(id);
   }
 

@@ -33,6 +33,9 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics ada
     const back = new Float32Array(6);
     memory.read(tensor, back);
     expect([...back]).toEqual([1, 2, 3, 4, 5, 6]);
+    memory.write(tensor, Float32Array.of(6, 5, 4, 3, 2, 1));
+    memory.read(tensor, back);
+    expect([...back]).toEqual([6, 5, 4, 3, 2, 1]);
     tensor.dispose();
     expect(memory.liveBytes).toBe(before);
   });

@@ -40,10 +40,12 @@ export class DeviceTensor {
   }
 }
 
-/** The sessions that copy a tensor to and from the GPU. */
+/** Sessions from `x` to an equal `y`. */
 export interface CopySessions {
+  /** Leaves a new `y` on the GPU, whatever is fetched. */
   readonly upload: NativeSession;
-  readonly download: NativeSession;
+  /** `y` goes where it is fetched to. */
+  readonly copy: NativeSession;
 }
 
 /** The memory of the GPU: makes tensors there, reads them, and counts what they take. */
@@ -53,7 +55,7 @@ export class DeviceMemory {
   readonly #copies = new Map<number, CopySessions>();
   readonly #live = new Set<DeviceTensor>();
 
-  /** @param makeCopies sessions from `x` to `y` of so many axes, of which `upload` leaves `y` on the GPU. */
+  /** @param makeCopies sessions for tensors of so many axes. */
   constructor(binding: Binding, makeCopies: (rank: number) => CopySessions) {
     this.#binding = binding;
     this.#makeCopies = makeCopies;
@@ -90,7 +92,15 @@ export class DeviceMemory {
       `a device tensor [${tensor.shape.join(', ')}] does not fill ${into.length} elements`,
     );
     const y = this.#binding.createTensor('float32', into, tensor.shape);
-    this.#copiesOf(tensor.shape.length).download.run({ x: tensor.native }, { y }, {});
+    this.#copiesOf(tensor.shape.length).copy.run({ x: tensor.native }, { y }, {});
+  }
+
+  /** Replaces what a tensor holds. */
+  write(tensor: DeviceTensor, from: Float32Array): void {
+    const x = this.#binding.createTensor('float32', from, tensor.shape);
+    const { y } = this.#copiesOf(tensor.shape.length).copy.run({ x }, { y: tensor.native }, {});
+    // A second handle on the same memory.
+    y?.dispose();
   }
 
   /** A tensor tells that it is disposed. */
@@ -101,9 +111,9 @@ export class DeviceMemory {
   /** Disposes whatever is left. */
   release(): void {
     for (const tensor of this.#live) tensor.dispose();
-    for (const { upload, download } of this.#copies.values()) {
+    for (const { upload, copy } of this.#copies.values()) {
       upload.dispose();
-      download.dispose();
+      copy.dispose();
     }
     this.#copies.clear();
   }

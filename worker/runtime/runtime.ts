@@ -159,7 +159,7 @@ function createDeviceMemory(settings: SessionSettings): DeviceMemory {
     const options = { ...settings, profiles: null };
     return {
       upload: createSession(graph, 'webgpu', options, { preferredOutputLocation: { y: 'gpu-buffer' } }),
-      download: createSession(graph, 'webgpu', options),
+      copy: createSession(graph, 'webgpu', options),
     };
   });
 }

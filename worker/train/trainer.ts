@@ -248,6 +248,7 @@ class Trainer {
     optimizer.step({ ...settings, maxGradNorm }, step + 1, rate, gradNorm);
     const at = { step, totalSteps, microBatch: microBatches - 1, microBatches };
     session.rewriteWeights?.(at, (id) => store.trainedWeight(id));
+    store.publishWeights();
     const messages = session.afterStep(at);
 
     const done = step + 1;
