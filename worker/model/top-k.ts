@@ -7,14 +7,14 @@
  * @returns `[rows × k]` column indices.
  */
 export function topK(
-  scores: Float32Array,
+  scores: Float32Array | Float64Array,
   rows: number,
   columns: number,
   k: number,
   excluded: readonly number[] = [],
 ): Int32Array {
   const out = new Int32Array(rows * k);
-  const best = new Float32Array(k);
+  const best = new Float64Array(k);
   const barred = new Uint8Array(columns);
   for (const column of excluded) barred[column] = 1;
   for (let row = 0; row < rows; row++) {
