@@ -33,6 +33,18 @@ export class FrozenWeights {
     this.#folder = folder;
   }
 
+  /** Keeps a weight that is in memory. */
+  adopt(id: string, view: TensorView): void {
+    this.#held.set(id, view);
+  }
+
+  /** Gives a weight away that is in memory; undefined where it is not. */
+  release(id: string): TensorView | undefined {
+    const view = this.#held.get(id);
+    this.#held.delete(id);
+    return view;
+  }
+
   /** Reads a weight into memory of its own. */
   hold(parameter: Parameter, place: Located, dtype: WeightDtype): void {
     const bytes = allocate(place.bytes);

@@ -1,7 +1,7 @@
 /** The final norm, the head and the loss: logits, cross-entropy, and its gradient, over chunks of tokens. */
 import type { Kernels } from '#worker/kernels/index.ts';
 import { parameterId, topK, type DecoderPlan } from '#worker/model/index.ts';
-import type { Tensors } from '#worker/runtime/index.ts';
+import type { DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
 import { lossTargets, type MicroBatch } from './batch.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import type { StagePrograms } from './stage-programs.ts';
@@ -38,14 +38,29 @@ export class HeadRunner {
 
   readonly #idOf = (role: string): string => (role === 'head' ? this.#headId : role);
 
-  readonly #dtypes = (role: string) => this.#parts.store.dtype(this.#idOf(role));
+  readonly #dtypes = (role: string) =>
+    role === 'head' ? 'float32' : this.#parts.store.dtype(this.#idOf(role));
 
+  /** A matrix of 16 bits is widened here, once for all chunks and without the copies a graph makes on the way. */
   #weights(): Tensors {
     const { store } = this.#parts;
     const present = stageRoles.head.map((role) => [role, this.#idOf(role)] as const);
     return Object.fromEntries(
-      present.filter(([, id]) => store.has(id)).map(([role, id]) => [role, store.input(id)]),
+      present
+        .filter(([, id]) => store.has(id))
+        .map(([role, id]) => [role, role === 'head' ? this.#wide(store.input(id)) : store.input(id)]),
     );
+  }
+
+  #wide(weight: TensorView | DeviceTensor): TensorView | DeviceTensor {
+    if (!('data' in weight) || weight.dtype === 'float32') return weight;
+    const { workspace, kernels } = this.#parts;
+    const wide = workspace.tensor(...weight.shape);
+    // Embedding and head lie in the arena, so that a view says where.
+    const { byteOffset, length } = weight.data;
+    if (weight.dtype === 'bfloat16') kernels.bf16ToF32(wide.offset, byteOffset, length);
+    else kernels.f16ToF32(wide.offset, byteOffset, length);
+    return wide;
   }
 
   /** Logits `[rows of `at`, vocabulary]` of the flat positions `at`. */
@@ -53,9 +68,9 @@ export class HeadRunner {
     const { plan, programs, workspace } = this.#parts;
     const program = await programs.logits(this.#dtypes);
     const logits = new Float32Array(at.length * plan.vocabularySize);
-    await this.#chunks(at, (rows, from) => {
+    await this.#chunks(at, (rows, from, head) => {
       const chunk = workspace.tensor(rows.length, plan.vocabularySize);
-      program.run({ h: this.#gather(h, rows), ...this.#weights() }, { logits: chunk });
+      program.run({ h: this.#gather(h, rows), ...head }, { logits: chunk });
       logits.set(chunk.data, from * plan.vocabularySize);
     });
     return logits;
@@ -66,9 +81,9 @@ export class HeadRunner {
     const { plan, programs, workspace } = this.#parts;
     const program = await programs.logits(this.#dtypes);
     const predicted = new Int32Array(at.length);
-    await this.#chunks(at, (rows, from) => {
+    await this.#chunks(at, (rows, from, head) => {
       const logits = workspace.tensor(rows.length, plan.vocabularySize);
-      program.run({ h: this.#gather(h, rows), ...this.#weights() }, { logits });
+      program.run({ h: this.#gather(h, rows), ...head }, { logits });
       predicted.set(topK(logits.data, rows.length, plan.vocabularySize, 1), from);
     });
     return predicted;
@@ -80,10 +95,10 @@ export class HeadRunner {
     const { at, targets } = lossTargets(batch);
     const program = await programs.loss(this.#dtypes);
     let lossSum = 0;
-    await this.#chunks(at, (rows, from) => {
+    await this.#chunks(at, (rows, from, head) => {
       const loss = workspace.tensor(rows.length);
       const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
-      program.run({ h: this.#gather(h, rows), labels, ...this.#weights() }, { loss });
+      program.run({ h: this.#gather(h, rows), labels, ...head }, { loss });
       lossSum += sum(loss.data);
     });
     return { lossSum, trainedTokens: at.length };
@@ -106,9 +121,9 @@ export class HeadRunner {
     const { at, targets } = lossTargets(batch);
     dH.data.fill(0);
     let lossSum = 0;
-    await this.#chunks(at, async (rows, from) => {
+    await this.#chunks(at, async (rows, from, head) => {
       const use = store.weightUse(stageRoles.head, this.#idOf);
-      const program = await programs.lossBackward(use);
+      const program = await programs.lossBackward({ ...use, dtypes: this.#dtypes });
       const gradients = store.gradientTensors(use, this.#idOf);
       const loss = workspace.tensor(rows.length);
       const dLoss = workspace.tensor(rows.length);
@@ -116,7 +131,7 @@ export class HeadRunner {
       const dRows = workspace.tensor(rows.length, width);
       const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
       program.run(
-        { h: this.#gather(h, rows), labels, ...this.#weights(), 'd.loss': dLoss, ...gradients.feeds },
+        { h: this.#gather(h, rows), labels, ...head, 'd.loss': dLoss, ...gradients.feeds },
         { loss, 'grad.h': dRows, ...gradients.fetches },
       );
       kernels.addRows(dH.offset, dRows.offset, rows, width, h.shape[0] ?? 0);
@@ -126,12 +141,18 @@ export class HeadRunner {
   }
 
   /** Calls `work` for equal runs of positions whose logits fit in a chunk; what it allocates is taken back after each. */
-  async #chunks(at: Int32Array, work: (rows: Int32Array, from: number) => Promise<void> | void) {
+  async #chunks(
+    at: Int32Array,
+    work: (rows: Int32Array, from: number, head: Tensors) => Promise<void> | void,
+  ) {
+    const { workspace } = this.#parts;
     const most = Math.max(16, Math.floor(LOGIT_CHUNK / this.#parts.plan.vocabularySize));
     const size = Math.ceil(at.length / Math.ceil(at.length / most));
-    for (let from = 0; from < at.length; from += size) {
-      await this.#parts.workspace.scratch(async () => work(at.subarray(from, from + size), from));
-    }
+    await workspace.scratch(async () => {
+      const head = this.#weights();
+      for (let from = 0; from < at.length; from += size)
+        await workspace.scratch(async () => work(at.subarray(from, from + size), from, head));
+    });
   }
 
   #gather(h: ArenaTensor, rows: Int32Array): ArenaTensor {

@@ -60,8 +60,8 @@ export class Moments {
     const moment = (name: Moment['name'], kind: Float8Kind): Moment => ({
       name,
       kind,
-      values: arena.allocate(elements * BYTES[format]),
-      scales: arena.allocate(format === 'float8' ? (4 * elements) / FLOAT8_BLOCK : 0),
+      values: arena.allocateZeros(elements * BYTES[format]),
+      scales: arena.allocateZeros(format === 'float8' ? (4 * elements) / FLOAT8_BLOCK : 0),
     });
     this.#moments = [moment('first', 'signed8'), moment('second', 'unsigned8')];
   }

@@ -9,7 +9,11 @@ import { ParameterStore } from './parameter-store.ts';
 const sample = join(import.meta.dirname, '../../resources/sample/sample-moe');
 
 /** The sample model with the largest value of its first router beside it. */
-async function storeOf(isTrained: (parameter: Parameter) => boolean): Promise<ParameterStore> {
+async function storeOf(
+  isTrained: (parameter: Parameter) => boolean,
+  arena = new Arena(),
+  from?: ParameterStore,
+): Promise<ParameterStore> {
   const added: AddedParameter = {
     id: 'layers.0.largest',
     role: 'router',
@@ -22,10 +26,18 @@ async function storeOf(isTrained: (parameter: Parameter) => boolean): Promise<Pa
   try {
     const family = familyOf(folder.config);
     const plan = family.plan(folder.config);
-    const arena = new Arena();
     const parameters = [...parametersOf(plan), added];
     const kernels = createKernels(arena);
-    return ParameterStore.load({ folder, family, plan, parameters, isTrained, arena, kernels });
+    return ParameterStore.load({
+      folder,
+      family,
+      plan,
+      parameters,
+      isTrained,
+      arena,
+      kernels,
+      ...(from && { from }),
+    });
   } finally {
     folder.close();
   }
@@ -48,4 +60,23 @@ test('it is there where nothing trains', async () => {
   expect(store.isTrained('layers.0.largest')).toBe(false);
   expect([...store.values('layers.0.largest')]).toEqual([Math.max(...store.values('layers.0.router'))]);
   expect(store.trainedElements).toBe(0);
+});
+
+test('a store made from another keeps its frozen weights where they are, and starts what trains anew', async () => {
+  const arena = new Arena();
+  const untouched = await storeOf(() => false, arena);
+  const frozen = ['layers.0.experts.1.expertUp', 'embedding', 'head'].filter((id) => untouched.has(id));
+  const before = frozen.map((id) => untouched.weight(id).data);
+  // What a model leaves behind in the arena when it has run.
+  const mark = arena.mark();
+  arena.f32(arena.allocate(2 ** 20), 2 ** 18).fill(NaN);
+  arena.release(mark);
+  const promoted = 'layers.0.experts.0.expertUp';
+  const store = await storeOf(({ id }) => id === promoted, arena, untouched);
+  expect(frozen.map((id) => store.weight(id).data)).toEqual(before);
+  for (const [index, id] of frozen.entries()) expect(store.weight(id).data).toBe(before[index]);
+  expect(untouched.has('layers.0.experts.1.expertUp')).toBe(false);
+  expect(store.weight(promoted)).toMatchObject({ dtype: 'float32' });
+  expect([...store.values(promoted)]).toEqual([...(await storeOf(() => false)).values(promoted)]);
+  expect(store.gradient(promoted).data.every((value) => value === 0)).toBe(true);
 });

@@ -65,6 +65,8 @@ export interface LoadParts {
   readonly moments?: MomentFormat;
   /** Memory of the GPU that programs run on; absent or null: they run on the CPU. */
   readonly device?: DeviceMemory | null;
+  /** A store of the same checkpoint over the same arena that is given up: what it holds and this one needs is not read again. */
+  readonly from?: ParameterStore;
 }
 
 type TrainedName = 'weight' | 'gradient' | 'first' | 'second';
@@ -141,7 +143,7 @@ export class ParameterStore {
     );
     this.trainedElements = end;
     this.ranges = this.#mirror === null ? rangesOf(matricesEnd, end) : this.#hostRanges();
-    const [weights, gradients] = [arena.allocate(end * 4), arena.allocate(end * 4)];
+    const [weights, gradients] = [arena.allocateZeros(end * 4), arena.allocateZeros(end * 4)];
     this.blocks = { weights: weights.offset, gradients: gradients.offset };
     this.moments = new Moments(moments, end, arena, kernels);
     for (const parameter of ordered) {
@@ -176,7 +178,7 @@ export class ParameterStore {
    * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
    */
   static load(parts: LoadParts): ParameterStore {
-    const { folder, family, plan, parameters, isTrained, isStreamed } = parts;
+    const { folder, family, plan, parameters, isTrained, isStreamed, from } = parts;
     const store = new ParameterStore(parts, parameters.filter(isTrained), new FrozenWeights(folder));
     for (const parameter of parameters) {
       if (isAdded(parameter)) {
@@ -184,11 +186,23 @@ export class ParameterStore {
         continue;
       }
       const place = locateParameter(folder, family, plan, parameter);
-      if (!store.isTrained(parameter.id) && isStreamed?.(parameter))
+      // Taken in any case, so that what is not needed goes.
+      const held = from === undefined ? undefined : from.#release(parameter.id);
+      const trains = store.isTrained(parameter.id);
+      if (!trains && isStreamed?.(parameter))
         store.#frozen.stream(parameter, place, heldDtype(folder, place));
+      else if (!trains && held !== undefined) store.#frozen.adopt(parameter.id, held);
       else store.#read(folder, place, parameter);
     }
     return store;
+  }
+
+  /** Gives up a frozen weight that is in memory; undefined where there is none. */
+  #release(id: string): TensorView | undefined {
+    if (this.#trained.has(id)) return undefined;
+    const view = this.#views.get(id) ?? this.#frozen.release(id);
+    this.#views.delete(id);
+    return view;
   }
 
   #start(parameter: AddedParameter): void {
@@ -210,11 +224,11 @@ export class ParameterStore {
     const { bytes } = place;
     const trained = this.#trained.get(id);
     if (trained === undefined) {
-      if (role !== 'embedding') {
+      if (role !== 'embedding' && role !== 'head') {
         this.#frozen.hold(parameter, place, dtype);
         return;
       }
-      // Kernels look rows of the embedding up, and they see the arena only.
+      // Kernels look rows of the embedding up and widen the head, and they see the arena only.
       const block = this.#arena.allocate(bytes);
       readLocated(folder, place, this.#arena.u8(block, bytes));
       const data = dtype === 'float32' ? this.#arena.f32(block, count) : this.#arena.u16(block, count);

@@ -32,6 +32,16 @@ test('release gives scratch space back', () => {
   expect(() => arena.release(arena.mark() + 1)).toThrow('above the height');
 });
 
+test('zeros are zeros in memory used before, and in fresh memory', () => {
+  const arena = new Arena();
+  arena.u8(arena.allocate(100), 100).fill(7);
+  arena.release(0);
+  arena.allocate(10);
+  const block = arena.allocateZeros(1000);
+  expect(arena.u8(block, 1000).every((x) => x === 0)).toBe(true);
+  expect(arena.u8(0, 10).every((x) => x === 7)).toBe(true);
+});
+
 test('a view outside its block or of released memory is refused', () => {
   const arena = new Arena();
   const block = arena.allocate(16);

@@ -41,6 +41,8 @@ export class Arena {
   readonly memory: Memory64;
   readonly maximumBytes: number;
   #used = 0;
+  /** The most that was ever in use: memory above is as the system gave it, all zeros. */
+  #highest = 0;
 
   /**
    * @param options.initialBytes size to start with, default one page (64 KiB).
@@ -97,7 +99,17 @@ export class Arena {
       }
     }
     this.#used = end;
+    this.#highest = Math.max(this.#highest, end);
     return { offset, bytes };
+  }
+
+  /** Like `allocate`, all zeros. Memory never used before is not touched. */
+  allocateZeros(bytes: number): ArenaBlock {
+    const used = this.#highest;
+    const block = this.allocate(bytes);
+    const dirty = Math.min(bytes, used - block.offset);
+    if (dirty > 0) this.u8(block, dirty).fill(0);
+    return block;
   }
 
   /** The present height of the stack, for `release`. */

@@ -5,6 +5,7 @@ import type { MicroBatch } from '#worker/engine/index.ts';
 import { sampleTokensOf } from '#worker/methods/index.ts';
 import { moeLayerIndices, type ExpertScores } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
+import { memoryBudgetMB, planMemory } from './memory-plan.ts';
 import type { TrainingObserver, TrainingRun } from './training-run.ts';
 
 /**
@@ -36,6 +37,12 @@ export async function measureExperts(
   };
 }
 
+/** Scores, and the untouched model they were measured on where it was loaded: the caller closes it, or loads on from it. */
+export interface MeasuredScores {
+  readonly scores: ExpertScores | null;
+  readonly model: LoadedModel | null;
+}
+
 /**
  * The scores that the method of `run` asks for; null when it asks for none. They are kept in the run directory, and a
  * resumed run takes them from there.
@@ -44,17 +51,21 @@ export async function measureExperts(
 export async function expertScoresOf(
   run: TrainingRun,
   batches: Iterable<MicroBatch>,
-): Promise<ExpertScores | null> {
+): Promise<MeasuredScores> {
   const { spec, runDir } = run;
   const tokens = sampleTokensOf(spec.method.name, spec.method.options);
-  if (tokens === 0) return null;
+  if (tokens === 0) return { scores: null, model: null };
   const kept = run.resume ? readExpertScores(runDir) : undefined;
-  if (kept !== undefined) return { token: [...kept.token.values()], gate: [...kept.gate.values()] };
+  if (kept !== undefined) {
+    const scores = { token: [...kept.token.values()], gate: [...kept.gate.values()] };
+    return { scores, model: null };
+  }
   const model = await loadModel({
     modelDir: spec.model.path,
     method: { name: 'full', options: {} },
     trains: false,
     threads: spec.engine.threads,
+    planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
   });
   try {
     const scores = await measureExperts(model, reported(batches, run.observer), tokens);
@@ -62,9 +73,10 @@ export async function expertScoresOf(
     const byLayer = (scores_LE: ExpertScores['token']) =>
       new Map(layers.map((layer, index) => [layer, scores_LE[index] ?? []]));
     writeExpertScores(runDir, { token: byLayer(scores.token), gate: byLayer(scores.gate) });
-    return scores;
-  } finally {
+    return { scores, model };
+  } catch (error) {
     model.close();
+    throw error;
   }
 }
 

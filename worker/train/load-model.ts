@@ -65,6 +65,8 @@ export interface LoadRequest {
   readonly provider?: ProviderName;
   /** Says which layers keep their activations for the backward pass; absent: all do. */
   readonly planMemory?: (layout: ModelLayout) => MemoryPlan;
+  /** A model of the same folder that is given up: it is closed, and the weights it holds are not read again. */
+  readonly from?: LoadedModel | null;
   /** What to run on, for instance a timed one; a new runtime when absent. */
   readonly runtime?: Runtime;
 }
@@ -74,6 +76,8 @@ export interface LoadRequest {
  * @throws UserError for everything wrong with folder, config, weights or options; `train/moments-need-cpu`.
  */
 export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
+  const { from } = request;
+  from?.close();
   const folder = await openModelFolder(request.modelDir);
   try {
     const { family, plan: stored } = decoderOf(folder);
@@ -87,8 +91,8 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       ...(request.gumbel && { gumbel: request.gumbel }),
     };
     const session = startMethod(request.method.name, request.method.options, context);
-    const arena = new Arena();
-    const kernels = createKernels(arena);
+    const arena = from?.arena ?? new Arena();
+    const kernels = from?.kernels ?? createKernels(arena);
     const parameters = parametersUnder(stored, session);
     const plan = withAdditions(stored, session.additions ?? {});
     const { trains: trainsInstead = (parameter: Parameter) => trains(session, parameter) } = request;
@@ -126,6 +130,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       kernels,
       moments,
       device: runtime.device,
+      ...(from && { from: from.store }),
     });
     const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });
     const optimizer = await createOptimizer(store, kernels, runtime);

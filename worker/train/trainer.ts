@@ -48,23 +48,29 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
   });
   try {
     const sample = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true)).pass();
-    const expertScores = await expertScoresOf(run, sample);
+    const measured = await expertScoresOf(run, sample);
     const first = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true));
     const submatrices = await submatricesOf(run, plan, () => first.next());
     if (submatrices === 'stopped') return { state: 'stopped', step: 0 };
-    const load = (provider: ProviderName) =>
-      loadModel({
+    // The first model to be loaded takes over the one that was measured.
+    let from = measured.model;
+    const load = (provider: ProviderName) => {
+      const model = loadModel({
         modelDir: spec.model.path,
         method: spec.method,
         threads: spec.engine.threads,
         provider,
         moments: spec.train.optimizer.moments,
-        expertScores,
+        expertScores: measured.scores,
+        from,
         submatrices,
         seed: spec.train.seed,
         tokenCounts: () => tokenCounts(data.train, plan.vocabularySize),
         planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
       });
+      from = null;
+      return model;
+    };
     const choice = await chooseProvider({
       asked: spec.engine.provider,
       probe: run.probe,

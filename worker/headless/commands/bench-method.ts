@@ -24,20 +24,21 @@ export async function loadForBench(
   sample: MicroBatch,
   runtime: NonNullable<LoadRequest['runtime']>,
 ): Promise<LoadedModel> {
-  const load = (options: Readonly<Record<string, unknown>>) =>
-    loadModel({ modelDir, method: { name: method, options }, moments, runtime });
+  const load = (options: Readonly<Record<string, unknown>>, from: LoadedModel | null = null) =>
+    loadModel({ modelDir, method: { name: method, options }, moments, runtime, from });
   switch (method) {
     case 'expert-condenser':
       return load({ phase: 'both', phaseSplit: 1e-6 });
     case 'esft': {
       const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
       try {
-        const experts = await mostUsedExperts(modelDir, sample);
+        const untouched = await loadModel({ modelDir, method: { name: 'full', options: {} }, trains: false });
+        const experts = await mostUsedExperts(untouched, sample);
         writeFileSync(
           path.join(folder, 'expert_cfg.json'),
           JSON.stringify({ experts, shared_experts: false, non_expert_modules: false }),
         );
-        return await load({ expertConfig: folder });
+        return await load({ expertConfig: folder }, untouched);
       } finally {
         rmSync(folder, { recursive: true });
       }
@@ -53,21 +54,19 @@ export async function loadForBench(
 }
 
 /** The most used experts of each layer on a sample, by decoder layer. */
-async function mostUsedExperts(modelDir: string, sample: MicroBatch): Promise<Record<number, number[]>> {
-  const model = await loadModel({ modelDir, method: { name: 'full', options: {} }, trains: false });
-  try {
-    const { routing } = await model.executor.logits(sample, Int32Array.of(0));
-    const layers = moeLayerIndices(model.plan);
-    return Object.fromEntries(
-      routing.map(({ choice, weights_NE }, index) => {
-        const experts = weights_NE.length / sample.inputIds.length;
-        const counts_E = new Float32Array(experts);
-        for (const expert of choice.chosen_NK) counts_E[expert] = (counts_E[expert] ?? 0) + 1;
-        const wanted = Math.max(1, Math.round(ESFT_SHARE * experts));
-        return [layers[index] ?? index, [...topK(counts_E, 1, experts, wanted)]];
-      }),
-    );
-  } finally {
-    model.close();
-  }
+async function mostUsedExperts(
+  { plan, executor }: LoadedModel,
+  sample: MicroBatch,
+): Promise<Record<number, number[]>> {
+  const { routing } = await executor.logits(sample, new Int32Array(0));
+  const layers = moeLayerIndices(plan);
+  return Object.fromEntries(
+    routing.map(({ choice, weights_NE }, index) => {
+      const experts = weights_NE.length / sample.inputIds.length;
+      const counts_E = new Float32Array(experts);
+      for (const expert of choice.chosen_NK) counts_E[expert] = (counts_E[expert] ?? 0) + 1;
+      const wanted = Math.max(1, Math.round(ESFT_SHARE * experts));
+      return [layers[index] ?? index, [...topK(counts_E, 1, experts, wanted)]];
+    }),
+  );
 }
