@@ -6,6 +6,8 @@ try {
   await tryDevice();
   console.log(PROBE_PASSED);
 } catch (error) {
-  console.log(error instanceof UserError ? error.message : `The graphics adapter failed: ${String(error)}`);
+  console.log(
+    error instanceof UserError ? `${error.message}.` : `The graphics adapter failed: ${String(error)}`,
+  );
   process.exitCode = 1;
 }

@@ -53,7 +53,10 @@ export const RunPlan = z.object({
     /** The frozen experts of so many layers are read from disk whenever they are used; 0: none. */
     streamedLayers: z.int(),
   }),
+  /** Weights, gradients and moments on the graphics adapter, for a run that asks for it. */
+  deviceMB: z.number().optional(),
   diskMB: z.object({ perCheckpoint: z.number(), total: z.number(), freeMB: z.number() }),
+  /** Of a run on the CPU; nothing is known of a graphics adapter before it is tried. */
   timeSeconds: z.object({ low: z.number(), high: z.number(), basis: z.string() }).optional(),
   /** How far the estimates of finished runs on this machine were off; absent where none has finished. */
   pastErrors: z.object({ memory: EstimateError.optional(), time: EstimateError.optional() }).optional(),

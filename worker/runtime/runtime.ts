@@ -139,7 +139,7 @@ function createSession(
     if (/Failed to get a WebGPU adapter|No supported adapters/.test(message)) {
       throw new UserError(
         'runtime/no-adapter',
-        'No graphics adapter that WebGPU can use was found.',
+        'No graphics adapter that WebGPU can use was found',
         'Use engine.provider "cpu", or install the driver of the GPU (on Linux its Vulkan driver).',
         { cause: error },
       );

@@ -30,7 +30,7 @@ export async function tryDevice(): Promise<void> {
       if (y.data[row * SIZE + column] !== sum) {
         throw new UserError(
           'runtime/wrong-result',
-          'The graphics adapter computes wrong results.',
+          'The graphics adapter computes wrong results',
           'Update its driver, or use engine.provider "cpu".',
         );
       }

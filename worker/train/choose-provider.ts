@@ -35,7 +35,11 @@ export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest
   if (asked === 'webgpu') {
     if (adapter !== null)
       return { provider: 'webgpu', reason: `Trains on ${adapter.name}, as asked.`, adapter: adapter.name };
-    throw new UserError('runtime/no-adapter', search.reason, 'Use engine.provider "auto" or "cpu".');
+    throw new UserError(
+      'runtime/no-adapter',
+      search.reason.replace(/\.$/, ''),
+      'Use engine.provider "auto" or "cpu".',
+    );
   }
   if (adapter === null) return { provider: 'cpu', reason: `Trains on the CPU. ${search.reason}` };
   if (adapter.kind === 'software') {

@@ -10,6 +10,7 @@ import { UserError } from '#core/contract/errors.ts';
 import type * as Runtime from '#worker/runtime/index.ts';
 import { probeBeside } from '#worker/runtime/index.ts';
 import { chooseProvider } from './choose-provider.ts';
+import { planRun } from './plan-run.ts';
 import { train } from './trainer.ts';
 import type { TrainingCommand } from './training-run.ts';
 
@@ -140,6 +141,25 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software ada
     });
     expect(rehearse).not.toHaveBeenCalled();
   });
+});
+
+test('a plan for a graphics adapter says what it takes there, and what is in the way', async () => {
+  vi.stubEnv('VK_ICD_FILENAMES', '/nonexistent.json');
+  const spec = parseRunSpec({
+    model: { path: path.join(sample, 'sample-moe') },
+    data: { train: [{ path: rows }] },
+    method: { name: 'full' },
+    train: { optimizer: { moments: 'bfloat16' } },
+    engine: { provider: 'webgpu' },
+  });
+  const { problems, deviceMB, timeSeconds, trainableParameters } = await planRun(spec, probe);
+  expect(problems).toEqual([
+    'On a graphics adapter moments are kept in float32, not in bfloat16.',
+    'engine.provider "webgpu": No graphics adapter that WebGPU can use was found. Use "auto" or "cpu".',
+  ]);
+  expect(deviceMB).toBeCloseTo((16 * trainableParameters) / 1e6);
+  expect(timeSeconds).toBeUndefined();
+  vi.unstubAllEnvs();
 });
 
 test('without an adapter a run stays on the CPU, and one that asks for it is refused', async () => {

@@ -119,9 +119,10 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
         total: perCheckpoint * spec.checkpoint.keep,
         freeMB: (disk.bavail * disk.bsize) / 1e6,
       },
-      ...(steps !== undefined && {
-        timeSeconds: estimateTime(layout, memory, steps, spec),
-      }),
+      ...(spec.engine.provider === 'webgpu'
+        ? // All in float32; what trains with its gradient and two moments.
+          { deviceMB: (16 * trained + 4 * (size(parameters) - trained)) / 1e6 }
+        : steps !== undefined && { timeSeconds: estimateTime(layout, memory, steps, spec) }),
     };
   } finally {
     folder.close();

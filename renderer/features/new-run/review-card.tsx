@@ -87,7 +87,7 @@ export function Problems({
 
 /** What one run will need. */
 export function Plan({ plan }: { readonly plan: RunPlan }) {
-  const { memoryMB, diskMB, timeSeconds, steps } = plan;
+  const { memoryMB, deviceMB, diskMB, timeSeconds, steps } = plan;
   return (
     <div className="stack">
       <Problems of="run" problems={plan.problems} />
@@ -96,6 +96,7 @@ export function Plan({ plan }: { readonly plan: RunPlan }) {
           <dt>Memory</dt>
           <dd>{formatRange(memoryMB.low, memoryMB.high, formatMB)}</dd>
           <dd className="muted">of {formatMB(memoryMB.availableMB)} available</dd>
+          {deviceMB !== undefined && <dd className="muted">and {formatMB(deviceMB)} of the GPU</dd>}
           <PastError error={plan.pastErrors?.memory} />
         </div>
         <div>
@@ -105,7 +106,12 @@ export function Plan({ plan }: { readonly plan: RunPlan }) {
               ? 'not estimated'
               : formatRange(timeSeconds.low, timeSeconds.high, formatDuration)}
           </dd>
-          <dd className="muted">{timeSeconds?.basis ?? 'no run on this machine to estimate from'}</dd>
+          <dd className="muted">
+            {timeSeconds?.basis ??
+              (deviceMB === undefined
+                ? 'no run on this machine to estimate from'
+                : 'a graphics adapter has to be tried')}
+          </dd>
           <PastError error={plan.pastErrors?.time} />
         </div>
         <div>

@@ -78,7 +78,7 @@ export function RunNotices({ detail, askedMs }: { readonly detail: RunDetail; re
         >
           {resume.isPending ? 'Resuming…' : 'Resume'}
         </Button>
-        {detail.facts?.provider === 'webgpu' && (
+        {(detail.facts?.provider ?? detail.spec.engine.provider) === 'webgpu' && (
           <Button
             small
             disabled={resume.isPending}

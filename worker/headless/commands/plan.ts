@@ -34,6 +34,9 @@ export const plan: Command = async (invocation) => {
     ...(memoryMB.streamedLayers === 0
       ? []
       : [['', `frozen experts of ${memoryMB.streamedLayers} layers read from disk when they are used`]]),
+    ...(planned.deviceMB === undefined
+      ? []
+      : [['GPU memory', `${megabytes(planned.deviceMB)} for weights, gradients and moments`]]),
     [
       'disk',
       `${megabytes(diskMB.perCheckpoint)} a checkpoint, ${megabytes(diskMB.total)} in all; ${megabytes(diskMB.freeMB)} free`,
