@@ -1,5 +1,5 @@
 /** The feed-forward half of a dense layer, forward and backward. */
-import type { DensePlan } from '#worker/model/index.ts';
+import type { DensePlan, Mode } from '#worker/model/index.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
 import type { ArenaTensor } from './workspace.ts';
@@ -28,20 +28,23 @@ export class DenseRunner {
     this.#index = index;
   }
 
-  /** Hidden state `h` [N, hidden] through the MLP. */
-  async forward(h: ArenaTensor): Promise<DenseTrace> {
+  /** Hidden state `h` [N, hidden] through the MLP. @param base what it is added to; ids and mode change nothing here. */
+  async forward(h: ArenaTensor, _ids: Int32Array, _mode: Mode, base?: ArenaTensor): Promise<DenseTrace> {
     const { programs, workspace } = this.#parts;
     const [tokens = 0, hidden = 0] = h.shape;
     const gateProjection = workspace.tensor(tokens, this.#plan.intermediate);
     const upProjection = workspace.tensor(tokens, this.#plan.intermediate);
     const out = workspace.tensor(tokens, hidden);
     const program = await programs.dense(this.#index, this.#weights.dtypes());
-    program.run({ h, ...this.#weights.views('dense') }, { out, gateProjection, upProjection });
+    program.run(
+      { h, ...(base && { base }), ...this.#weights.views('dense') },
+      { out, gateProjection, upProjection },
+    );
     return { kind: 'dense', h, gateProjection, upProjection, out };
   }
 
-  /** Turns the gradient of the output in `dOut` into that of the input, in place. */
-  async backward(trace: DenseTrace, dOut: ArenaTensor): Promise<void> {
+  /** Turns the gradient of the output in `dOut` into that of `h`, in place or in `dInput`. */
+  async backward(trace: DenseTrace, dOut: ArenaTensor, dInput = dOut): Promise<void> {
     const { programs, workspace } = this.#parts;
     const use = this.#weights.use('dense');
     const program = await programs.denseBackward(this.#index, use);
@@ -53,7 +56,7 @@ export class DenseRunner {
       { h, gateProjection, upProjection, ...this.#weights.views('dense'), 'd.out': dOut, ...gradients.feeds },
       { 'grad.h': dH, ...gradients.fetches },
     );
-    dOut.data.set(dH.data);
+    dInput.data.set(dH.data);
     workspace.arena.release(mark);
   }
 }

@@ -58,9 +58,9 @@ export class LayerRunner {
     ids_N: Int32Array,
     mode: Mode,
   ): Promise<MoeTrace | DenseTrace> {
-    if (!this.#isParallel) return this.#feedForward.forward(sum, ids_N, mode);
-    invariant(this.#feedForward.kind === 'moe', 'a layer with parallel halves has experts');
-    return this.#feedForward.forward(h, ids_N, mode, sum);
+    return this.#isParallel
+      ? this.#feedForward.forward(h, ids_N, mode, sum)
+      : this.#feedForward.forward(sum, ids_N, mode);
   }
 
   /** Empty caches for `rows` rows of at most `capacity` tokens. */
@@ -93,36 +93,40 @@ export class LayerRunner {
     lossGradient: LayerRoutingGradient | null,
     dIn: ArenaTensor,
   ): Promise<void> {
-    const { feedForward } = trace;
     if (this.#isParallel) return this.#backwardParallel(trace, inputs, dOut, lossGradient, dIn);
-    if (feedForward.kind === 'moe' && this.#feedForward.kind === 'moe')
-      await this.#feedForward.backward(feedForward, dOut, lossGradient);
-    else if (feedForward.kind === 'dense' && this.#feedForward.kind === 'dense')
-      await this.#feedForward.backward(feedForward, dOut);
-    else invariant(false, 'a trace goes back through the layer it came from');
+    await this.#backwardFeedForward(trace, dOut, lossGradient);
     if (!this.#isLowest) await this.#attention.backward(trace.attention, inputs, dOut, dIn);
   }
 
-  /** The gradient of the input is what comes through the attention, `h` itself included, and what comes through the experts. */
+  /** The gradient of what the feed-forward half read, into `dH` or in place. */
+  async #backwardFeedForward(
+    { feedForward }: LayerTrace,
+    dOut: ArenaTensor,
+    lossGradient: LayerRoutingGradient | null,
+    dH = dOut,
+  ): Promise<void> {
+    if (feedForward.kind === 'moe' && this.#feedForward.kind === 'moe')
+      await this.#feedForward.backward(feedForward, dOut, lossGradient, dH);
+    else if (feedForward.kind === 'dense' && this.#feedForward.kind === 'dense')
+      await this.#feedForward.backward(feedForward, dOut, dH);
+    else invariant(false, 'a trace goes back through the layer it came from');
+  }
+
+  /** The gradient of the input is what comes through the attention, `h` itself included, and what comes through the other half. */
   async #backwardParallel(
-    { attention, feedForward }: LayerTrace,
+    trace: LayerTrace,
     inputs: AttentionInputs,
     dOut: ArenaTensor,
     lossGradient: LayerRoutingGradient | null,
     dIn: ArenaTensor,
   ): Promise<void> {
     const { workspace, kernels } = this.#parts;
-    invariant(
-      feedForward.kind === 'moe' && this.#feedForward.kind === 'moe',
-      'a layer with parallel halves has experts',
-    );
-    const runner = this.#feedForward;
     await workspace.scratch(async () => {
-      const dExperts = workspace.zeros(...dOut.shape);
-      await runner.backward(feedForward, dOut, lossGradient, dExperts);
+      const dH = workspace.zeros(...dOut.shape);
+      await this.#backwardFeedForward(trace, dOut, lossGradient, dH);
       if (this.#isLowest) return;
-      await this.#attention.backward(attention, inputs, dOut, dIn);
-      kernels.axpy(dIn.offset, dExperts.offset, 1, dExperts.data.length);
+      await this.#attention.backward(trace.attention, inputs, dOut, dIn);
+      kernels.axpy(dIn.offset, dH.offset, 1, dH.data.length);
     });
   }
 }

@@ -117,6 +117,26 @@ test('cohere2_moe: every fourth layer sees everything unless the config lists la
   expect(layers.map(({ attention }) => attention.window)).toEqual([8, 8, 8, undefined, 8]);
 });
 
+test('cohere2_moe: dense first layers see everything with positions, and shared experts count as much as routed ones', () => {
+  const prefix = { layer_types: undefined, first_k_dense_replace: 2, prefix_dense_intermediate_size: 48 };
+  const { layers } = planOf('cohere2_moe', { num_hidden_layers: 6, num_shared_experts: 2, ...prefix });
+  expect(layers.map(({ attention }) => attention.window)).toEqual([undefined, undefined, 8, 8, 8, undefined]);
+  expect(layers.map(({ attention }) => attention.rope !== null)).toEqual([
+    true,
+    true,
+    true,
+    true,
+    true,
+    false,
+  ]);
+  expect(layers[1]?.feedForward).toEqual({ kind: 'dense', intermediate: 48 });
+  const intermediate = 2 * base.intermediate_size;
+  expect(layers[2]?.feedForward).toMatchObject({
+    shared: { intermediate, gated: false, scale: 0.5 },
+    routedScale: 0.5,
+  });
+});
+
 test('a rotary base for each type of layer', () => {
   const full = { rope_type: 'default', rope_theta: 100 };
   const sliding = { rope_type: 'default', rope_theta: 10000 };
@@ -161,9 +181,8 @@ test.each([
   ['llama', { rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'needs low_freq_factor'],
   ['phimoe', { num_experts_per_tok: 3 }, 'num_experts_per_tok is 3'],
   ['phimoe', { rope_scaling: { type: 'longrope', original_max_position_embeddings: 4 } }, 'short_factor'],
-  ['cohere2_moe', { mlp_layer_types: ['dense', 'sparse', 'sparse'] }, 'only "sparse" is supported'],
+  ['cohere2_moe', { shared_expert_combination_strategy: 'max' }, 'shared_expert_combination_strategy'],
   ['lfm2_moe', { conv_bias: true }, 'conv_bias: only false is supported'],
-  ['cohere2_moe', { num_shared_experts: 1 }, 'num_shared_experts: only 0 is supported'],
   ['llama', { rope_scaling: { type: 'dynamic', factor: 2 } }, 'rope_type "dynamic" is not supported'],
 ] as const)('%s %j is refused', (name, change, message) => {
   expect(() => planOf(name, change)).toThrow(message);

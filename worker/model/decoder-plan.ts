@@ -121,8 +121,8 @@ export interface MoePlan {
   /** Width of one expert. */
   readonly intermediate: number;
   readonly router: RouterPlan;
-  /** An expert that every token visits; `gated`: times the sigmoid of one learned number per token. */
-  readonly shared?: { readonly intermediate: number; readonly gated: boolean };
+  /** An expert that every token visits; `gated`: times the sigmoid of one learned number per token; `scale`: absent is 1. */
+  readonly shared?: { readonly intermediate: number; readonly gated: boolean; readonly scale?: number };
   /** Multiplies what the chosen experts add up to; absent: 1. */
   readonly routedScale?: number;
   /** Absent: `silu(gate x) ⊙ up x`. */

@@ -69,8 +69,17 @@ testStages([
     },
   ],
   [
+    'dense layer beside the attention',
+    denseStage({ ...unbiased, parallel: true, feedForward: { kind: 'dense', intermediate: 6 } }, 8, float32),
+    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'base', 'postAttentionNorm', ...denseWeights] },
+  ],
+  [
     'shared expert',
-    sharedStage({ ...layer, feedForward: { ...moe, shared: { intermediate: 6, gated: false } } }, 8, float32),
+    sharedStage(
+      { ...layer, feedForward: { ...moe, shared: { intermediate: 6, gated: false, scale: 0.5 } } },
+      8,
+      float32,
+    ),
     { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'x', ...sharedWeights] },
   ],
   [

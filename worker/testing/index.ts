@@ -3,3 +3,4 @@ export { fuzzConfigs, fuzzSafetensors, fuzzTokenizers } from './fuzz.ts';
 export type { CaseResult } from './golden-case.ts';
 export { checkGradient, runOnce, type CheckOptions } from './gradcheck.ts';
 export { runCase } from './run-case.ts';
+export { writeRandomModel } from './random-model.ts';

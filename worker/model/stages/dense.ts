@@ -27,7 +27,8 @@ function mlp(
 
 /**
  * Graph of a dense layer's feed-forward half: `out = h + scale · norm(mlp(norm(h)))`, the norms where the plan has them.
- * Inputs: `h` [N, hidden] and the weights by role. Outputs: `out` [N, hidden] and the values of `gatedMlpSaved`.
+ * Inputs: `h` [N, hidden] and the weights by role; `base` [N, hidden], which the rest is added to in place of `h` where both
+ * halves of the layer read its input. Outputs: `out` [N, hidden] and the values of `gatedMlpSaved`.
  */
 export function denseStage(
   layer: LayerPlan,
@@ -54,7 +55,8 @@ export function denseStage(
     layer.residualScale ?? 1,
   );
   const out_NH = normalised(y_NH, layer.feedForwardOutputNorm ?? null, 'feedForwardOutputNorm', weight);
-  builder.output('out', op.add(h_NH, out_NH));
+  const base_NH = layer.parallel ? builder.input('base', 'float32', ['N', hidden]) : h_NH;
+  builder.output('out', op.add(base_NH, out_NH));
   return builder.build();
 }
 
@@ -72,7 +74,7 @@ export function sharedStage(
     layer.feedForward.kind === 'moe' && layer.feedForward.shared !== undefined,
     'a shared stage is for a layer with a shared expert',
   );
-  const { intermediate, gated } = layer.feedForward.shared;
+  const { intermediate, gated, scale = 1 } = layer.feedForward.shared;
   const builder = new GraphBuilder('shared');
   const matrix = (role: string, shape: readonly [number, number]) =>
     matrixInput(builder, role, dtypes, shape, adapters);
@@ -88,7 +90,7 @@ export function sharedStage(
       down: matrix('sharedDown', [hidden, intermediate]),
       ...mix,
     },
-    layer.residualScale ?? 1,
+    scale * (layer.residualScale ?? 1),
   );
   builder.output('out', op.add(h_NH, y_NH));
   return builder.build();
