@@ -1,6 +1,7 @@
 /** Decoding token by token: rows go on from what their caches hold. */
 import { invariant } from '#core/contract/errors.ts';
-import type { DecoderPlan } from '#worker/model/index.ts';
+import type { DecoderPlan, Mode } from '#worker/model/index.ts';
+import type { Tensors } from '#worker/runtime/index.ts';
 import type { RowSpan } from './attention-decoder.ts';
 import { checkTokenIds } from './batch.ts';
 import type { EmbeddingRunner } from './embedding-runner.ts';
@@ -8,7 +9,8 @@ import type { HeadRunner } from './head-runner.ts';
 import type { InputTables } from './input-tables.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import type { LayerRunner } from './layer-runner.ts';
-import type { Workspace } from './workspace.ts';
+import { gateFeatures, mixRows, type OutputMixture } from './output-mixture.ts';
+import type { ArenaTensor, Workspace } from './workspace.ts';
 
 /** Tokens of several rows that go through the model together; a longer row goes alone. */
 const PASS_TOKENS = 1024;
@@ -37,18 +39,30 @@ interface DecoderParts {
   readonly embedding: EmbeddingRunner;
   readonly layers: readonly LayerRunner[];
   readonly head: HeadRunner;
+  /** Null: the model predicts as it is. */
+  readonly mixture: OutputMixture | null;
+}
+
+/** One way through the model, with what its attention needs of earlier tokens: caches of each layer. */
+interface Stream {
+  readonly mode: Mode;
+  readonly caches: readonly (readonly KeyValueCache[])[];
 }
 
 /** Rows that grow. Good inside the `Executor.decode` that made it. */
 export class Decoder {
   readonly #parts: DecoderParts;
-  readonly #caches: readonly (readonly KeyValueCache[])[];
+  readonly #streams: readonly Stream[];
   readonly #lengths: number[];
   readonly #capacity: number;
 
   constructor(parts: DecoderParts, rows: number, capacity: number) {
     this.#parts = parts;
-    this.#caches = parts.layers.map((layer) => layer.openCaches(rows, capacity));
+    const modes: readonly Mode[] = parts.mixture === null ? ['inference'] : ['inference', 'base'];
+    this.#streams = modes.map((mode) => ({
+      mode,
+      caches: parts.layers.map((layer) => layer.openCaches(rows, capacity)),
+    }));
     this.#capacity = capacity;
     this.#lengths = new Array<number>(rows).fill(0);
   }
@@ -74,25 +88,41 @@ export class Decoder {
   }
 
   async #run(ids: Int32Array, spans: readonly RowSpan[]): Promise<Float32Array> {
-    const { plan, workspace, tables, embedding, layers, head } = this.#parts;
+    const { plan, workspace, tables, head, mixture } = this.#parts;
     checkTokenIds({ inputIds: ids, labels: new Int32Array() }, plan.vocabularySize);
     return workspace.scratch(async () => {
       const positions = spans.flatMap(({ row, from, to }) =>
         Array.from({ length: to - from }, (_, i) => (this.#lengths[row] ?? 0) + i),
       );
       const inputs = tables.ofPositions(plan, positions, this.#capacity);
-      const h = embedding.forward({ inputIds: ids });
-      for (const [index, layer] of layers.entries()) {
-        await workspace.scratch(async () => {
-          const out = await layer.decode(h, ids, inputs[index] ?? {}, spans, this.#caches[index] ?? []);
-          h.data.set(out.data);
-        });
+      const last = Int32Array.from(spans, ({ to }) => to - 1);
+      const [used, base] = this.#streams;
+      invariant(used !== undefined, 'a decoder has a stream');
+      const logits = await head.logits(await this.#through(used, ids, inputs, spans), last);
+      if (mixture !== null && base !== undefined) {
+        const h = await this.#through(base, ids, inputs, spans);
+        const features = gateFeatures(await head.rows(h, last), plan.hiddenSize);
+        mixRows(mixture.shares(features, 'inference'), await head.logits(h, last), logits);
       }
       for (const { row, from, to } of spans) this.#lengths[row] = (this.#lengths[row] ?? 0) + to - from;
-      return head.logits(
-        h,
-        Int32Array.from(spans, ({ to }) => to - 1),
-      );
+      return logits;
     });
+  }
+
+  async #through(
+    { mode, caches }: Stream,
+    ids: Int32Array,
+    inputs: readonly Tensors[],
+    spans: readonly RowSpan[],
+  ): Promise<ArenaTensor> {
+    const { workspace, embedding, layers } = this.#parts;
+    const h = embedding.forward({ inputIds: ids });
+    for (const [index, layer] of layers.entries()) {
+      await workspace.scratch(async () => {
+        const out = await layer.decode(h, ids, inputs[index] ?? {}, spans, caches[index] ?? [], mode);
+        h.data.set(out.data);
+      });
+    }
+    return h;
   }
 }

@@ -23,6 +23,7 @@ import { HeadRunner, type LossSum } from './head-runner.ts';
 import { InputTables } from './input-tables.ts';
 import { LayerRunner, type LayerTrace } from './layer-runner.ts';
 import type { MoeTrace } from './moe-runner.ts';
+import { OutputMixture, gateFeatures, mixLosses, mixRows } from './output-mixture.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import { StagePrograms } from './stage-programs.ts';
 import { layerRouting, layerUsage } from './usage.ts';
@@ -64,6 +65,14 @@ export interface ExecutorParts {
   readonly recomputedLayers?: number;
 }
 
+/** What the model without its local experts makes of the trained positions of a micro-batch. */
+interface BaseTargets {
+  /** How much each counts in the loss; null: all alike. */
+  readonly weights: Float32Array | null;
+  /** For mixed outputs: cross-entropies, and what the gate reads; null: outputs are not mixed. */
+  readonly mixed: { readonly losses: Float32Array; readonly features: Float32Array } | null;
+}
+
 /** A micro-batch on its way through the layers. */
 interface Pass {
   readonly batch: MicroBatch;
@@ -87,6 +96,7 @@ export class Executor {
   /** One for each decoder layer. */
   readonly #probes: readonly ExpertProbe[];
   readonly #tables: InputTables;
+  readonly #mixture: OutputMixture | null;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
@@ -100,6 +110,7 @@ export class Executor {
       (_, index) => new LayerRunner(stageParts, index, moe.indexOf(index)),
     );
     this.#head = new HeadRunner(stageParts);
+    this.#mixture = OutputMixture.of(parts.plan, parts.store);
     this.#probes = parts.plan.layers.map((_, index) => new ExpertProbe(stageParts, index));
   }
 
@@ -111,7 +122,7 @@ export class Executor {
   async train(batch: MicroBatch, lossTokens: number, microBatches: number): Promise<MicroBatchResult> {
     const { session, recomputedLayers = 0 } = this.#parts;
     return this.#workspace.scratch(async () => {
-      const weights = await this.#targetWeights(batch);
+      const base = await this.#baseTargets(batch, session.wrongTokenGain ?? 0);
       const pass = this.#begin(batch);
       const usage: LayerUsage[] = [];
       const routing: LayerRouting[] = [];
@@ -136,6 +147,9 @@ export class Executor {
       }
       let dOut = this.#workspace.tensor(...h.shape);
       let dIn = this.#workspace.tensor(...h.shape);
+      const mixed =
+        base.mixed && this.#mixedTargets(await this.#head.losses(batch, h), base, 'training', 1 / lossTokens);
+      const weights = mixed?.weights ?? base.weights;
       const loss = await this.#head.lossBackward(batch, h, dOut, lossTokens, weights);
       const { auxiliary, gradients } = auxiliaryLosses(session.losses, routing, microBatches);
       let moeIndex = usage.length;
@@ -151,19 +165,38 @@ export class Executor {
         [dOut, dIn] = [dIn, dOut];
       }
       this.#embedding.backward(batch, dOut);
-      return { ...loss, auxiliary, usage };
+      return { ...loss, ...(mixed && { lossSum: mixed.lossSum }), auxiliary, usage };
     });
   }
 
   /** Sum of cross-entropies over the trained tokens of a batch. */
   async evaluate(batch: MicroBatch): Promise<LossSum> {
+    const losses = await this.tokenLosses(batch, 'inference');
+    const base = await this.#baseTargets(batch, 0);
+    const { lossSum } = this.#mixedTargets(losses, base, 'inference') ?? { lossSum: sum(losses) };
+    return { lossSum, trainedTokens: losses.length };
+  }
+
+  /** Cross-entropy of each trained token of a batch, as layers compute it in `mode`: outputs are not mixed. */
+  async tokenLosses(batch: MicroBatch, mode: Mode): Promise<Float32Array> {
     return this.#workspace.scratch(async () => {
-      const h = await this.#through(batch, () => undefined);
-      return this.#head.loss(batch, h);
+      const h = await this.#through(batch, () => undefined, mode);
+      return this.#head.losses(batch, h);
     });
   }
 
-  /** Logits `[rows of `at`, vocabulary]` of the flat positions `at`, and the routing of every MoE layer. */
+  /** What a gate of mixed outputs reads at the flat positions `at`, `[rows of `at`, hidden]`. */
+  async gateFeatures(batch: MicroBatch, at: Int32Array): Promise<Float32Array> {
+    return this.#workspace.scratch(async () => {
+      const h = await this.#through(batch, () => undefined, 'base');
+      return gateFeatures(await this.#head.rows(h, at), this.#parts.plan.hiddenSize);
+    });
+  }
+
+  /**
+   * Logits `[rows of `at`, vocabulary]` of the flat positions `at`, of mixed outputs the logarithms of probabilities, and the
+   * routing of every MoE layer.
+   */
   async logits(
     batch: MicroBatch,
     at: Int32Array,
@@ -175,20 +208,39 @@ export class Executor {
         const { rawLogits, weights, choice } = feedForward;
         routing.push({ logits_NE: rawLogits.data.slice(), weights_NE: weights.data.slice(), choice });
       });
-      return { logits: await this.#head.logits(h, at), routing };
+      const logits = await this.#head.logits(h, at);
+      if (this.#mixture !== null && at.length > 0) await this.#mixLogits(this.#mixture, batch, at, logits);
+      return { logits, routing };
+    });
+  }
+
+  async #mixLogits(mixture: OutputMixture, batch: MicroBatch, at: Int32Array, logits: Float32Array) {
+    await this.#workspace.scratch(async () => {
+      const h = await this.#through(batch, () => undefined, 'base');
+      const features = gateFeatures(await this.#head.rows(h, at), this.#parts.plan.hiddenSize);
+      mixRows(mixture.shares(features, 'inference'), await this.#head.logits(h, at), logits);
     });
   }
 
   /** Shows what each MoE layer does with a batch, in order, as when the model is used. */
-  async observe(batch: MicroBatch, show: (view: MoeView, moeIndex: number) => Promise<void>): Promise<void> {
+  async observe(
+    batch: MicroBatch,
+    show: (view: MoeView, moeIndex: number) => Promise<void> | void,
+    mode: Mode = 'inference',
+  ): Promise<void> {
     await this.#workspace.scratch(async () => {
       let moeIndex = 0;
-      await this.#through(batch, async ({ feedForward }, index) => {
-        if (feedForward.kind !== 'moe') return;
-        const probe = entry(this.#probes, index);
-        const outputs = (expert: number, tokens: Int32Array) => probe.outputs(feedForward.x, expert, tokens);
-        await show({ trace: feedForward, outputs }, moeIndex++);
-      });
+      await this.#through(
+        batch,
+        async ({ feedForward }, index) => {
+          if (feedForward.kind !== 'moe') return;
+          const probe = entry(this.#probes, index);
+          const outputs = (expert: number, tokens: Int32Array) =>
+            probe.outputs(feedForward.x, expert, tokens);
+          await show({ trace: feedForward, outputs }, moeIndex++);
+        },
+        mode,
+      );
     });
   }
 
@@ -202,21 +254,51 @@ export class Executor {
         embedding: this.#embedding,
         layers: this.#layers,
         head: this.#head,
+        mixture: this.#mixture,
       };
       return work(new Decoder(parts, rows, capacity));
     });
   }
 
-  /** How much each trained position counts in the loss; null: all alike. */
-  async #targetWeights(batch: MicroBatch): Promise<Float32Array | null> {
-    const { wrongTokenGain = 0 } = this.#parts.session;
-    if (wrongTokenGain === 0) return null;
+  /** What the model without local experts makes of the trained positions, as far as it is asked. */
+  async #baseTargets(batch: MicroBatch, wrongTokenGain: number): Promise<BaseTargets> {
+    if (wrongTokenGain === 0 && this.#mixture === null) return { weights: null, mixed: null };
     const { at, targets } = lossTargets(batch);
-    const predicted = await this.#workspace.scratch(async () => {
+    return this.#workspace.scratch(async () => {
       const h = await this.#through(batch, () => undefined, 'base');
-      return this.#head.predictions(h, at);
+      const predicted = wrongTokenGain === 0 ? null : await this.#head.predictions(h, at);
+      const weigh = (target: number, i: number) => (predicted?.[i] === target ? 1 : 1 + wrongTokenGain);
+      return {
+        weights: predicted && Float32Array.from(targets, weigh),
+        mixed: this.#mixture && {
+          losses: await this.#head.losses(batch, h),
+          features: gateFeatures(await this.#head.rows(h, at), this.#parts.plan.hiddenSize),
+        },
+      };
     });
-    return Float32Array.from(targets, (target, i) => (predicted[i] === target ? 1 : 1 + wrongTokenGain));
+  }
+
+  /**
+   * The loss of mixed outputs, and how much the cross-entropies `losses` of local experts count in its gradient; null: outputs
+   * are not mixed.
+   * @param scale multiplies the gradient of the gate, which is added up in the store; absent: there is none.
+   */
+  #mixedTargets(losses: Float32Array, { weights, mixed }: BaseTargets, mode: Mode, scale?: number) {
+    const mixture = this.#mixture;
+    if (mixture === null || mixed === null) return null;
+    const shares = mixture.shares(mixed.features, mode);
+    const dLogits = new Float32Array(losses.length);
+    let lossSum = 0;
+    const counts = losses.map((own, i) => {
+      const share = shares[i] as number;
+      const weight = weights?.[i] ?? 1;
+      const { loss, local } = mixLosses(share, mixed.losses[i] as number, own);
+      lossSum += weight * loss;
+      dLogits[i] = weight * (share - local) * (scale ?? 0);
+      return weight * local;
+    });
+    if (scale !== undefined) mixture.addGradients(mixed.features, dLogits);
+    return { lossSum, weights: counts };
   }
 
   #begin(batch: MicroBatch): Pass {
@@ -277,6 +359,12 @@ export class Executor {
       expertsPerToken,
     );
   }
+}
+
+function sum(values: Float32Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
 }
 
 /** The ids of real tokens; −1 for padding. */

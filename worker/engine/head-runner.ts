@@ -89,19 +89,25 @@ export class HeadRunner {
     return predicted;
   }
 
-  /** Loss of the trained positions. */
-  async loss(batch: MicroBatch, h: ArenaTensor): Promise<LossSum> {
+  /** Cross-entropy of each trained position. */
+  async losses(batch: MicroBatch, h: ArenaTensor): Promise<Float32Array> {
     const { programs, workspace } = this.#parts;
     const { at, targets } = lossTargets(batch);
     const program = await programs.loss(this.#dtypes);
-    let lossSum = 0;
+    const losses = new Float32Array(at.length);
     await this.#chunks(at, (rows, from, head) => {
       const loss = workspace.tensor(rows.length);
       const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
       program.run({ h: this.#gather(h, rows), labels, ...head }, { loss });
-      lossSum += sum(loss.data);
+      losses.set(loss.data, from);
     });
-    return { lossSum, trainedTokens: at.length };
+    return losses;
+  }
+
+  /** Rows `at` of a hidden state. */
+  async rows(h: ArenaTensor, at: Int32Array): Promise<Float32Array> {
+    const { workspace } = this.#parts;
+    return workspace.scratch(() => this.#gather(h, at).data.slice());
   }
 
   /**
@@ -161,10 +167,4 @@ export class HeadRunner {
     kernels.gatherRows(out.offset, h.offset, rows, plan.hiddenSize, h.shape[0] ?? 0);
     return out;
   }
-}
-
-function sum(values: Float32Array): number {
-  let total = 0;
-  for (const value of values) total += value;
-  return total;
 }

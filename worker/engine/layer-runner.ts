@@ -75,9 +75,10 @@ export class LayerRunner {
     tables: Tensors,
     spans: readonly RowSpan[],
     caches: readonly KeyValueCache[],
+    mode: Mode,
   ): Promise<ArenaTensor> {
     const out = await this.#decoder.decode(h, tables, spans, caches);
-    const feedForward = await this.#forwardFrom(h, out, ids_N, 'inference');
+    const feedForward = await this.#forwardFrom(h, out, ids_N, mode);
     return feedForward.out;
   }
 

@@ -5,7 +5,10 @@ import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import {
   additionsOf,
+  parametersUnder,
   readsBaseRouting,
+  trains,
+  withAdditions,
   type DecoderPlan,
   type Method,
   type MethodContext,
@@ -126,7 +129,23 @@ export function startMethod(
       'Set it to 0.',
     );
   }
+  checkMixture(session, context.plan);
   return session;
+}
+
+/** @throws UserError `method/output-mixture` where outputs are mixed and something trains that both of them depend on. */
+function checkMixture(session: MethodSession, stored: DecoderPlan): void {
+  const { localExpert } = additionsOf(withAdditions(stored, session.additions ?? {}));
+  if (localExpert?.mixture !== 'output') return;
+  const other = parametersUnder(stored, session).find(
+    (parameter) => trains(session, parameter) && !parameter.role.startsWith('local'),
+  );
+  if (other === undefined) return;
+  throw new UserError(
+    'method/output-mixture',
+    `the model mixes its output with that of its base, which must stay as it is; ${other.id} would train`,
+    'Train local experts alone (trains: "local"), or use them in the residual form.',
+  );
 }
 
 /**

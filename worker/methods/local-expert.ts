@@ -8,13 +8,12 @@ import { UserError } from '#core/contract/errors.ts';
 import {
   additionsOf,
   elementCount,
-  moeLayerIndices,
-  parameterId,
+  parametersOf,
   plainRouting,
   routerShapes,
+  withAdditions,
   type AddedParameter,
   type LocalExpertPlan,
-  type LocalRole,
   type Method,
   type MethodContext,
 } from '#worker/model/index.ts';
@@ -26,10 +25,16 @@ const Options = z.strictObject({
     title: 'Width',
     description: 'Hidden units of a local expert. What it can learn, and its size, grow with it.',
   }),
+  mixture: z.enum(['residual', 'output']).default('residual').meta({
+    title: 'What the gate mixes',
+    description:
+      'residual: each layer adds its share of the local expert, in one forward pass; output: what the model predicts with its local experts is mixed with what it predicts without, in two passes.',
+    advanced: true,
+  }),
   gate: z.enum(['token', 'none']).default('token').meta({
     title: 'Gate',
     description:
-      'token: a learned share between 0 and 1 for each token and layer; none: the local expert always counts in full.',
+      'token: a learned share between 0 and 1 for each token (and layer); none: local experts always count in full, as before a gate is fitted separately with fit-gate.',
   }),
   threshold: z.number().min(0).max(1).nullable().default(null).meta({
     title: 'Threshold of the gate in use',
@@ -52,41 +57,29 @@ const Options = z.strictObject({
     advanced: true,
   }),
 });
-type Options = z.output<typeof Options>;
-
 /** The parameters of local experts; they add nothing before the first step, and their gates are half open. */
-function localParameters({ rank, gate }: Options, { plan, seed }: MethodContext): AddedParameter[] {
-  const hidden = plan.hiddenSize;
-  return moeLayerIndices(plan).flatMap((layer) => {
-    const zeros = (role: LocalRole, ...shape: readonly number[]): AddedParameter => ({
-      id: parameterId(role, layer, null),
-      role,
-      layer,
-      expert: null,
-      shape,
-      initial: () => new Float32Array(elementCount(shape)),
+function localParameters(wanted: LocalExpertPlan, { plan, seed }: MethodContext): AddedParameter[] {
+  return parametersOf(withAdditions(plan, { localExpert: wanted }))
+    .filter(({ role }) => role.startsWith('local'))
+    .map((parameter) => {
+      const { id, role, shape } = parameter;
+      const count = elementCount(shape);
+      const drawn = () =>
+        Float32Array.from(uniform(seed, id, count), (u) => (2 * u - 1) / Math.sqrt(plan.hiddenSize));
+      return { ...parameter, initial: role === 'localDown' ? drawn : () => new Float32Array(count) };
     });
-    const down = zeros('localDown', rank, hidden);
-    const drawn = () =>
-      Float32Array.from(uniform(seed, down.id, rank * hidden), (u) => (2 * u - 1) / Math.sqrt(hidden));
-    return [
-      { ...down, initial: drawn },
-      zeros('localUp', hidden, rank),
-      ...(gate === 'token' ? [zeros('localGate', hidden), zeros('localGateBias', 1)] : []),
-    ];
-  });
 }
 
 /** @throws UserError `method/other-local-expert` where the model has local experts that are not `wanted`. */
 function checkSame(own: LocalExpertPlan, wanted: LocalExpertPlan): void {
-  const fields = ['rank', 'scale', 'gated'] as const;
+  const fields = ['rank', 'mixture', 'scale', 'gated'] as const;
   const other = fields.find((field) => own[field] !== wanted[field]);
   if (other === undefined) return;
   const gate = own.gated ? 'token' : 'none';
   throw new UserError(
     'method/other-local-expert',
     `method.options: the model has local experts whose ${other} is ${own[other]}, not ${wanted[other]}`,
-    `Go on with "rank": ${own.rank}, "scale": ${own.scale}, "gate": "${gate}".`,
+    `Go on with "rank": ${own.rank}, "mixture": "${own.mixture}", "scale": ${own.scale}, "gate": "${gate}".`,
   );
 }
 
@@ -97,17 +90,17 @@ export const localExpert: Method<typeof Options> = {
   trains: 'A small MLP in each MoE layer, and a gate that decides for each token how much of it is used.',
   cost: 'About ⅔ × full fine-tuning; ⅓ × more where wrong tokens count more.',
   source:
-    'After Zhang et al. 2018 (arXiv 1811.00056), in the residual form; how the parts are trained is this project’s reading.',
+    'After Zhang et al. 2018 (arXiv 1811.00056), in the residual form or that of mixed outputs; how the parts are trained is this project’s reading.',
   options: Options,
   needs: 'experts',
   start(options, context) {
-    const { rank, scale, threshold } = options;
-    const wanted = { rank, scale, gated: options.gate === 'token', threshold };
+    const { rank, scale, mixture, threshold } = options;
+    const wanted = { rank, mixture, scale, gated: options.gate === 'token', threshold };
     const { localExpert: own } = additionsOf(context.plan);
     if (own !== null) checkSame(own, wanted);
     return statelessSession({
       trainable: ({ role }) => options.trains === 'all' || role.startsWith('local'),
-      added: own === null ? localParameters(options, context) : [],
+      added: own === null ? localParameters(wanted, context) : [],
       additions: { localExpert: wanted },
       wrongTokenGain: options.wrongTokenGain,
       routing: plainRouting(routerShapes(context.plan)),

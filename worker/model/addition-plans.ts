@@ -8,9 +8,14 @@ export type LearnedGatePlan = z.output<typeof LearnedGatePlan>;
 /** A small MLP, whose output is added to that of the experts: see `localExpertStage`. */
 export const LocalExpertPlan = z.strictObject({
   rank: z.int().positive(),
+  /**
+   * `residual`: each layer has its own share of it. `output`: layers have it in full, and what the model then predicts is mixed
+   * with what it predicts without.
+   */
+  mixture: z.enum(['residual', 'output']),
   /** Multiplies its output. */
   scale: z.number(),
-  /** Each token has a learned share of it, between 0 and 1. */
+  /** Each token has a learned share of it, or of the prediction, between 0 and 1. */
   gated: z.boolean(),
   /** When the model is used, the share is 1 where it is above this, else 0; null: it is what it is. */
   threshold: z.number().nullable(),

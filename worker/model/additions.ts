@@ -1,6 +1,6 @@
 /** What methods add to the layers of experts of a model, and published layouts have no place for. */
 import { op, type Value } from '#worker/graph/index.ts';
-import type { Additions, LearnedGatePlan } from './addition-plans.ts';
+import type { Additions, LearnedGatePlan, LocalExpertPlan } from './addition-plans.ts';
 import type { DecoderPlan, MoePlan } from './decoder-plan.ts';
 import type { GateRole, LocalRole, ParameterRole, RoleShape } from './parameter-roles.ts';
 
@@ -47,9 +47,23 @@ export function additionParameters(
   if (learnedGate) shapes.push(['gateOffset', [experts]], ['gateLogTemperature', [1]]);
   if (localExpert) {
     shapes.push(['localDown', [localExpert.rank, hidden]], ['localUp', [hidden, localExpert.rank]]);
-    if (localExpert.gated) shapes.push(['localGate', [hidden]], ['localGateBias', [1]]);
+    if (localExpert.mixture === 'residual') shapes.push(...gateShapes(localExpert, hidden));
   }
   return shapes;
+}
+
+/** Parameters of the additions of a decoder that belong to no layer. */
+export function decoderAdditionParameters(plan: DecoderPlan): readonly RoleShape[] {
+  const { localExpert } = additionsOf(plan);
+  return localExpert?.mixture === 'output' ? gateShapes(localExpert, plan.hiddenSize) : [];
+}
+
+function gateShapes({ gated }: LocalExpertPlan, hidden: number): readonly RoleShape[] {
+  if (!gated) return [];
+  return [
+    ['localGate', [hidden]],
+    ['localGateBias', [1]],
+  ];
 }
 
 const activations: Readonly<Record<LearnedGatePlan['activation'], (logits_NE: Value) => Value>> = {

@@ -1,5 +1,5 @@
 /** The parameters a plan implies, under names that are the same for every family. */
-import { additionParameters } from './additions.ts';
+import { additionParameters, decoderAdditionParameters } from './additions.ts';
 import { attentionParameters } from './attention-parameters.ts';
 import type { DecoderPlan, FeedForwardPlan, LayerPlan, NormPlan } from './decoder-plan.ts';
 import type { ParameterRole, RoleShape } from './parameter-roles.ts';
@@ -126,6 +126,7 @@ export function parametersOf(plan: DecoderPlan): Parameter[] {
   for (const norm of normParameters('finalNorm', plan.finalNorm, hidden)) add(norm);
   if (!plan.tiedHead) add(['head', [plan.vocabularySize, hidden]]);
   if (plan.headBias) add(['headBias', [plan.vocabularySize]]);
+  for (const role of decoderAdditionParameters(plan)) add(role);
   return parameters;
 }
 

@@ -93,7 +93,12 @@ testStages([
   ],
   ...[false, true].map((gated): StageCase => [
     gated ? 'local expert behind a gate' : 'local expert',
-    localExpertStage(dressed, 8, { rank: 3, scale: 1.5, gated, threshold: null }, 'training'),
+    localExpertStage(
+      dressed,
+      8,
+      { mixture: 'residual', rank: 3, scale: 1.5, gated, threshold: null },
+      'training',
+    ),
     {
       shapes: { N: 5 },
       outputs: ['y'],

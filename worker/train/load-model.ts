@@ -73,7 +73,7 @@ export interface LoadRequest {
 
 /**
  * Reads a checkpoint folder into memory.
- * @throws UserError for everything wrong with folder, config, weights or options; `train/moments-need-cpu`.
+ * @throws UserError for everything wrong with folder, config, weights or options; `train/moments-need-cpu`, `train/mixture-needs-cpu`.
  */
 export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   const { from } = request;
@@ -117,6 +117,15 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         'train/moments-need-cpu',
         `on a graphics adapter moments are kept in float32, not in ${moments}`,
         'Set train.optimizer.moments to "float32", or engine.provider to "cpu".',
+      );
+    }
+    // The gate of mixed outputs has no layer; its gradient is added up in host memory.
+    const isOutputGate = ({ role, layer }: Parameter) => role === 'localGate' && layer === null;
+    if (runtime.device !== null && parameters.filter(isOutputGate).some(isTrained)) {
+      throw new UserError(
+        'train/mixture-needs-cpu',
+        'the gate of mixed outputs (mixture: "output") does not train on a graphics adapter',
+        'Set engine.provider to "cpu", or train with gate "none" and fit the gate afterwards.',
       );
     }
     const store = ParameterStore.load({

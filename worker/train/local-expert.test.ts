@@ -53,6 +53,51 @@ test('a row that is decoded token by token has its local experts too', async () 
   });
 });
 
+test('mixed outputs are those of the base where the gate is closed, and a row is decoded as it is read', async () => {
+  const targets = { ...batch, labels: inputIds };
+  const base = await load({ name: 'full', options: {} });
+  const closed = await customised({ mixture: 'output', threshold: 0.5 }, -8);
+  expect(await closed.executor.evaluate(targets)).toEqual(await base.executor.evaluate(targets));
+  const open = await customised({ mixture: 'output', gate: 'none' });
+  const residual = await customised({ gate: 'none' });
+  expect(await open.executor.evaluate(targets)).toEqual(await residual.executor.evaluate(targets));
+
+  const { executor, plan } = await customised({ mixture: 'output' });
+  const { logits } = await executor.logits(batch, everywhere);
+  await executor.decode(1, LENGTH, async (decoder) => {
+    const fed = await decoder.feed([inputIds.slice(0, LENGTH - 1)]);
+    const last = await decoder.step(inputIds.slice(LENGTH - 1));
+    for (const [at, row] of [fed, last].entries()) {
+      const from = (LENGTH - 2 + at) * plan.vocabularySize;
+      row.forEach((value, i) => expect(value).toBeCloseTo(logits[from + i] ?? NaN, 3));
+    }
+  });
+});
+
+test('the gradient of mixed outputs is that of their loss', async () => {
+  const targets = { ...batch, labels: inputIds };
+  const { executor, store } = await customised({ mixture: 'output', wrongTokenGain: 0, rank: 4 }, 0.3);
+  const { lossSum } = await executor.train(targets, 1, 1);
+  expect(lossSum).toBeCloseTo((await executor.evaluate(targets)).lossSum, 3);
+  for (const [id, at] of [
+    ['localGateBias', 0],
+    ['localGate', 7],
+    ['layers.0.localUp', 5],
+    ['layers.2.localDown', 9],
+  ] as const) {
+    const values = store.weight(id).data as Float32Array;
+    const own = values[at] ?? NaN;
+    const lossAt = async (value: number) => {
+      values[at] = value;
+      return (await executor.evaluate(targets)).lossSum;
+    };
+    const slope = ((await lossAt(own + 0.02)) - (await lossAt(own - 0.02))) / 0.04;
+    values[at] = own;
+    const gradient = (store.gradient(id).data as Float32Array)[at] ?? NaN;
+    expect(Math.abs(gradient - slope), id).toBeLessThan(0.02 * Math.abs(slope) + 0.01);
+  }
+});
+
 test('before the first step the model is the base', async () => {
   const base = await logitsOf(await load({ name: 'full', options: {} }));
   expect(await logitsOf(await load({ name: 'local-expert', options: {} }))).toEqual(base);
@@ -77,6 +122,12 @@ test('tokens that the base predicts wrong count more, whatever local experts say
   expect(await lossOf(2, (at) => at % 2 === 0)).toBe(right);
   const wrong = await lossOf(0, (at) => at % 2 === 1);
   expect(await lossOf(2, (at) => at % 2 === 1)).toBeCloseTo(3 * wrong, 3);
+});
+
+test('nothing that a mixed output depends on may train', async () => {
+  await expect(load({ name: 'local-expert', options: { mixture: 'output', trains: 'all' } })).rejects.toThrow(
+    'embedding would train',
+  );
 });
 
 test('only what is added trains', async () => {

@@ -5,8 +5,8 @@ import type { LayerPlan } from '../decoder-plan.ts';
 import type { Mode } from '../slots.ts';
 
 /**
- * Graph of a local expert: `y = γ · up silu(down x)`, times the scale of the layer's residual. Without a gate γ is the plan's
- * scale; a gated one has `γ = scale · sigmoid(v x + c)` for each token, in inference 0 or the scale where there is a threshold.
+ * Graph of a local expert: `y = γ · up silu(down x)`, times the scale of the layer's residual. Without a gate, and where outputs are
+ * mixed, γ is the plan's scale; a gated one has `γ = scale · sigmoid(v x + c)` for each token, in inference 0 or the scale where there is a threshold.
  *
  * Inputs: `x` [N, hidden], `localDown` [rank, hidden], `localUp` [hidden, rank], and with a gate `localGate` v [hidden] and
  * `localGateBias` c [1]. Output: `y` [N, hidden], zero where the gate is closed.
@@ -14,7 +14,7 @@ import type { Mode } from '../slots.ts';
 export function localExpertStage(
   layer: LayerPlan,
   hidden: number,
-  { rank, scale, gated, threshold }: LocalExpertPlan,
+  { rank, scale, gated, threshold, mixture }: LocalExpertPlan,
   mode: Mode,
 ): Graph {
   const builder = new GraphBuilder('local-expert');
@@ -22,7 +22,7 @@ export function localExpertStage(
   const down_RH = builder.input('localDown', 'float32', [rank, hidden]);
   const up_HR = builder.input('localUp', 'float32', [hidden, rank]);
   let hidden_NR = op.silu(op.matmul(x_NH, down_RH, { transB: true }));
-  if (gated) {
+  if (gated && mixture === 'residual') {
     const gate_1H = op.reshape(builder.input('localGate', 'float32', [hidden]), [1, hidden]);
     const bias_1 = builder.input('localGateBias', 'float32', [1]);
     const soft_N1 = op.sigmoid(op.add(op.matmul(x_NH, gate_1H, { transB: true }), bias_1));
