@@ -1,6 +1,8 @@
 /** The experts of a layer on the tokens sent to them, forward and backward. */
 import type { MoePlan } from '#worker/model/index.ts';
-import { busyExperts, gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
+import { gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
+import { ExpertGroups } from './expert-groups.ts';
+import { SingleExperts, type ExpertPrograms } from './expert-programs.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
 import type { ArenaTensor } from './workspace.ts';
@@ -16,15 +18,14 @@ export interface ExpertsTrace {
 /** Runs the experts of decoder layer `index`. */
 export class ExpertsRunner {
   readonly #parts: LayerParts;
-  readonly #weights: LayerWeights;
   readonly #plan: MoePlan;
-  readonly #index: number;
+  readonly #programs: ExpertPrograms;
 
   constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number) {
     this.#parts = parts;
-    this.#weights = weights;
     this.#plan = plan;
-    this.#index = index;
+    const Programs = parts.runtime.device === null ? SingleExperts : ExpertGroups;
+    this.#programs = new Programs(parts, weights, index);
   }
 
   /**
@@ -38,7 +39,7 @@ export class ExpertsRunner {
     dispatch: Dispatch,
     out: ArenaTensor,
   ): Promise<ExpertsTrace> {
-    const { programs, workspace, kernels } = this.#parts;
+    const { workspace, kernels } = this.#parts;
     const [tokens = 0, hidden = 0] = x.shape;
     const pairs = dispatch.tokens.length;
     const pairWeightsOf = (matrix_NE: ArenaTensor): ArenaTensor => {
@@ -54,14 +55,8 @@ export class ExpertsRunner {
       const sortedX = workspace.tensor(pairs, hidden);
       kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
       const y = workspace.tensor(pairs, hidden);
-      for (const { expert, from, to } of busyExperts(dispatch)) {
-        const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
-        const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
-        program.run(
-          { x: rows(sortedX), weight: rows(pairWeights), ...this.#weights.views('expert', expert) },
-          { y: rows(y), gateProjection: rows(gateProjection), upProjection: rows(upProjection) },
-        );
-      }
+      const own = { x: sortedX, weight: pairWeights, gateProjection, upProjection };
+      await this.#programs.forward(dispatch, own, y);
       kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
     });
     return { pairWeights: kept, gateProjection, upProjection };
@@ -74,7 +69,7 @@ export class ExpertsRunner {
     dX: ArenaTensor,
     dWeights: ArenaTensor,
   ): Promise<void> {
-    const { programs, workspace, kernels } = this.#parts;
+    const { workspace, kernels } = this.#parts;
     const { dispatch, x } = trace;
     const [tokens = 0, hidden = 0] = x.shape;
     const pairs = dispatch.tokens.length;
@@ -85,24 +80,9 @@ export class ExpertsRunner {
       kernels.gatherRows(dY.offset, dOut.offset, dispatch.tokens, hidden, tokens);
       const dSortedX = workspace.tensor(pairs, hidden);
       const dPairWeights = workspace.tensor(pairs, 1);
-      for (const { expert, from, to } of busyExperts(dispatch)) {
-        const use = this.#weights.use('expert', expert);
-        const program = await programs.expertBackward(this.#index, use);
-        const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
-        const gradients = this.#weights.gradients(use, expert);
-        program.run(
-          {
-            x: rows(sortedX),
-            weight: rows(trace.pairWeights),
-            gateProjection: rows(trace.gateProjection),
-            upProjection: rows(trace.upProjection),
-            ...this.#weights.views('expert', expert),
-            'd.y': rows(dY),
-            ...gradients.feeds,
-          },
-          { 'grad.x': rows(dSortedX), 'grad.weight': rows(dPairWeights), ...gradients.fetches },
-        );
-      }
+      const { pairWeights: weight, gateProjection, upProjection } = trace;
+      const own = { x: sortedX, weight, gateProjection, upProjection };
+      await this.#programs.backward(dispatch, own, dY, dSortedX, dPairWeights);
       kernels.addRows(dX.offset, dSortedX.offset, dispatch.tokens, hidden, tokens);
       scatterPairs(dispatch, dPairWeights.data, dWeights.data);
     });

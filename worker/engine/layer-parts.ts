@@ -1,6 +1,7 @@
 /** What the runners of a layer work with. */
 import type { Kernels } from '#worker/kernels/index.ts';
 import type { DecoderPlan, MethodSession } from '#worker/model/index.ts';
+import type { Runtime } from '#worker/runtime/index.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import type { StagePrograms } from './stage-programs.ts';
 import type { Workspace } from './workspace.ts';
@@ -13,4 +14,5 @@ export interface LayerParts {
   readonly programs: StagePrograms;
   readonly workspace: Workspace;
   readonly kernels: Kernels;
+  readonly runtime: Runtime;
 }

@@ -1,8 +1,9 @@
 /** Stage graphs, compiled once and reused for every layer and expert that has the same shape. */
 import { invariant } from '#core/contract/errors.ts';
-import { accumulate, gradient } from '#worker/graph/index.ts';
+import { accumulate, gradient, joinRows, type Graph } from '#worker/graph/index.ts';
 import {
   denseStage,
+  expertGroupStage,
   expertStage,
   gatedMlpSaved,
   gateStage,
@@ -175,6 +176,42 @@ export class StagePrograms {
         },
       ),
     );
+  }
+
+  /** Several experts side by side; see `expertGroupStage`. Their rows of each output are one tensor. */
+  expertGroup(index: number, dtypes: readonly WeightDtypes[]): Promise<StageProgram> {
+    const types = dtypes.map((own) => typesOf(roles.expert, own)).join(', ');
+    return this.#cache.program(this.#key('experts', index, types), () =>
+      joinRows(this.#expertGroup(index, dtypes), ['y', ...gatedMlpSaved], dtypes.length),
+    );
+  }
+
+  expertGroupBackward(index: number, uses: readonly WeightUse[]): Promise<StageProgram> {
+    const types = uses.map((use) => useKey(roles.expert, use)).join(', ');
+    return this.#cache.program(this.#key("experts'", index, types), () => {
+      const numbered = (names: readonly string[]) =>
+        uses.flatMap((_, at) => names.map((name) => `${name}.${at}`));
+      const graph = this.#expertGroup(
+        index,
+        uses.map(({ dtypes }) => dtypes),
+      );
+      const derived = backward(graph, {
+        outputs: numbered(['y']),
+        through: numbered(['x', 'weight']),
+        saved: numbered(gatedMlpSaved),
+        use: {
+          dtypes: () => null,
+          trained: uses.flatMap(({ trained }, at) => trained.map((role) => `${role}.${at}`)),
+          accumulates: uses.some(({ accumulates }) => accumulates),
+        },
+      });
+      return joinRows(derived, ['grad.x', 'grad.weight'], uses.length);
+    });
+  }
+
+  #expertGroup(index: number, dtypes: readonly WeightDtypes[]): Graph {
+    const { residualScale } = this.#layer(index);
+    return expertGroupStage(this.#moe(index), this.#plan.hiddenSize, dtypes, residualScale, this.#adapters);
   }
 
   /** The gradient of the gate weight alone, from nothing that was kept. */

@@ -15,20 +15,23 @@ export class GraphBuilder implements NodeSink {
   readonly #outputs: GraphOutput[] = [];
   readonly #nodes: Node[] = [];
   readonly #scopes: string[] = [];
+  /** What names get in the copy that is built; '' outside copies. */
+  #suffix = '';
 
   constructor(name: string) {
     this.name = name;
   }
 
   /** Declares a graph input. Symbolic sizes with equal names are equal across inputs. */
-  input(name: string, dtype: DType, shape: readonly Dim[]): InputValue {
-    invariant(name !== '', this.#at('an input needs a name'));
+  input(given: string, dtype: DType, shape: readonly Dim[]): InputValue {
+    invariant(given !== '', this.#at('an input needs a name'));
+    const name = `${given}${this.#suffix}`;
     invariant(
       !this.#inputs.some((input) => input.name === name),
       this.#at(`input '${name}' is declared twice`),
     );
     const canonical = shape.map((dim) => {
-      const size = canonicalDim(dim);
+      const size = canonicalDim(this.#ownSize(dim));
       invariant(size !== undefined, this.#at(`input '${name}': '${dim}' is not a size`));
       return size;
     });
@@ -36,6 +39,13 @@ export class GraphBuilder implements NodeSink {
     const value = new Value(this, { dtype, shape: canonical }, { name }) as InputValue;
     this.#inputs.push(value);
     return value;
+  }
+
+  /** A size as it is called in the copy that is built. */
+  #ownSize(dim: Dim): Dim {
+    return typeof dim === 'number'
+      ? dim
+      : dim.replaceAll(/[A-Za-z_][\w.]*/g, (name) => `${name}${this.#suffix}`);
   }
 
   /** A constant tensor; a plain number is a scalar, `float32` unless told otherwise. */
@@ -51,9 +61,10 @@ export class GraphBuilder implements NodeSink {
   }
 
   /** Names a value as a result of the graph. */
-  output(name: string, value: Value): void {
+  output(given: string, value: Value): void {
+    invariant(given !== '', this.#at('an output needs a name'));
+    const name = `${given}${this.#suffix}`;
     invariant(value.sink === this, this.#at(`output '${name}' is a value of graph '${value.sink.name}'`));
-    invariant(name !== '', this.#at('an output needs a name'));
     invariant(
       !this.#outputs.some((output) => output.name === name),
       this.#at(`output '${name}' is named twice`),
@@ -68,6 +79,20 @@ export class GraphBuilder implements NodeSink {
       return build();
     } finally {
       this.#scopes.pop();
+    }
+  }
+
+  /**
+   * Runs `build` for copy `index` of something that the graph holds several times: names of its inputs and outputs, and
+   * the symbolic sizes of its inputs, get `.index`.
+   */
+  copy<T>(index: number, build: () => T): T {
+    const outside = this.#suffix;
+    this.#suffix = `${outside}.${index}`;
+    try {
+      return this.scope(String(index), build);
+    } finally {
+      this.#suffix = outside;
     }
   }
 

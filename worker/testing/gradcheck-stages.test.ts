@@ -1,5 +1,6 @@
 import {
   denseStage,
+  expertGroupStage,
   expertStage,
   gateStage,
   localExpertStage,
@@ -174,6 +175,15 @@ testStages([
     'expert',
     expertStage(moe, 8, float32),
     { shapes: { n: 5 }, outputs: ['y'], wrt: ['x', 'weight', 'expertGate', 'expertUp', 'expertDown'] },
+  ],
+  [
+    'experts side by side, one of them without tokens',
+    expertGroupStage(moe, 8, [float32, float32, float32]),
+    {
+      shapes: { 'n.0': 3, 'n.1': 0, 'n.2': 2 },
+      outputs: ['y.0', 'y.1', 'y.2'],
+      wrt: [0, 2].flatMap((at) => ['x', 'weight', ...expertWeights].map((name) => `${name}.${at}`)),
+    },
   ],
   [
     'router',

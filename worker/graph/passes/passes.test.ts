@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest';
-import { GraphBuilder, accumulate, gradient, hash, op, print, toFloat64, verify } from '../index.ts';
+import {
+  GraphBuilder,
+  accumulate,
+  gradient,
+  hash,
+  joinRows,
+  op,
+  print,
+  toFloat64,
+  verify,
+} from '../index.ts';
 import type { Graph } from '../index.ts';
 import { fuseGemm } from './fuse-gemm.ts';
 import { mergeEqual } from './merge-equal.ts';
@@ -124,4 +134,23 @@ test('the hash tells apart graphs that differ in anything, constants included', 
     variant([1, 2, 3, 4], 'a', 'x', [1, 0]),
   ];
   expect(new Set([base, ...others]).size).toBe(5);
+});
+
+test('copies of a part have names and sizes of their own, and their rows can be one output', () => {
+  const builder = new GraphBuilder('g');
+  const w = builder.input('w', 'float32', [4, 5]);
+  for (const at of [0, 1])
+    builder.copy(at, () => builder.output('y', op.matmul(builder.input('x', 'float32', ['n', 4]), w)));
+  const joined = joinRows(builder.build(), ['y'], 2);
+  verify(joined);
+  expect(print(joined)).toMatchInlineSnapshot(`
+    "graph g(w: float32[4, 5], x.0: float32[n.0, 4], x.1: float32[n.1, 4]) {
+      %0 = matmul(x.0, w) {alpha: 1} : float32[n.0, 5]  # 0
+      %1 = matmul(x.1, w) {alpha: 1} : float32[n.1, 5]  # 1
+      %2 = concat(%0, %1) {axis: 0} : float32[(n.0+n.1), 5]
+      return y = %2
+    }
+    "
+  `);
+  expect(() => joinRows(builder.build(), ['y'], 3)).toThrow("g: has no output 'y.2' to join");
 });

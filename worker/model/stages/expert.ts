@@ -16,14 +16,44 @@ import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts
  * biases where the plan has them. Outputs: `y` [n, hidden] and the values of `gatedMlpSaved`.
  */
 export function expertStage(
-  { intermediate, activation = { kind: 'silu' }, expertBiases, routedScale = 1 }: MoePlan,
+  plan: MoePlan,
   hidden: number,
   dtypes: WeightDtypes,
   residualScale: LayerPlan['residualScale'] = 1,
   adapters: AdapterPlan | null = null,
 ): Graph {
-  const scale = routedScale * residualScale;
   const builder = new GraphBuilder('expert');
+  declareExpert(builder, plan, hidden, dtypes, residualScale, adapters);
+  return builder.build();
+}
+
+/**
+ * Graph of several experts side by side, each on its own tokens: inputs and outputs are those of `expertStage` with the
+ * number of the expert in the group, `x.0`, `expertGate.0` and so on.
+ * @param dtypes one for each expert.
+ */
+export function expertGroupStage(
+  plan: MoePlan,
+  hidden: number,
+  dtypes: readonly WeightDtypes[],
+  residualScale: LayerPlan['residualScale'] = 1,
+  adapters: AdapterPlan | null = null,
+): Graph {
+  const builder = new GraphBuilder('experts');
+  for (const [at, own] of dtypes.entries())
+    builder.copy(at, () => declareExpert(builder, plan, hidden, own, residualScale, adapters));
+  return builder.build();
+}
+
+function declareExpert(
+  builder: GraphBuilder,
+  { intermediate, activation = { kind: 'silu' }, expertBiases, routedScale = 1 }: MoePlan,
+  hidden: number,
+  dtypes: WeightDtypes,
+  residualScale: number,
+  adapters: AdapterPlan | null,
+): void {
+  const scale = routedScale * residualScale;
   const matrix = (role: string, shape: readonly [number, number]) =>
     matrixInput(builder, role, dtypes, shape, adapters);
   const bias = (role: string, width: number) =>
@@ -43,5 +73,4 @@ export function expertStage(
   const downBias_H = bias('expertDownBias', hidden);
   const weighted_n1 = scale === 1 ? weight_n1 : op.mul(weight_n1, scale);
   builder.output('y', downBias_H === undefined ? y_nH : op.add(y_nH, op.mul(downBias_H, weighted_n1)));
-  return builder.build();
 }

@@ -1,0 +1,114 @@
+/** The experts of a layer in a few programs: on a GPU each run waits for its result. */
+import type { Tensors } from '#worker/runtime/index.ts';
+import type { Dispatch } from './dispatch.ts';
+import type { ExpertPrograms, Pairs } from './expert-programs.ts';
+import type { LayerParts } from './layer-parts.ts';
+import type { LayerWeights } from './layer-weights.ts';
+import type { ArenaTensor } from './workspace.ts';
+
+/** Experts of one program: with more, programs take long to compile. */
+const GROUP = 16;
+
+/** Experts of a program with their pairs; the pairs of the whole group lie together. */
+interface Group {
+  readonly members: readonly { readonly expert: number; readonly from: number; readonly to: number }[];
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Groups of experts side by side, those without tokens too, so that a layer always has the same programs. */
+export class ExpertGroups implements ExpertPrograms {
+  readonly #parts: LayerParts;
+  readonly #weights: LayerWeights;
+  readonly #index: number;
+
+  constructor(parts: LayerParts, weights: LayerWeights, index: number) {
+    this.#parts = parts;
+    this.#weights = weights;
+    this.#index = index;
+  }
+
+  async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor): Promise<void> {
+    const { programs } = this.#parts;
+    for (const group of groupsOf(dispatch)) {
+      const program = await programs.expertGroup(
+        this.#index,
+        group.members.map(({ expert }) => this.#weights.dtypes(expert)),
+      );
+      const feeds = this.#feeds(group, { x: pairs.x, weight: pairs.weight });
+      const rows = (matrix: ArenaTensor) => this.#rows(matrix, group);
+      program.run(feeds, {
+        y: rows(y),
+        gateProjection: rows(pairs.gateProjection),
+        upProjection: rows(pairs.upProjection),
+      });
+    }
+  }
+
+  async backward(
+    dispatch: Dispatch,
+    pairs: Pairs,
+    dY: ArenaTensor,
+    dX: ArenaTensor,
+    dWeight: ArenaTensor,
+  ): Promise<void> {
+    const { programs } = this.#parts;
+    for (const group of groupsOf(dispatch)) {
+      const own = group.members.map(({ expert }) => this.#weights.use('expert', expert));
+      const accumulates = own.some((use) => use.accumulates);
+      const uses = own.map((use) => ({ ...use, accumulates }));
+      const program = await programs.expertGroupBackward(this.#index, uses);
+      const gradients = group.members.map(({ expert }, at) =>
+        this.#weights.gradients({ dtypes: () => null, trained: [], accumulates, ...uses[at] }, expert),
+      );
+      const numbered = (part: 'feeds' | 'fetches'): Tensors =>
+        Object.assign({}, ...gradients.map((each, at) => suffixed(each[part], at))) as Tensors;
+      program.run(
+        { ...this.#feeds(group, { ...pairs, 'd.y': dY }), ...numbered('feeds') },
+        {
+          'grad.x': this.#rows(dX, group),
+          'grad.weight': this.#rows(dWeight, group),
+          ...numbered('fetches'),
+        },
+      );
+    }
+  }
+
+  /** The rows of each member, and its weights. */
+  #feeds({ members }: Group, matrices: Readonly<Record<string, ArenaTensor>>): Tensors {
+    return Object.assign(
+      {},
+      ...members.map((member, at) =>
+        suffixed(
+          {
+            ...this.#weights.views('expert', member.expert),
+            ...Object.fromEntries(
+              Object.entries(matrices).map(([name, matrix]) => [name, this.#rows(matrix, member)]),
+            ),
+          },
+          at,
+        ),
+      ),
+    ) as Tensors;
+  }
+
+  #rows(matrix: ArenaTensor, { from, to }: { readonly from: number; readonly to: number }): ArenaTensor {
+    return this.#parts.workspace.rows(matrix, from, to);
+  }
+}
+
+function groupsOf({ experts, offsets }: Dispatch): Group[] {
+  const members = Array.from({ length: experts }, (_, expert) => ({
+    expert,
+    from: offsets[expert] ?? 0,
+    to: offsets[expert + 1] ?? 0,
+  }));
+  return Array.from({ length: Math.ceil(experts / GROUP) }, (_, at) => {
+    const own = members.slice(at * GROUP, (at + 1) * GROUP);
+    return { members: own, from: own[0]?.from ?? 0, to: own.at(-1)?.to ?? 0 };
+  });
+}
+
+function suffixed(tensors: Tensors, at: number): Tensors {
+  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${name}.${at}`, tensor]));
+}
