@@ -1,6 +1,6 @@
 /** Every family through the whole program on its tiny golden model: inspect, train, resume, generate, export. */
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,21 +8,12 @@ import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
 import { openLatestCheckpoint } from '#worker/checkpoint/index.ts';
 import { familyNames } from '#worker/families/index.ts';
+import { goldenFamilyModel, hasGoldenFamilies } from '#worker/testing/index.ts';
 import { loadModel, openTrainedWeights, train, type TrainingCommand } from '#worker/train/index.ts';
 import { condenser, writeTokenizer } from './cli.fixture.ts';
 
-const goldens = path.join(import.meta.dirname, '../../../../shared/golden/families');
-
 /** Exports and their logits are kept here, for scripts/compare-exports.py; by default they are not. */
 const kept = process.env['CONDENSER_KEEP_EXPORTS'];
-
-/** Folder of the golden case of a family. */
-const caseOf = (family: string): string =>
-  path.join(
-    goldens,
-    ['llama', 'qwen2', 'qwen3', 'deepseek_v2'].includes(family) ? variantOf(family) : family,
-  );
-const variantOf = (family: string) => (family === 'deepseek_v2' ? 'deepseek_v2-lite' : `${family}-dense`);
 
 let work = '';
 beforeAll(() => {
@@ -90,11 +81,11 @@ async function logitsOf(modelDir: string, runDir?: string): Promise<Float32Array
   }
 }
 
-describe.runIf(existsSync(goldens))('family', () => {
+describe.runIf(hasGoldenFamilies)('family', () => {
   test.each(familyNames)('%s', { timeout: 60_000 }, async (family) => {
     const dir = path.join(work, family);
     const model = path.join(dir, 'model');
-    cpSync(path.join(caseOf(family), 'model'), model, { recursive: true });
+    cpSync(goldenFamilyModel(family), model, { recursive: true });
     writeTokenizer(model);
 
     const inspected = await condenser('inspect', model, '--json');
