@@ -185,11 +185,19 @@ export class Executor {
     });
   }
 
-  /** What a gate of mixed outputs reads at the flat positions `at`, `[rows of `at`, hidden]`. */
-  async gateFeatures(batch: MicroBatch, at: Int32Array): Promise<Float32Array> {
+  /**
+   * What gates of local experts read in the base at the flat positions `at`, `[rows of `at`, hidden]`: that of each MoE layer, or
+   * the one of mixed outputs.
+   */
+  async gateInputs(batch: MicroBatch, at: Int32Array): Promise<Float32Array[]> {
     return this.#workspace.scratch(async () => {
-      const h = await this.#through(batch, () => undefined, 'base');
-      return gateFeatures(await this.#head.rows(h, at), this.#parts.plan.hiddenSize);
+      const ofLayers: Float32Array[] = [];
+      const read = async ({ feedForward }: LayerTrace) => {
+        if (feedForward.kind === 'moe') ofLayers.push(await this.#head.rows(feedForward.x, at));
+      };
+      const h = await this.#through(batch, this.#mixture === null ? read : () => undefined, 'base');
+      if (this.#mixture === null) return ofLayers;
+      return [gateFeatures(await this.#head.rows(h, at), this.#parts.plan.hiddenSize)];
     });
   }
 

@@ -57,10 +57,11 @@ const Options = z.strictObject({
     advanced: true,
   }),
 });
-/** The parameters of local experts; they add nothing before the first step, and their gates are half open. */
+/** The parameters that the model lacks; new local experts add nothing before the first step, and their gates are half open. */
 function localParameters(wanted: LocalExpertPlan, { plan, seed }: MethodContext): AddedParameter[] {
+  const known = new Set(parametersOf(plan).map(({ id }) => id));
   return parametersOf(withAdditions(plan, { localExpert: wanted }))
-    .filter(({ role }) => role.startsWith('local'))
+    .filter(({ id }) => !known.has(id))
     .map((parameter) => {
       const { id, role, shape } = parameter;
       const count = elementCount(shape);
@@ -70,10 +71,10 @@ function localParameters(wanted: LocalExpertPlan, { plan, seed }: MethodContext)
     });
 }
 
-/** @throws UserError `method/other-local-expert` where the model has local experts that are not `wanted`. */
+/** Experts may get a gate. @throws UserError `method/other-local-expert` where those of the model are not `wanted` otherwise. */
 function checkSame(own: LocalExpertPlan, wanted: LocalExpertPlan): void {
   const fields = ['rank', 'mixture', 'scale', 'gated'] as const;
-  const other = fields.find((field) => own[field] !== wanted[field]);
+  const other = fields.find((field) => own[field] !== wanted[field] && !(field === 'gated' && wanted.gated));
   if (other === undefined) return;
   const gate = own.gated ? 'token' : 'none';
   throw new UserError(
@@ -100,7 +101,7 @@ export const localExpert: Method<typeof Options> = {
     if (own !== null) checkSame(own, wanted);
     return statelessSession({
       trainable: ({ role }) => options.trains === 'all' || role.startsWith('local'),
-      added: own === null ? localParameters(wanted, context) : [],
+      added: localParameters(wanted, context),
       additions: { localExpert: wanted },
       wrongTokenGain: options.wrongTokenGain,
       routing: plainRouting(routerShapes(context.plan)),

@@ -1,5 +1,7 @@
-/** Checkpoints made from other checkpoints: sparse upcycling, pruning of neurons; what a model loses without experts. */
+/** Checkpoints made from other checkpoints: sparse upcycling, pruning of neurons, gates of local experts; what a model loses without experts. */
 export { expertCriteria, removalModes, studyExperts } from './expert-study.ts';
+export { fitGates, loadUngated } from './gate-fit.ts';
+export type { GateFitMeasure } from './gate-fit.ts';
 export { neuronScoreNames, readsData, scoreNeurons, takesGradients } from './neuron-scores.ts';
 export { pruneScopes, selectNeurons } from './select-neurons.ts';
 export type { DroppedNeurons } from './select-neurons.ts';

@@ -21,6 +21,7 @@ import {
   type Parameter,
 } from '#worker/model/index.ts';
 import { placeOf, storedValues, writeModel } from '#worker/train/index.ts';
+import { concatenated } from './concatenated.ts';
 import type { DroppedNeurons } from './select-neurons.ts';
 
 /**
@@ -229,14 +230,4 @@ async function writeRagged(
     },
   };
   return exportHfFolder({ source, out, tensors, omit, dtype, config, extraFiles });
-}
-
-function concatenated(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

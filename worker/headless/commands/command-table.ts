@@ -1,7 +1,7 @@
 /** Every command, in the order of help texts. */
 import { UserError } from '#core/contract/errors.ts';
 import type { CommandSpec, OptionSpec } from './command.ts';
-import { sampleOptions } from './sample-options.ts';
+import { readingOptions, sampleOptions } from './sample-options.ts';
 
 /** Options every command takes. */
 export const commonOptions: Readonly<Record<string, OptionSpec>> = {
@@ -243,6 +243,30 @@ export const commandTable: readonly CommandSpec[] = [
       },
     },
     load: async () => (await import('./prune.ts')).prune,
+  },
+  {
+    name: 'fit-gate',
+    usage: 'MODEL',
+    arguments: [1, 1],
+    summary: 'give local experts that count in full a gate, fitted on special and on general text',
+    details:
+      'MODEL is the export of a run of local-expert with gate "none". Gates are fitted on one half of the examples and measured on the other, where the threshold is chosen too. gate_fit.json in the new folder says what was measured.',
+    options: {
+      out: { value: 'DIR', help: 'the folder to create' },
+      special: { value: 'FILE', multiple: true, help: 'text the local experts were trained for' },
+      general: { value: 'FILE', multiple: true, help: 'text on which gates should stay closed' },
+      margin: {
+        value: 'NATS',
+        help: 'how much better than the base local experts must be on a token of theirs (default: 0)',
+      },
+      allowed: {
+        value: 'R',
+        help: 'by what share of its loss general text may get worse (default: 0.001)',
+      },
+      tokens: { value: 'N', help: 'at most so many tokens of each kind to fit on (default: 4096)' },
+      ...readingOptions,
+    },
+    load: async () => (await import('./fit-gate.ts')).fitGate,
   },
   {
     name: 'expert-study',

@@ -1,9 +1,8 @@
 /** How commands that only look at a model are told what data to read. */
 import type { OptionSpec } from './command.ts';
 
-/** Options of a command that reads samples. */
-export const sampleOptions: Readonly<Record<string, OptionSpec>> = {
-  data: { value: 'FILE', multiple: true, help: 'examples to look at, as for training' },
+/** How examples are read, whatever they are for. */
+export const readingOptions: Readonly<Record<string, OptionSpec>> = {
   mapping: {
     value: 'FIELD=COLUMN',
     multiple: true,
@@ -14,4 +13,10 @@ export const sampleOptions: Readonly<Record<string, OptionSpec>> = {
   'loss-on': { value: 'completion|all', help: 'which tokens count for the loss (default: all)' },
   template: { value: 'auto|none', help: 'the checkpoint’s chat template, or none (default: auto)' },
   seed: { value: 'N', help: 'seed of everything that is drawn (default: 0)' },
+};
+
+/** Options of a command that reads one kind of samples. */
+export const sampleOptions: Readonly<Record<string, OptionSpec>> = {
+  data: { value: 'FILE', multiple: true, help: 'examples to look at, as for training' },
+  ...readingOptions,
 };
