@@ -55,7 +55,7 @@ test('expert usage of one run minus another: picture, keys, table, report', asyn
   });
 });
 
-test('methods × seeds from the form: review, queue, result with intervals', async ({
+test('methods × learning rates × seeds from the form: review, queue, result with intervals and the best rates', async ({
   workbench: { page },
 }) => {
   await addSample(page);
@@ -74,6 +74,13 @@ test('methods × seeds from the form: review, queue, result with intervals', asy
   await seeds.fill('1, 1');
   await expect(blocked).toContainText('a seed is given twice');
   await seeds.fill('1, 2');
+  const full = methods.getByRole('group', { name: /^Full fine-tuning/ });
+  const rates = full.getByRole('textbox', { name: /^Learning rates/ });
+  await rates.fill('1e-3, 0');
+  await expect(blocked).toHaveText('Learning rates: expected a number above 0');
+  await rates.fill('1e-3, 0.001');
+  await expect(blocked).toContainText('a learning rate is given twice');
+  await rates.fill('1e-6, 1e-3');
   await fillTraining(page, {
     name: 'Fair',
     steps: 6,
@@ -83,25 +90,34 @@ test('methods × seeds from the form: review, queue, result with intervals', asy
   });
   await expect(blocked).toHaveCount(0);
   const plan = await estimates(page);
-  expect(plan['Runs']).toBe('4 runs');
+  expect(plan['Runs']).toBe('6 runs');
   expect(plan['Time in all']).toMatch(/\d/);
   expect(plan['Memory at most']).toMatch(/\d.* [MG]B/);
   const each = await tableRows(page.getByRole('region', { name: 'What each method needs' }));
-  expect(each.map((row) => row['Method'])).toEqual(['full', 'frozen-router']);
+  expect(each.map((row) => [row['Method'], row['Runs']])).toEqual([
+    ['full', '4'],
+    ['frozen-router', '2'],
+  ]);
   await checkViews(page, 'comparison form');
   await page.getByRole('button', { name: 'Start', exact: true }).click();
-  await expect(page).toHaveURL(/#\/compare\/run_.*,run_.*,run_.*,run_/);
+  await expect(page).toHaveURL(/#\/compare\/(run_[^,]*,){5}run_/);
   const numbers = page.getByRole('region', { name: 'Result of each setting over its seeds' });
   await expect(async () => {
     const rows = await tableRows(numbers);
-    expect(rows.map((row) => row['Seeds'])).toEqual(['2', '2']);
+    expect(rows.map((row) => row['Seeds'])).toEqual(['2', '2', '2']);
   }).toPass({ timeout: 120_000 });
   const rows = await tableRows(numbers);
-  expect(new Set(rows.map((row) => row['Setting']))).toEqual(
-    new Set(['Fair · frozen-router', 'Fair · full']),
+  expect(rows.map((row) => row['Setting'])).toEqual(['Fair · full', 'Fair · full', 'Fair · frozen-router']);
+  const shown = rows.map((row) => row['Learning rate']);
+  const [low = 0, high = 0] = rows.map((row) => Number.parseFloat(row['Validation loss'] ?? ''));
+  expect(shown).toEqual(low <= high ? ['best 1e-6', '1e-3', '1e-3'] : ['1e-6', 'best 1e-3', '1e-3']);
+  const result = card(page, 'Result over learning rates and seeds');
+  await expect(result).toContainText(
+    `“Fair · full” is compared at learning rate ${low <= high ? '1e-6' : '1e-3'}`,
   );
+  await expect(result).toContainText('on the same validation rows that the methods are compared on');
   for (const row of rows) {
-    expect(row['Validation loss']).toMatch(/^[\d.]+ ± [\d.]+$/);
+    expect(row['Validation loss']).toMatch(/^[\d.]+ ± [\d.e-]+$/);
     expect(row['Checkpoint']).toMatch(/[MG]B/);
     expect(row['Active experts']).toMatch(/^\d/);
   }

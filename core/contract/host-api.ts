@@ -57,7 +57,7 @@ export const RunDraft = RunSpec.omit({ model: true, data: true }).extend({
 });
 export type RunDraft = z.infer<typeof RunDraft>;
 
-/** Every method with every seed, on equal terms: a draft without method and seed. */
+/** Every method with every seed and each of its learning rates, on equal terms: a draft without method and seed. */
 export const ComparisonDraft = RunDraft.omit({ method: true })
   .extend({ train: RunDraft.shape.train.unwrap().omit({ seed: true }).prefault({}) })
   .extend(ComparisonTerms.shape);
@@ -69,7 +69,8 @@ export const ComparisonPlan = z.object({
   /** Of all methods, each with the name of its method. */
   problems: z.array(z.string()),
   runs: z.int(),
-  methods: z.array(z.object({ label: z.string(), plan: RunPlan })),
+  /** `runs` of each, over its learning rates and all seeds; they need the same. */
+  methods: z.array(z.object({ label: z.string(), runs: z.int(), plan: RunPlan })),
   /** Runs follow one another: the most that one of them needs. */
   memoryMB: z.object({ low: z.number(), high: z.number(), availableMB: z.number() }),
   /** All checkpoints that stay. */
@@ -176,14 +177,17 @@ export const hostApi = {
   compare: {
     get: call(z.object({ ids: z.array(RunId).min(1).max(MOST_COMPARED) }), Comparison),
     plan: call(ComparisonDraft, ComparisonPlan),
-    /** Queues a run for each method and seed. */
+    /** Queues a run for each method, learning rate and seed. */
     start: call(ComparisonDraft, z.object({ ids: z.array(RunId) })),
     /** Expert usage at the end of `other` minus that of `base`. */
     usage: call(z.object({ base: RunId, other: RunId }), UsageComparison),
   },
   reports: {
     build: call(
-      z.object({ ids: z.array(RunId).min(1).max(20), format: z.enum(['html', 'markdown', 'json']) }),
+      z.object({
+        ids: z.array(RunId).min(1).max(MOST_COMPARED),
+        format: z.enum(['html', 'markdown', 'json']),
+      }),
       z.object({ fileName: z.string(), text: z.string() }),
     ),
   },

@@ -1,6 +1,7 @@
 /**
  * A comparison of methods on equal terms: every method with every seed, on the same base model, data, order of the data,
  * token budget and evaluation. It is a run specification with `methods` and `seeds` in place of `method` and `train.seed`.
+ * A method may bring learning rates of its own; it is then trained with each of them.
  */
 import { z } from 'zod';
 import { UserError } from './errors.ts';
@@ -8,10 +9,22 @@ import { explainIssues } from './explain-issues.ts';
 import { parseRunSpec, RunSpec } from './run-spec.ts';
 
 /** Runs of one comparison at most. */
-export const MOST_COMPARED = 20;
+export const MOST_COMPARED = 48;
 
 /** A method with its options; `label` tells two choices of one method apart. */
-export const MethodChoice = RunSpec.shape.method.extend({ label: z.string().min(1).max(60).optional() });
+export const MethodChoice = RunSpec.shape.method.extend({
+  label: z.string().min(1).max(60).optional(),
+  learningRates: z
+    .array(z.number().positive())
+    .min(1)
+    .refine((rates) => new Set(rates).size === rates.length, 'a learning rate is given twice')
+    .optional()
+    .meta({
+      title: 'Learning rates',
+      description:
+        'With commas between them. Each is trained with every seed; the one with the lowest mean validation loss stands for the method. Empty: the rate under Training.',
+    }),
+});
 export type MethodChoice = z.infer<typeof MethodChoice>;
 
 /** Which methods, and with which seeds. */
@@ -35,30 +48,53 @@ interface Common {
   readonly train: object;
 }
 
+/** Runs of a method with each seed: one for each of its learning rates. */
+export function runsPerSeed({ learningRates }: MethodChoice): number {
+  return learningRates?.length ?? 1;
+}
+
+/** A learning rate as it is written in names and tables: 1e-5, 2.5e-4. */
+export function rateText(learningRate: number): string {
+  return learningRate.toExponential();
+}
+
 /**
- * One run for each method and seed. All methods of a seed come before the next seed, so that a comparison that is cut
- * short is still one on equal terms. Rows held out by a fraction are the same for all seeds.
+ * One run for each method, learning rate and seed. All methods of a seed come before the next seed, so that a comparison
+ * that is cut short is still one on equal terms. Rows held out by a fraction are the same for all seeds.
  * @throws UserError `comparison/size` for more than `MOST_COMPARED` runs.
  */
 export function expandComparison<T extends Common>(common: T, { methods, seeds }: Terms) {
-  if (methods.length * seeds.length > MOST_COMPARED) {
+  const settings = methods.reduce((sum, method) => sum + runsPerSeed(method), 0);
+  if (settings * seeds.length > MOST_COMPARED) {
+    const rates = settings > methods.length ? ', counted once for each of their learning rates,' : '';
     throw new UserError(
       'comparison/size',
-      `${methods.length} methods with ${seeds.length} seeds each are ${methods.length * seeds.length} runs; a comparison has ${MOST_COMPARED} at most`,
-      'Leave out methods or seeds.',
+      `${settings} methods${rates} with ${seeds.length} seeds each are ${settings * seeds.length} runs; a comparison has ${MOST_COMPARED} at most`,
+      `Leave out methods, ${rates === '' ? '' : 'learning rates '}or seeds.`,
     );
   }
   const labels = labelsOf(methods);
   const { validation } = common.data;
   const split = 'fraction' in validation ? { seed: seeds[0], ...validation } : validation;
   return seeds.flatMap((seed) =>
-    methods.map(({ name, options }, i) => ({
-      ...common,
-      name: `${common.name} · ${labels[i]} · seed ${seed}`,
-      data: { ...common.data, validation: split } as T['data'],
-      method: { name, options },
-      train: { ...common.train, seed } as T['train'] & { seed: number },
-    })),
+    methods.flatMap(({ name, options, learningRates }, i) =>
+      (learningRates ?? [undefined]).map((learningRate) => ({
+        ...common,
+        name: [
+          common.name,
+          labels[i],
+          ...(learningRate === undefined ? [] : [`rate ${rateText(learningRate)}`]),
+          `seed ${seed}`,
+        ].join(' · '),
+        data: { ...common.data, validation: split } as T['data'],
+        method: { name, options },
+        train: {
+          ...common.train,
+          ...(learningRate !== undefined && { learningRate }),
+          seed,
+        } as T['train'] & { seed: number },
+      })),
+    ),
   );
 }
 

@@ -134,19 +134,27 @@ export const Comparison = z.object({
       drift_L: z.array(z.number()),
     }),
   ),
-  /** Runs that differ only in their seed, together; the first group is what the others are held against. */
+  /** Runs that differ only in their seed, together. */
   groups: z.array(
     z.object({
       label: z.string(),
       method: z.string(),
+      learningRate: z.number(),
+      /**
+       * Among groups that differ only in learning rate: whether this one stands for them, by the lowest mean validation
+       * loss of those with every seed. Absent where one rate was tried.
+       */
+      bestRate: z.boolean().optional(),
       runs: z.array(RunId),
       /** Of the completed runs, which alone are measured. */
       seeds: z.array(z.int()),
       measures: z.partialRecord(Measure, Estimate),
-      /** Validation loss minus that of the first group, paired by seed. */
+      /** Validation loss minus that of the `referenceGroup`, paired by seed. */
       difference: Estimate.optional(),
     }),
   ),
+  /** How the learning rate of each method was chosen and what to make of it, in sentences; empty where each ran with one. */
+  rateChoice: z.array(z.string()),
   /** Measures that one of the caveats makes incomparable between the runs. */
   notComparable: z.array(Measure),
   /** Fields of the run specs that differ: dotted path → one value a run (JSON text, absent = null). */
@@ -155,3 +163,10 @@ export const Comparison = z.object({
   caveats: z.array(z.string()),
 });
 export type Comparison = z.infer<typeof Comparison>;
+
+/** The group that the others are held against: the first one that stands for a method. */
+export function referenceGroup<G extends Pick<Comparison['groups'][number], 'bestRate'>>(
+  groups: readonly G[],
+): G | undefined {
+  return groups.find(({ bestRate }) => bestRate !== false);
+}

@@ -1,7 +1,8 @@
 /** Comparisons of methods as one job: what they will need, and their runs in the queue. */
+import { invariant } from '#core/contract/errors.ts';
 import type { ComparisonDraft, ComparisonPlan, HostHandlers, RunDraft } from '#core/contract/host-api.ts';
 import type { RunPlan } from '#core/contract/method.ts';
-import { expandComparison, labelsOf } from '#core/contract/method-comparison.ts';
+import { expandComparison, labelsOf, runsPerSeed } from '#core/contract/method-comparison.ts';
 import type { RunService } from './run-service.ts';
 
 type ComparisonHandlers = Pick<HostHandlers, 'compare.plan' | 'compare.start'>;
@@ -12,11 +13,23 @@ export function createComparisonHandlers(runs: RunService): ComparisonHandlers {
     expandComparison(common, { methods, seeds });
   return {
     'compare.plan': async (draft) => {
-      // All seeds of a method need the same; the first seed's runs come first.
-      const firstSeed = draftsOf(draft).slice(0, draft.methods.length);
-      const plans: RunPlan[] = [];
-      for (const one of firstSeed) plans.push(await runs.plan(one));
-      return planOf(labelsOf(draft.methods), plans, draft.seeds.length);
+      const drafts = draftsOf(draft);
+      const labels = labelsOf(draft.methods);
+      const methods: ComparisonPlan['methods'] = [];
+      // All runs of a method need the same; those of the first seed come first, method by method.
+      let first = 0;
+      for (const [i, method] of draft.methods.entries()) {
+        const one = drafts[first];
+        invariant(one !== undefined, 'every method has a run');
+        const perSeed = runsPerSeed(method);
+        methods.push({
+          label: labels[i] ?? '',
+          runs: perSeed * draft.seeds.length,
+          plan: await runs.plan(one),
+        });
+        first += perSeed;
+      }
+      return planOf(methods);
     },
     'compare.start': (draft) => {
       // Whatever is wrong is thrown before the first run is queued.
@@ -26,26 +39,25 @@ export function createComparisonHandlers(runs: RunService): ComparisonHandlers {
   };
 }
 
-/** The plans of all methods as one; `seeds` runs of each. */
-function planOf(labels: readonly string[], plans: readonly RunPlan[], seeds: number): ComparisonPlan {
-  const sum = (of: (plan: RunPlan) => number) => seeds * plans.reduce((total, plan) => total + of(plan), 0);
+/** The plans of all methods as one. */
+function planOf(methods: ComparisonPlan['methods']): ComparisonPlan {
+  const plans = methods.map(({ plan }) => plan);
+  const sum = (of: (plan: RunPlan) => number) =>
+    methods.reduce((total, { runs, plan }) => total + runs * of(plan), 0);
   const most = (of: (plan: RunPlan) => number) => Math.max(...plans.map(of));
   const least = (of: (plan: RunPlan) => number) => Math.min(...plans.map(of));
   const timed = plans.every((plan) => plan.timeSeconds !== undefined);
-  const disk = sum((plan) => plan.diskMB.total);
-  const freeMB = least((plan) => plan.diskMB.freeMB);
-  const problems = plans.flatMap((plan, i) => plan.problems.map((problem) => `${labels[i]}: ${problem}`));
   return {
     ok: plans.every((plan) => plan.ok),
-    problems,
-    runs: seeds * plans.length,
-    methods: plans.map((plan, i) => ({ label: labels[i] ?? '', plan })),
+    problems: methods.flatMap(({ label, plan }) => plan.problems.map((problem) => `${label}: ${problem}`)),
+    runs: sum(() => 1),
+    methods,
     memoryMB: {
       low: most((plan) => plan.memoryMB.low),
       high: most((plan) => plan.memoryMB.high),
       availableMB: least((plan) => plan.memoryMB.availableMB),
     },
-    diskMB: { total: disk, freeMB },
+    diskMB: { total: sum((plan) => plan.diskMB.total), freeMB: least((plan) => plan.diskMB.freeMB) },
     ...(timed && {
       timeSeconds: {
         low: sum((plan) => plan.timeSeconds?.low ?? 0),

@@ -230,12 +230,45 @@ test('a comparison is planned as a whole and queued seed by seed on equal terms'
   );
   expect(new Set(terms).size).toBe(1);
   expect(runs[5]?.spec.data.validation).toEqual({ fraction: 0.1, seed: 7 });
-  await expect(t.call('compare.start', { ...draft, seeds: [1, 2, 3, 4, 5, 6, 7] })).rejects.toMatchObject({
-    message: expect.stringContaining('21 runs') as string,
+  const seeds = Array.from({ length: 17 }, (_, seed) => seed);
+  await expect(t.call('compare.start', { ...draft, seeds })).rejects.toMatchObject({
+    message: expect.stringContaining('51 runs') as string,
   });
   await expect(t.call('compare.start', { ...draft, seeds: [1, 1] })).rejects.toMatchObject({
     message: expect.stringContaining('a seed is given twice') as string,
   });
+});
+
+test('learning rates of a method count in the plan of a comparison and in its queue', async () => {
+  const { model, data } = await t.draft();
+  const draft = {
+    model,
+    data,
+    name: 'sweep',
+    methods: [{ name: 'full', learningRates: [1e-4, 1e-3, 1e-2] }, { name: 'lora' }],
+    seeds: [7, 8],
+    train: { learningRate: 2e-5 },
+  };
+  const plan = await t.call('compare.plan', draft);
+  const one = await t.call('runs.plan', await t.draft());
+  expect(plan.runs).toBe(8);
+  expect(plan.methods.map(({ label, runs }) => [label, runs])).toEqual([
+    ['full', 6],
+    ['lora', 2],
+  ]);
+  expect(plan.diskMB.total).toBe(8 * one.diskMB.total);
+  const { ids } = await t.call('compare.start', draft);
+  const runs = await Promise.all(ids.map((id) => t.call('runs.get', { id })));
+  expect(runs.map(({ spec }) => [spec.method.name, spec.train.learningRate, spec.train.seed])).toEqual([
+    ['full', 1e-4, 7],
+    ['full', 1e-3, 7],
+    ['full', 1e-2, 7],
+    ['lora', 2e-5, 7],
+    ['full', 1e-4, 8],
+    ['full', 1e-3, 8],
+    ['full', 1e-2, 8],
+    ['lora', 2e-5, 8],
+  ]);
 });
 
 test('compare and report read finished runs', async () => {

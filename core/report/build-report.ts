@@ -50,7 +50,7 @@ export function buildReport(
         `Overloaded: more than ${OVERLOAD} times the uniform load. Dead: no selection in the last tenth of the recorded steps.`,
       'Drift is the Jensen–Shannon divergence (natural logarithm, at most 0.693) between the load of the first and of the last tenth of the run; moved is the share of selections that went to other experts (total variation).',
       'Differences of expert usage are load of the last tenth in one run minus the same in another, in multiples of the uniform load.',
-      'Intervals over seeds are Student’s t, 95 %, over completed runs that differ in nothing but their seed; differences between settings are taken seed by seed first.',
+      'Intervals over seeds are Student’s t, 95 %, over completed runs that differ in nothing but their seed; differences between settings are taken seed by seed first. Of settings that differ only in learning rate, the one with the lowest mean validation loss stands for its method.',
       'What was not measured is left out; it is never shown as zero.',
     ],
   };

@@ -4,6 +4,7 @@ import type { RunSpec } from '#core/contract/run-spec.ts';
 import { listed, percent, short } from './format.ts';
 import { drift_L, meanGini_L } from './load-windows.ts';
 import { type RunData, totalsOf } from './run-data.ts';
+import { compareGroups } from './rate-sweeps.ts';
 import { seedGroups, settingOf } from './seed-groups.ts';
 
 /** Metrics, differences of the specifications, and caveats of `runs`, in the order given. */
@@ -12,7 +13,7 @@ export function compareRuns(runs: readonly RunData[]): Comparison {
   const found = caveats(runs);
   return {
     runs: compared,
-    groups: seedGroups(runs, compared),
+    ...compareGroups(seedGroups(runs, compared)),
     notComparable: [...new Set(found.flatMap(({ measures }) => measures))],
     differences: specDifferences(runs.map((run) => run.spec)),
     caveats: found.map(({ sentence }) => sentence),

@@ -1,4 +1,5 @@
 /** Numbers as a person reads them: four significant digits, one locale everywhere. */
+import type { Estimate } from '#core/contract/run.ts';
 
 /** Formats made once: making one costs more than using it a thousand times. */
 const formats = new Map<number, Intl.NumberFormat>();
@@ -63,4 +64,9 @@ export function listed(items: readonly (string | number)[]): string {
 /** "1 step", "2 steps". */
 export function plural(n: number, noun: string): string {
   return `${count(n)} ${noun}${n === 1 ? '' : 's'}`;
+}
+
+/** `mean ± half`; an interval of no width says nothing. */
+export function withInterval({ mean, half }: Estimate, format: (value: number) => string): string {
+  return half === undefined || half === 0 ? format(mean) : `${format(mean)} ± ${format(half)}`;
 }

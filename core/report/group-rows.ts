@@ -1,6 +1,7 @@
 /** The table of groups over seeds, one row a group: for reports and terminals. */
-import type { Comparison, Estimate, Measure } from '#core/contract/run.ts';
-import { duration, short, significant } from './format.ts';
+import { rateText } from '#core/contract/method-comparison.ts';
+import { type Comparison, type Estimate, type Measure, referenceGroup } from '#core/contract/run.ts';
+import { duration, short, significant, withInterval } from './format.ts';
 
 const columns: readonly (readonly [Measure, string, (value: number) => string])[] = [
   ['validationLoss', 'validation loss', (value) => significant(value)],
@@ -13,27 +14,36 @@ const columns: readonly (readonly [Measure, string, (value: number) => string])[
   ['activeExperts', 'active experts a token', (value) => significant(value, 3)],
 ];
 
-/** Head and rows; a mark ≠ behind a title: not comparable between the runs. */
-export function groupRows({ groups, notComparable }: Comparison): string[][] {
-  const first = groups[0]?.label ?? '';
+/**
+ * Head and rows, or nothing where no setting was repeated and no learning rates were tried; a mark ≠ behind a title: not
+ * comparable between the runs.
+ */
+export function groupRows({ groups, rateChoice, notComparable }: Comparison): string[][] {
+  if (rateChoice.length === 0 && groups.every(({ runs }) => runs.length < 2)) return [];
+  const rates = new Set(groups.map(({ learningRate }) => learningRate)).size > 1;
+  const reference = referenceGroup(groups);
+  const against = `against “${reference?.label ?? ''}”${reference && rates ? ` at ${rateText(reference.learningRate)}` : ''}`;
   const paired = groups.some(({ difference }) => difference !== undefined);
   const head = columns.map(([measure, title]) => (notComparable.includes(measure) ? `${title} ≠` : title));
   return [
-    ['setting', 'seeds', ...head, ...(paired ? [`against “${first}”, paired by seed`] : [])],
-    ...groups.map(({ label, seeds, measures, difference }) => [
+    [
+      'setting',
+      ...(rates ? ['learning rate'] : []),
+      'seeds',
+      ...head,
+      ...(paired ? [`${against}, paired by seed`] : []),
+    ],
+    ...groups.map(({ label, learningRate, bestRate, seeds, measures, difference }) => [
       label,
+      ...(rates ? [`${rateText(learningRate)}${bestRate === true ? ' (best)' : ''}`] : []),
       seeds.join(', '),
-      ...columns.map(([measure, , format]) => withInterval(measures[measure], format)),
+      ...columns.map(([measure, , format]) => {
+        const estimate = measures[measure];
+        return estimate === undefined ? '–' : withInterval(estimate, format);
+      }),
       ...(paired ? [difference === undefined ? '–' : signed(difference)] : []),
     ]),
   ];
-}
-
-/** `mean ± half`; an interval of no width says nothing. */
-function withInterval(estimate: Estimate | undefined, format: (value: number) => string): string {
-  if (estimate === undefined) return '–';
-  const { mean, half } = estimate;
-  return half === undefined || half === 0 ? format(mean) : `${format(mean)} ± ${format(half)}`;
 }
 
 function signed(difference: Estimate): string {

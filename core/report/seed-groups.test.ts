@@ -72,6 +72,7 @@ test('what a caveat spoils is named and marked', () => {
   expect(fair.notComparable).toEqual([]);
   const masked = compareRuns([
     one('full', 1, 1),
+    one('full', 2, 1),
     one('lora', 1, 1, {
       spec: {
         data: { train: [{ path: '/data/rows.jsonl' }], lossOn: 'all' },

@@ -24,34 +24,44 @@ export function settingOf(spec: RunSpec): string {
   return JSON.stringify({ ...spec, name: undefined, train: { ...spec.train, seed: undefined } });
 }
 
+/** Runs that differ in nothing but their seed. */
+export interface SeedGroup {
+  readonly group: Group;
+  readonly spec: RunSpec;
+  /** Of all its runs, completed or not. */
+  readonly seeds: ReadonlySet<number>;
+  /** The completed run of each seed. */
+  readonly bySeed: ReadonlyMap<number, Compared>;
+}
+
 /**
  * Groups in the order of their first run. Only completed runs are measured; of several with the same seed the last one,
  * since they repeat each other exactly and would feign certainty.
  */
-export function seedGroups(runs: readonly RunData[], compared: readonly Compared[]): Group[] {
-  const bySetting = new Map<string, { readonly run: RunData; readonly compared: Compared }[]>();
-  runs.forEach((run, i) => {
-    const one = compared[i];
-    if (one === undefined) return;
-    const setting = settingOf(run.spec);
-    bySetting.set(setting, [...(bySetting.get(setting) ?? []), { run, compared: one }]);
-  });
-  let first: ReadonlyMap<number, Compared> | undefined;
-  return [...bySetting.values()].map((members) => {
+export function seedGroups(runs: readonly RunData[], compared: readonly Compared[]): SeedGroup[] {
+  const bySetting = Map.groupBy(runs, ({ spec }) => settingOf(spec));
+  const comparedOf = new Map(runs.map((run, i) => [run, compared[i]]));
+  return [...bySetting.values()].flatMap((members) => {
+    const [first] = members;
+    if (first === undefined) return [];
     const bySeed = new Map(
-      members
-        .filter(({ run }) => run.summary.state === 'completed')
-        .map((member) => [member.run.spec.train.seed, member.compared]),
+      members.flatMap((run) => {
+        const one = comparedOf.get(run);
+        return one?.state === 'completed' ? [[run.spec.train.seed, one] as const] : [];
+      }),
     );
-    const difference = first && pairedDifference(first, bySeed);
-    first ??= bySeed;
     return {
-      label: labelOf(members.map(({ run }) => run.summary)),
-      method: members[0]?.run.summary.method ?? '',
-      runs: members.map(({ run }) => run.summary.id),
-      seeds: [...bySeed.keys()],
-      measures: measured([...bySeed.values()]),
-      ...(difference && { difference }),
+      group: {
+        label: labelOf(members.map(({ summary }) => summary)),
+        method: first.summary.method,
+        learningRate: first.spec.train.learningRate,
+        runs: members.map(({ summary }) => summary.id),
+        seeds: [...bySeed.keys()],
+        measures: measured([...bySeed.values()]),
+      },
+      spec: first.spec,
+      seeds: new Set(members.map(({ spec }) => spec.train.seed)),
+      bySeed,
     };
   });
 }
@@ -64,14 +74,11 @@ function measured(runs: readonly Compared[]): Group['measures'] {
   return Object.fromEntries(entries);
 }
 
-/** Validation loss minus that of the first group at the same seed: what seed and order of the data do to both cancels. */
-function pairedDifference(
-  first: ReadonlyMap<number, Compared>,
-  own: ReadonlyMap<number, Compared>,
-): Group['difference'] {
+/** Validation loss of `own` minus that of `reference` at the same seed: what seed and order of the data do to both cancels. */
+export function pairedDifference(own: SeedGroup, reference: SeedGroup): Group['difference'] {
   return estimateOf(
-    [...own].flatMap(([seed, run]) => {
-      const other = first.get(seed)?.finalValidationLoss;
+    [...own.bySeed].flatMap(([seed, run]) => {
+      const other = reference.bySeed.get(seed)?.finalValidationLoss;
       return other === undefined || run.finalValidationLoss === undefined
         ? []
         : [run.finalValidationLoss - other];
@@ -79,9 +86,11 @@ function pairedDifference(
   );
 }
 
-/** The name that all members share before their seed, else the method. */
+/** The name that all members share before their learning rate and seed, else the method. */
 function labelOf(members: readonly RunData['summary'][]): string {
-  const names = new Set(members.map(({ name }) => name.replace(/\W*\bseed \d+$/, '')));
+  const names = new Set(
+    members.map(({ name }) => name.replace(/\W*\bseed \d+$/, '').replace(/\W*\brate [\d.]+e[+-]\d+$/, '')),
+  );
   const [name] = names;
   return names.size === 1 && name !== undefined && name !== '' ? name : (members[0]?.method ?? '');
 }

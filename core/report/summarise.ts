@@ -10,7 +10,13 @@ export function summarise(runs: readonly RunReport[], comparison: z.infer<typeof
   if (first && runs.length === 1) {
     return [trained(first), ...losses(first), ...experts(first)];
   }
-  return [...runs.map(trained), ...ranking(runs), ...unevenness(runs), ...comparison.caveats];
+  return [
+    ...runs.map(trained),
+    ...ranking(runs),
+    ...comparison.rateChoice,
+    ...unevenness(runs),
+    ...comparison.caveats,
+  ];
 }
 
 function trained({ name, modelName, method, state, totals, facts }: RunReport): string {

@@ -103,13 +103,14 @@ function results({ runs }: ReportData): Markup {
 
 /** Repetitions taken together, where there are any. */
 function overSeeds({ comparison }: ReportData): Markup | null {
-  if (comparison.groups.every(({ runs }) => runs.length < 2)) return null;
-  const [head = [], ...rows] = groupRows(comparison);
+  const [head, ...rows] = groupRows(comparison);
+  if (head === undefined) return null;
   return html`<h3>Over seeds</h3>
     <div class="scroll" tabindex="0" role="region" aria-label="Results over seeds">
       <table>
         <caption>
           Mean ± half the width of its 95 % interval (Student’s t) over the seeds of a setting.
+          ${comparison.rateChoice.length > 0 && 'Best: the learning rate at which a method is compared, see the summary.'}
           ${comparison.notComparable.length > 0 && '≠: not comparable between the runs, see the summary.'}
         </caption>
         <thead>

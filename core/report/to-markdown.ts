@@ -51,8 +51,8 @@ export function toMarkdown(report: ReportData): string {
 
 /** Repetitions taken together, where there are any. */
 function seedBlocks({ comparison }: ReportData): string[] {
-  if (comparison.groups.every(({ runs }) => runs.length < 2)) return [];
-  const [head = [], ...rows] = groupRows(comparison);
+  const [head, ...rows] = groupRows(comparison);
+  if (head === undefined) return [];
   return ['Over seeds, mean ± half the width of its 95 % interval (Student’s t):', table(head, rows)];
 }
 

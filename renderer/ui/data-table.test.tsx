@@ -28,6 +28,8 @@ test('copied as CSV and Markdown, with what is absent left empty', () => {
   expect(tableText([name, loss], rows.slice(1), 'markdown')).toBe(
     '| Run | Loss |\n| --- | ---: |\n| run 9 |  |\n| a "b", c\\|d | 0.5 |\n',
   );
+  const rounded = { ...loss, copied: (row: Row) => row.loss?.toFixed(1) };
+  expect(tableText([rounded], rows, 'csv')).toBe('Loss\n2.0\n\n0.5\n');
 });
 
 test('a head sorts its column and says in which direction', () => {

@@ -9,6 +9,8 @@ export interface Column<R> {
   readonly text?: boolean;
   /** What is sorted and copied; undefined sorts last and copies as nothing. */
   readonly value: (row: R) => string | number | undefined;
+  /** What is copied where that is not the value: an interval, a mark. */
+  readonly copied?: (row: R) => string | undefined;
   /** What is shown; the value itself when left out. */
   readonly cell?: (row: R) => ReactNode;
 }
@@ -37,7 +39,7 @@ export function tableText<R>(
 ): string {
   const cells = [
     columns.map((column) => column.title),
-    ...rows.map((row) => columns.map((column) => String(column.value(row) ?? ''))),
+    ...rows.map((row) => columns.map((column) => String(column.copied?.(row) ?? column.value(row) ?? ''))),
   ];
   if (format === 'csv') {
     const quoted = (cell: string) => (/[",\n\r]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);

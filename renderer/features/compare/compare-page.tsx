@@ -1,5 +1,6 @@
 import { useState } from 'react';
 import { Link, useLocation } from 'wouter';
+import { MOST_COMPARED } from '#core/contract/method-comparison.ts';
 import type { RunSummary } from '#core/contract/run.ts';
 import { useCall } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
@@ -14,9 +15,6 @@ import { OverlayCard } from './overlay-card.tsx';
 import { runColours } from './run-colours.ts';
 import { UsageCard } from './usage-card.tsx';
 import './compare.css';
-
-/** The host compares at most this many runs. */
-const MOST = 20;
 
 function Picker({
   runs,
@@ -51,7 +49,7 @@ function Picker({
             <input
               type="checkbox"
               checked={ids.includes(run.id)}
-              disabled={!ids.includes(run.id) && ids.length >= MOST}
+              disabled={!ids.includes(run.id) && ids.length >= MOST_COMPARED}
               onChange={(event) => toggle(run.id, event.target.checked)}
             />
             <i style={{ background: `var(${colours.get(run.id) ?? '--s8'})` }} aria-hidden="true" />
@@ -77,7 +75,7 @@ function Comparing({
   const comparison = useCall('compare.get', { ids: [...ids] }, { keep: true });
   return (
     <Loaded query={comparison} what="the comparison" lines={8}>
-      {({ runs, groups, notComparable, differences, caveats }) => (
+      {({ runs, groups, rateChoice, notComparable, differences, caveats }) => (
         <>
           {caveats.length > 0 && (
             <div className="notice warn">
@@ -92,7 +90,7 @@ function Comparing({
               </ul>
             </div>
           )}
-          <GroupsCard groups={groups} notComparable={notComparable} />
+          <GroupsCard groups={groups} rateChoice={rateChoice} notComparable={notComparable} />
           <OverlayCard runs={runs} colours={colours} />
           <MetricsCard runs={runs} notComparable={notComparable} colours={colours} />
           <DriftCard runs={runs} colours={colours} />

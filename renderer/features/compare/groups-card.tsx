@@ -1,4 +1,5 @@
-import type { Comparison, Estimate, Measure } from '#core/contract/run.ts';
+import { rateText } from '#core/contract/method-comparison.ts';
+import { type Comparison, type Estimate, type Measure, referenceGroup } from '#core/contract/run.ts';
 import { Card } from '../../ui/card.tsx';
 import { CopyButton } from '../../ui/copy-button.tsx';
 import { type Column, DataTable, tableText } from '../../ui/data-table.tsx';
@@ -23,67 +24,95 @@ function interval({ mean, half }: Estimate, format: (value: number) => string): 
   return half === undefined || half === 0 ? format(mean) : `${format(mean)} ± ${format(half)}`;
 }
 
+/** A column of estimates, copied with their intervals. */
+function estimated(
+  key: string,
+  title: string,
+  of: (group: Group) => Estimate | undefined,
+  shown: (estimate: Estimate) => string,
+): Column<Group> {
+  const text = (group: Group) => {
+    const estimate = of(group);
+    return estimate && shown(estimate);
+  };
+  return { key, title, value: (group) => of(group)?.mean, cell: text, copied: text };
+}
+
 function columnsOf(groups: readonly Group[], notComparable: readonly Measure[]): readonly Column<Group>[] {
   const paired = groups.some(({ difference }) => difference !== undefined);
-  const difference: Column<Group> = {
-    key: 'difference',
-    title: `Loss against “${groups[0]?.label ?? ''}”`,
-    value: (group) => group.difference?.mean,
-    cell: (group) =>
-      group.difference &&
-      `${group.difference.mean > 0 ? '+' : ''}${interval(group.difference, (value) => formatNumber(value, 3))}`,
+  const rates = new Set(groups.map(({ learningRate }) => learningRate)).size > 1;
+  const reference = referenceGroup(groups);
+  const at = reference && rates ? ` at ${rateText(reference.learningRate)}` : '';
+  const difference = estimated(
+    'difference',
+    `Loss against “${reference?.label ?? ''}”${at}`,
+    (group) => group.difference,
+    (estimate) => `${estimate.mean > 0 ? '+' : ''}${interval(estimate, (value) => formatNumber(value, 3))}`,
+  );
+  const rate: Column<Group> = {
+    key: 'learningRate',
+    title: 'Learning rate',
+    value: (group) => group.learningRate,
+    copied: ({ learningRate, bestRate }) => `${rateText(learningRate)}${bestRate === true ? ' (best)' : ''}`,
+    cell: ({ learningRate, bestRate }) => (
+      <>
+        {bestRate === true && <span className="chip accent">best</span>} {rateText(learningRate)}
+      </>
+    ),
   };
   return [
     { key: 'label', title: 'Setting', text: true, value: (group) => group.label },
+    ...(rates ? [rate] : []),
     { key: 'seeds', title: 'Seeds', value: (group) => group.seeds.length },
     ...measures.flatMap(([measure, title, format]): readonly Column<Group>[] => {
-      const column: Column<Group> = {
-        key: measure,
-        title: notComparable.includes(measure) ? `${title} ${NOT_COMPARABLE}` : title,
-        value: (group) => group.measures[measure]?.mean,
-        cell: (group) => {
-          const estimate = group.measures[measure];
-          return estimate && interval(estimate, format);
-        },
-      };
+      const column = estimated(
+        measure,
+        notComparable.includes(measure) ? `${title} ${NOT_COMPARABLE}` : title,
+        (group) => group.measures[measure],
+        (estimate) => interval(estimate, format),
+      );
       return paired && measure === 'validationLoss' ? [column, difference] : [column];
     }),
   ];
 }
 
-/** Copies carry the intervals too. */
-function asShown(columns: readonly Column<Group>[]): readonly Column<Group>[] {
-  return columns.map((column) => ({
-    ...column,
-    value: (group) => {
-      const shown = column.cell?.(group);
-      return typeof shown === 'string' ? shown : column.value(group);
-    },
-  }));
-}
-
-/** One row a setting: means over its seeds, each with its interval; nothing where no setting was repeated. */
-export function GroupsCard({ groups, notComparable }: Pick<Comparison, 'groups' | 'notComparable'>) {
-  if (groups.every(({ runs }) => runs.length < 2)) return null;
+/**
+ * One row a setting: means over its seeds, each with its interval, and which learning rate stands for each method. Nothing
+ * where no setting was repeated and no learning rates were tried.
+ */
+export function GroupsCard({
+  groups,
+  rateChoice,
+  notComparable,
+}: Pick<Comparison, 'groups' | 'rateChoice' | 'notComparable'>) {
+  const swept = rateChoice.length > 0;
+  if (!swept && groups.every(({ runs }) => runs.length < 2)) return null;
   const columns = columnsOf(groups, notComparable);
   return (
     <Card
-      title="Result over seeds"
+      title={swept ? 'Result over learning rates and seeds' : 'Result over seeds'}
       flush
       aside={
         <>
           <span>mean ± half of its 95 % interval; differences seed by seed</span>
-          <CopyButton label="Copy as CSV" text={() => tableText(asShown(columns), groups, 'csv')} />
-          <CopyButton label="Copy as Markdown" text={() => tableText(asShown(columns), groups, 'markdown')} />
+          <CopyButton label="Copy as CSV" text={() => tableText(columns, groups, 'csv')} />
+          <CopyButton label="Copy as Markdown" text={() => tableText(columns, groups, 'markdown')} />
         </>
       }
     >
+      {swept && (
+        <ul className="rate-choice">
+          {rateChoice.map((sentence) => (
+            <li key={sentence}>{sentence}</li>
+          ))}
+        </ul>
+      )}
       <DataTable
         caption="Result of each setting over its seeds"
         columns={columns}
         rows={groups}
         rowKey={(group) => group.runs.join(' ')}
-        sort={{ key: 'validationLoss', descending: false }}
+        {...(!swept && { sort: { key: 'validationLoss', descending: false } })}
       />
     </Card>
   );

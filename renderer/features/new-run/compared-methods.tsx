@@ -1,13 +1,15 @@
 import { z } from 'zod';
-import { ComparisonTerms } from '#core/contract/method-comparison.ts';
+import { invariant } from '#core/contract/errors.ts';
+import { ComparisonTerms, MethodChoice } from '#core/contract/method-comparison.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import type { Compared, SetError } from './draft.ts';
 import { MethodText } from './method-text.tsx';
 import { SchemaForm } from './schema-form.tsx';
 
 const seedsSchema = z.toJSONSchema(ComparisonTerms.pick({ seeds: true }), { io: 'input' });
+const ratesSchema = z.toJSONSchema(MethodChoice.pick({ learningRates: true }), { io: 'input' });
 
-/** Several methods, each with its options, and the seeds of all. */
+/** Several methods, each with its learning rates and options, and the seeds of all. */
 export function ComparedMethods({
   list,
   compared,
@@ -25,6 +27,11 @@ export function ComparedMethods({
     const rest = methods.filter((method) => method.name !== name);
     onChange({ ...compared, methods: on ? [...rest, { name, options: {} }] : rest });
   };
+  const setMethod = (i: number, change: Partial<Compared['methods'][number]>) =>
+    onChange({
+      ...compared,
+      methods: methods.map((method, j) => (j === i ? { ...method, ...change } : method)),
+    });
   return (
     <div className="stack">
       <div className="choices two" role="group" aria-label="Methods to compare">
@@ -44,7 +51,7 @@ export function ComparedMethods({
         values={{ seeds }}
         onChange={(values) => {
           const given = values['seeds'];
-          onChange({ ...compared, seeds: Array.isArray(given) ? (given as readonly unknown[]) : [] });
+          onChange({ ...compared, seeds: given === undefined ? [] : listOf(given) });
         }}
         onError={(key, error) => setError('train', key, error)}
       />
@@ -62,20 +69,31 @@ export function ComparedMethods({
             <legend>
               {method.label ?? info.title} <small>defaults from: {info.source}</small>
             </legend>
-            <SchemaForm
-              schema={info.optionsSchema}
-              values={method.options}
-              onChange={(options) =>
-                onChange({
-                  ...compared,
-                  methods: methods.map((other, j) => (j === i ? { ...other, options } : other)),
-                })
-              }
-              onError={(key, error) => setError('options', `${method.name}.${key}`, error)}
-            />
+            <div className="stack">
+              <SchemaForm
+                schema={ratesSchema}
+                values={{ learningRates: method.learningRates }}
+                onChange={({ learningRates: given }) =>
+                  setMethod(i, { learningRates: given === undefined ? undefined : listOf(given) })
+                }
+                onError={(key, error) => setError('train', `${method.name}.${key}`, error)}
+              />
+              <SchemaForm
+                schema={info.optionsSchema}
+                values={method.options}
+                onChange={(options) => setMethod(i, { options })}
+                onError={(key, error) => setError('options', `${method.name}.${key}`, error)}
+              />
+            </div>
           </fieldset>
         );
       })}
     </div>
   );
+}
+
+/** The entries of a list that a field gave. */
+function listOf(given: unknown): readonly unknown[] {
+  invariant(Array.isArray(given), 'a field of a list gives a list');
+  return given;
 }

@@ -14,6 +14,7 @@ const time = ({ timeSeconds }: Pick<ComparisonPlan, 'timeSeconds'>) =>
 
 const columns: readonly Column<Method>[] = [
   { key: 'label', title: 'Method', text: true, value: ({ label }) => label },
+  { key: 'runs', title: 'Runs', value: ({ runs }) => runs },
   {
     key: 'trained',
     title: 'Trained',
@@ -66,7 +67,7 @@ export function ComparisonReview({ plan }: { readonly plan: ComparisonPlan }) {
       </dl>
       <p className="muted">
         Base model, data and their order, token budget, held-out rows and evaluation are the same for every
-        method.
+        method and learning rate.
       </p>
       <DataTable
         caption="What each method needs"

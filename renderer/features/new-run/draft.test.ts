@@ -90,6 +90,25 @@ test('a comparison has methods and seeds in place of a method and a seed, and co
   expect(toComparison(back)).toMatchObject({ ...compared.compared, name: 'gsm8k' });
 });
 
+test('learning rates stay with their method, and the rate of the others with the training', () => {
+  const swept = {
+    ...compared,
+    compared: {
+      ...compared.compared,
+      methods: [
+        { name: 'full', options: {}, learningRates: [1e-4, 1e-3] },
+        { name: 'lora', options: {} },
+      ],
+    },
+    sections: { ...compared.sections, train: { steps: 20, learningRate: 2e-5 } },
+  };
+  const { form: back } = fromRunJson(toRunJson(swept, models, datasets), 'COMPARISON.json', models, datasets);
+  expect(toComparison(back)).toMatchObject({
+    methods: [{ name: 'full', learningRates: [1e-4, 1e-3] }, { name: 'lora' }],
+    train: { steps: 20, learningRate: 2e-5 },
+  });
+});
+
 test('a comparison needs methods and seeds', () => {
   const none = { ...compared, compared: { methods: [], seeds: [] } };
   expect(missingParts(none)).toEqual(['methods to compare', 'a seed']);

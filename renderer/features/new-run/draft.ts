@@ -20,7 +20,12 @@ export type SetError = (section: Section, key: string, error: string | undefined
 
 /** What a comparison is made of; `options` of a method are given ones only. */
 export interface Compared {
-  readonly methods: readonly { readonly name: string; readonly options: Values; readonly label?: string }[];
+  readonly methods: readonly {
+    readonly name: string;
+    readonly options: Values;
+    readonly label?: string | undefined;
+    readonly learningRates?: readonly unknown[] | undefined;
+  }[];
   readonly seeds: readonly unknown[];
 }
 
@@ -155,14 +160,13 @@ function specIn(document: unknown, source: string): readonly [RunSpec, Compared 
   const [first] = parseComparison(document, source);
   const { methods, seeds } = ComparisonTerms.parse(document);
   invariant(first !== undefined, 'a comparison has a run');
-  const { name } = z.looseObject({ name: z.string().default('') }).parse(document);
-  const compared = methods.map(({ label, ...method }) => ({
-    ...method,
-    ...(label !== undefined && { label }),
-  }));
+  // What the runs do not share: the name, and the learning rate of methods that have none of their own.
+  const { name, train } = z
+    .looseObject({ name: z.string().default(''), train: RunSpec.shape.train })
+    .parse(document);
   return [
-    { ...first, name },
-    { methods: compared, seeds },
+    { ...first, name, train },
+    { methods, seeds },
   ];
 }
 

@@ -23,6 +23,7 @@ const schema = z.toJSONSchema(
     pads: z.boolean().default(false),
     threads: z.union([z.literal('auto'), z.int().positive()]).default('auto'),
     targets: z.array(z.enum(['query', 'value'])).default(['query']),
+    rates: z.array(z.number().positive()).optional().meta({ title: 'Rates' }),
     fixed: z.literal('adamw').default('adamw'),
   }),
   { io: 'input' },
@@ -45,6 +46,7 @@ test('every option becomes a field of its kind, and constants none', () => {
     ['pads', 'switch'],
     ['threads', 'number'],
     ['targets', 'several'],
+    ['rates', 'numbers'],
   ]);
 });
 
@@ -84,6 +86,13 @@ test('one number or several', () => {
   expect(parseField(field('perLayer'), '2, x')).toEqual({
     error: 'Per layer: expected a whole number at least 0',
   });
+});
+
+test('each entry of a list keeps the limits, and one alone is a list too', () => {
+  expect(parseField(field('rates'), '1e-4, 3e-4')).toEqual({ value: [1e-4, 3e-4] });
+  expect(parseField(field('rates'), '1e-4')).toEqual({ value: [1e-4] });
+  expect(parseField(field('rates'), '')).toEqual({ value: undefined });
+  expect(parseField(field('rates'), '1e-4, 0')).toEqual({ error: 'Rates: expected a number above 0' });
 });
 
 test('empty means the default, or nothing where nothing is allowed', () => {

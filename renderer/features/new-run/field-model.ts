@@ -77,9 +77,14 @@ function titleOf(key: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** What an entry of a list looks like; nothing for what is no list. */
+function entriesOf({ items }: Node): readonly Node[] {
+  return typeof items === 'object' ? [items] : [];
+}
+
 /** The names of which a list holds several; undefined for other lists. */
-function namesIn({ items }: Node): unknown[] | undefined {
-  return typeof items === 'object' ? items.enum : undefined;
+function namesIn(node: Node): unknown[] | undefined {
+  return entriesOf(node)[0]?.enum;
 }
 
 function kindOf(node: Node, variants: readonly Node[]): FieldKind {
@@ -95,7 +100,9 @@ function kindOf(node: Node, variants: readonly Node[]): FieldKind {
 function fieldOf(key: string, node: Node): Field {
   const variants = node.anyOf ?? [node];
   const nullable = variants.some((variant) => isType(variant, 'null'));
-  const number = variants.find((variant) => isType(variant, 'number') || isType(variant, 'integer'));
+  const isNumber = (variant: Node) => isType(variant, 'number') || isType(variant, 'integer');
+  const single = variants.some(isNumber);
+  const number = variants.flatMap((variant) => [variant, ...entriesOf(variant)]).find(isNumber);
   const min = number?.exclusiveMinimum ?? number?.minimum;
   const max = number?.exclusiveMaximum ?? number?.maximum;
   return {
@@ -109,7 +116,7 @@ function fieldOf(key: string, node: Node): Field {
     words: variants.flatMap((variant) => (typeof variant.const === 'string' ? [variant.const] : [])),
     nullable,
     integer: number !== undefined && isType(number, 'integer'),
-    single: number !== undefined,
+    single,
     ...(min !== undefined && { min }),
     // zod writes the largest safe integer where there is no limit.
     ...(max !== undefined && max < Number.MAX_SAFE_INTEGER && { max }),

@@ -1,4 +1,4 @@
-import { useId, useMemo, useState } from 'react';
+import { useEffect, useEffectEvent, useId, useMemo, useState } from 'react';
 import { Button } from '../../ui/button.tsx';
 import { FieldInput } from './field-input.tsx';
 import { differs, type Field, fieldsOf } from './field-model.ts';
@@ -35,6 +35,9 @@ export function SchemaForm({
   const folded = (field: Field) =>
     (simple === undefined ? field.advanced : !simple.includes(field.key)) &&
     !differs(field, values[field.key]);
+  const forgetErrors = useEffectEvent(() => fields.forEach(({ key }) => onError(key, undefined)));
+  // A form that is gone, with its method for example, has nothing wrong any more.
+  useEffect(() => () => forgetErrors(), []);
   const shown = fields.filter((field) => open || !folded(field));
   const hidden = fields.length - fields.filter((field) => !folded(field)).length;
   return (

@@ -139,6 +139,7 @@ export const commandTable: readonly CommandSpec[] = [
     summary: 'runs side by side; or train several methods with several seeds on equal terms, then compare',
     details:
       `${RUN} A COMPARISON.json is a RUN.json with "methods": [{"name": …, "options": {…}}] and "seeds": [1, 2, 3] in place of method and train.seed. ` +
+      'A method may have "learningRates": [1e-5, 3e-5, 1e-4] too: it is trained with each, and compared at the one with the lowest mean validation loss. ' +
       'With --out a comparison that was cut short goes on where it was.',
     options: {
       out: {

@@ -7,13 +7,13 @@ type ComparedRun = Comparison['runs'][number];
 
 /** Numbers of each run, results over seeds, what differs in the configurations, and caveats. */
 export function describeComparison(comparison: Comparison): string {
-  const { runs, groups, differences, caveats } = comparison;
+  const { runs, rateChoice, differences, caveats } = comparison;
   const row = (title: string, of: (run: ComparedRun) => string) => [title, ...runs.map(of)];
   const optional = (value: number | undefined, show: (value: number) => string) =>
     value === undefined ? '–' : show(value);
   const mean = (values: readonly number[]) =>
     values.length === 0 ? '–' : number(values.reduce((sum, value) => sum + value, 0) / values.length, 3);
-  const repeated = groups.some((group) => group.runs.length > 1);
+  const groups = groupRows(comparison);
   return [
     table([
       row('', (run) => run.name),
@@ -33,9 +33,10 @@ export function describeComparison(comparison: Comparison): string {
       row('Gini of expert load, mean over layers', (run) => mean(run.gini_L)),
       row('routing drift (Jensen–Shannon), mean over layers', (run) => mean(run.drift_L)),
     ]),
-    ...(repeated
-      ? ['', 'Over seeds, mean ± half the width of its 95 % interval:', table(groupRows(comparison))]
-      : []),
+    ...(groups.length === 0
+      ? []
+      : ['', 'Over seeds, mean ± half the width of its 95 % interval:', table(groups)]),
+    ...(rateChoice.length === 0 ? [] : ['', ...rateChoice]),
     ...(differences.length === 0 ? [] : ['', 'Configuration that differs:']),
     ...(differences.length === 0
       ? []

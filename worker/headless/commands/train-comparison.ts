@@ -1,4 +1,4 @@
-/** `compare COMPARISON.json`: trains every method with every seed, one run after another, and compares them. */
+/** `compare COMPARISON.json`: trains every method with every learning rate and seed, one after another, and compares. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
