@@ -16,15 +16,16 @@ export async function addSample(page: Page): Promise<void> {
   await expect(page.getByText('can be trained')).toBeVisible();
 }
 
-/** Trains the sample for a few short steps from an imported RUN.json; answers with the run's id. */
-export async function trainSmall(page: Page, { name, method }: SmallRun): Promise<string> {
-  const spec = {
-    name,
+/** Opens the form of a new run and fills it from RUN.json: the sample, and what `spec` says besides. */
+export async function importSampleRun(
+  page: Page,
+  spec: { readonly name: string } & Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const document = {
     model: { path: 'sample-moe' },
     data: { train: [{ path: 'word-problems.jsonl' }], validation: { fraction: 0.01 }, maxLength: 64 },
-    method,
-    train: { steps: 24, microBatch: 1, gradientAccumulation: 1, learningRate: 1e-3 },
-    evaluate: { everySteps: 12 },
+    method: { name: 'full' },
+    ...spec,
   };
   await page.getByRole('link', { name: 'New run' }).first().click();
   await expect(page.getByRole('radio', { name: /^sample-moe/ })).toBeVisible();
@@ -32,9 +33,18 @@ export async function trainSmall(page: Page, { name, method }: SmallRun): Promis
   await page.getByLabel('RUN.json', { exact: true }).setInputFiles({
     name: 'RUN.json',
     mimeType: 'application/json',
-    buffer: Buffer.from(JSON.stringify(spec)),
+    buffer: Buffer.from(JSON.stringify(document)),
   });
-  await expect(page.getByRole('textbox', { name: 'Name', exact: true })).toHaveValue(name);
+  await expect(page.getByRole('textbox', { name: 'Name', exact: true })).toHaveValue(spec.name);
+}
+
+/** Trains the sample for a few short steps from an imported RUN.json; answers with the run's id. */
+export async function trainSmall(page: Page, run: SmallRun): Promise<string> {
+  await importSampleRun(page, {
+    ...run,
+    train: { steps: 24, microBatch: 1, gradientAccumulation: 1, learningRate: 1e-3 },
+    evaluate: { everySteps: 12 },
+  });
   await start(page);
   await expectState(page, 'completed');
   return shownRun(page);

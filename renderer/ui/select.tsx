@@ -18,6 +18,7 @@ export function Select({
   placeholder = 'Choose…',
   small,
   disabled,
+  describedBy,
   onChange,
 }: {
   /** Accessible name. */
@@ -27,6 +28,8 @@ export function Select({
   readonly placeholder?: string;
   readonly small?: boolean;
   readonly disabled?: boolean;
+  /** Id of the element that says what it does. */
+  readonly describedBy?: string;
   readonly onChange: (value: string) => void;
 }) {
   return (
@@ -38,7 +41,11 @@ export function Select({
         if (next !== null) onChange(next);
       }}
     >
-      <Base.Trigger className={small ? 'select-trigger small' : 'select-trigger'} aria-label={label}>
+      <Base.Trigger
+        className={small ? 'select-trigger small' : 'select-trigger'}
+        aria-label={label}
+        aria-describedby={describedBy}
+      >
         <span className="ellipsis">
           <Base.Value placeholder={placeholder} />
         </span>

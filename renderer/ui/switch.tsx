@@ -5,12 +5,15 @@ export function Switch({
   label,
   checked,
   id,
+  describedBy,
   onChange,
 }: {
   /** Accessible name. */
   readonly label: string;
   readonly checked: boolean;
   readonly id?: string;
+  /** Id of the element that says what it does. */
+  readonly describedBy?: string;
   readonly onChange: (checked: boolean) => void;
 }) {
   return (
@@ -18,6 +21,7 @@ export function Switch({
       id={id}
       className="switch"
       aria-label={label}
+      aria-describedby={describedBy}
       checked={checked}
       onCheckedChange={(next) => onChange(next)}
     >

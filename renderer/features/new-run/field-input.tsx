@@ -99,11 +99,18 @@ export function FieldInput({
       </div>
       <div className="field-control">
         {field.kind === 'switch' && (
-          <Switch id={id} label={field.title} checked={shown === true} onChange={(next) => set(next)} />
+          <Switch
+            id={id}
+            label={field.title}
+            describedBy={`${id}-note`}
+            checked={shown === true}
+            onChange={(next) => set(next)}
+          />
         )}
         {field.kind === 'choice' && (
           <Select
             label={field.title}
+            describedBy={`${id}-note`}
             value={shown === undefined ? null : valueText(shown)}
             choices={field.choices.map((choice) => ({ value: choice, label: choice }))}
             onChange={set}

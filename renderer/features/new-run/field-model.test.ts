@@ -18,7 +18,11 @@ const schema = z.toJSONSchema(
     speed: z.number().min(0).default(1e-4).meta({ title: 'Speed', unit: 'per update' }),
     split: z.number().gt(0).lt(1).default(0.5),
     perLayer: z.union([z.int().min(0), z.array(z.int().min(0)).min(1)]).default(2),
-    clip: z.number().positive().nullable().default(null).meta({ title: 'Largest bias', advanced: true }),
+    clip: z.number().positive().nullable().default(null).meta({
+      title: 'Largest bias',
+      description: 'null: unbounded.',
+      advanced: true,
+    }),
     file: z.string().nullable().default(null),
     pads: z.boolean().default(false),
     threads: z.union([z.literal('auto'), z.int().positive()]).default('auto'),
@@ -99,6 +103,8 @@ test('empty means the default, or nothing where nothing is allowed', () => {
   expect(parseField(field('speed'), ' ')).toEqual({ value: undefined });
   expect(parseField(field('clip'), '')).toEqual({ value: null });
   expect([emptyMeaning(field('speed')), emptyMeaning(field('clip'))]).toEqual(['1e-4', 'none']);
+  expect(field('clip').description).toBe('none: unbounded.');
+  expect(emptyMeaning(field('pads'))).toBe('off');
 });
 
 test('a value differs only when it is not the default', () => {

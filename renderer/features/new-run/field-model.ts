@@ -68,6 +68,9 @@ const NodeSchema: z.ZodType<Node> = z.lazy(() =>
   }),
 );
 
+/** What an empty field of an option that may be null shows. */
+const NONE = 'none';
+
 const isType = (node: Node, name: string) =>
   Array.isArray(node.type) ? node.type.includes(name) : node.type === name;
 
@@ -108,7 +111,8 @@ function fieldOf(key: string, node: Node): Field {
   return {
     key,
     title: node.title ?? titleOf(key),
-    ...(node.description !== undefined && { description: node.description }),
+    // In a document an option without a value is null, in a form it is a field that shows "none".
+    ...(node.description !== undefined && { description: node.description.replaceAll('null:', `${NONE}:`) }),
     ...(node.unit !== undefined && { unit: node.unit }),
     advanced: node.advanced ?? false,
     kind: kindOf(node, variants),
@@ -141,7 +145,8 @@ export function schemaAt(schema: unknown, key: string): unknown {
 
 /** What an empty field means, and what the field shows then. */
 export function emptyMeaning(field: Field): string {
-  if (field.defaultValue === undefined || field.defaultValue === null) return field.nullable ? 'none' : '';
+  if (field.defaultValue === undefined || field.defaultValue === null) return field.nullable ? NONE : '';
+  if (field.kind === 'switch') return field.defaultValue === true ? 'on' : 'off';
   return Array.isArray(field.defaultValue) ? field.defaultValue.join(', ') : valueText(field.defaultValue);
 }
 
