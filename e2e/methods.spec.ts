@@ -90,4 +90,4 @@ async function expectOptions(page: Page, fields: z.output<typeof Fields>): Promi
 const inForm = (description: string) => description.replaceAll('null:', 'none:');
 
 /** `text` as a part of a regular expression that means it. */
-const escaped = (text: string) => text.trim().replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+const escaped = (text: string) => text.trim().replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
