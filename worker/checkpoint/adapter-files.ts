@@ -32,8 +32,8 @@ const Config = z.object({
   use_rslora: z.boolean().default(false),
   use_dora: z.boolean().default(false),
   bias: z.literal('none').default('none'),
-  rank_pattern: absent,
-  alpha_pattern: absent,
+  rank_pattern: z.record(z.string(), z.int().positive()).nullish(),
+  alpha_pattern: z.record(z.string(), z.number()).nullish(),
   modules_to_save: absent,
   target_parameters: absent,
   trainable_token_indices: absent,
@@ -43,8 +43,12 @@ const Config = z.object({
 
 /** What `adapter_config.json` says of the function. */
 export interface AdapterConfig {
+  /** Of modules that no pattern names. */
   readonly rank: number;
   readonly alpha: number;
+  /** By what the path of a module ends with, a regular expression; the first that matches counts. */
+  readonly rankPattern: Readonly<Record<string, number>>;
+  readonly alphaPattern: Readonly<Record<string, number>>;
   /** The scale is α / √rank instead of α / rank. */
   readonly rankStabilised: boolean;
   /** DoRA. */
@@ -79,17 +83,32 @@ export class AdapterFolder {
       throw new UserError(
         'adapter-file/config',
         `${file}: ${explainIssues(parsed.error, Config)}`,
-        'Supported are LoRA and DoRA with one rank and one alpha for all modules, and nothing trained besides.',
+        'Supported are LoRA and DoRA, and nothing trained besides.',
       );
     }
-    const { r, lora_alpha, use_rslora, use_dora } = parsed.data;
-    this.config = { rank: r, alpha: lora_alpha, rankStabilised: use_rslora, magnitude: use_dora };
+    const { r, lora_alpha, use_rslora, use_dora, rank_pattern, alpha_pattern } = parsed.data;
+    this.config = {
+      rank: r,
+      alpha: lora_alpha,
+      rankPattern: rank_pattern ?? {},
+      alphaPattern: alpha_pattern ?? {},
+      rankStabilised: use_rslora,
+      magnitude: use_dora,
+    };
+    for (const pattern of [this.config.rankPattern, this.config.alphaPattern].flatMap(Object.keys))
+      checkPattern(file, pattern);
     this.#file = readSafetensors(join(dir, TENSORS_FILE));
   }
 
   /** Names of all tensors. */
   get names(): readonly string[] {
     return [...this.#file.tensors.keys()];
+  }
+
+  /** Rank and alpha of the adapter of a module. */
+  sizeOf(module: string): { readonly rank: number; readonly alpha: number } {
+    const { rank, alpha, rankPattern, alphaPattern } = this.config;
+    return { rank: matched(rankPattern, module) ?? rank, alpha: matched(alphaPattern, module) ?? alpha };
   }
 
   /** Name of the tensor that holds a part; undefined where the module has no such adapter. */
@@ -116,6 +135,30 @@ export class AdapterFolder {
   close(): void {
     this.#file.close();
   }
+}
+
+/** What PEFT matches a pattern with: the whole path of a module, or its end after a dot. */
+function asExpression(pattern: string): RegExp {
+  return new RegExp(`^(.*\\.)?(${pattern})$`);
+}
+
+/** @throws UserError `adapter-file/config` where a pattern is no regular expression. */
+function checkPattern(file: string, pattern: string): void {
+  try {
+    asExpression(pattern);
+  } catch (error) {
+    throw new UserError(
+      'adapter-file/config',
+      `${file}: pattern ${JSON.stringify(pattern)} is no regular expression`,
+      'Expected is the end of the path of a module, such as q_proj.',
+      { cause: error },
+    );
+  }
+}
+
+/** The value of the first pattern that matches. */
+function matched(patterns: Readonly<Record<string, number>>, module: string): number | undefined {
+  return Object.entries(patterns).find(([pattern]) => asExpression(pattern).test(module))?.[1];
 }
 
 /** One tensor to write, under the name of `adapterTensorName`. */
@@ -160,8 +203,8 @@ export function writeAdapterFolder(
     init_lora_weights: true,
     target_modules: about.targetModules,
     modules_to_save: null,
-    rank_pattern: {},
-    alpha_pattern: {},
+    rank_pattern: config.rankPattern,
+    alpha_pattern: config.alphaPattern,
   });
   return [weights, digestFile(file)];
 }

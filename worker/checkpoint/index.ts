@@ -1,5 +1,6 @@
 /** Reading and writing what lies on disk: models, resumable checkpoints, exports and router bias files. */
 export { AdapterFolder, adapterTensorName, writeAdapterFolder } from './adapter-files.ts';
+export type { AdapterConfig } from './adapter-files.ts';
 export { readBiasStates, readForcedExperts, writeBiasStates, writeForcedExperts } from './bias-files.ts';
 export type { BiasFileOptions, LayerBias, LayerForcedExperts } from './bias-files.ts';
 export { DTYPE_BYTES, decodeFloats, encodeFloats, isFloatDtype } from './dtype.ts';

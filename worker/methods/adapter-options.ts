@@ -6,6 +6,7 @@ import {
   parametersOf,
   rowNorms,
   type AdapterParameter,
+  type AdapterSize,
   type LowRankPlan,
   type AddedParameter,
   type GivenAdapters,
@@ -43,6 +44,17 @@ export const adapterOptions = {
     description:
       'What an adapter adds is multiplied by alpha / rank. Twice the rank is usual; the ExpertCondenser runs use 64 with rank 32.',
   }),
+  rankPattern: z.partialRecord(z.enum(targetNames), z.int().positive()).default({}).meta({
+    title: 'Rank by target',
+    description:
+      'Groups or projections whose adapters have another rank: {"experts": 8, "query": 32}. A projection counts before its group. In adapter_config.json it is rank_pattern.',
+    advanced: true,
+  }),
+  alphaPattern: z.partialRecord(z.enum(targetNames), z.number().positive()).default({}).meta({
+    title: 'Alpha by target',
+    description: 'The same for alpha. In adapter_config.json it is alpha_pattern.',
+    advanced: true,
+  }),
   targets: z
     .array(z.enum(targetNames))
     .min(1)
@@ -61,7 +73,7 @@ export const adapterOptions = {
   adapterFolder: z.string().nullable().default(null).meta({
     title: 'Start from adapters',
     description:
-      'A folder in the format of PEFT (adapter_config.json and adapter_model.safetensors), from export --format adapter or elsewhere. It decides rank, alpha, scale and weights in place of the fields above.',
+      'A folder in the format of PEFT (adapter_config.json and adapter_model.safetensors), from export --format adapter or elsewhere. It decides ranks, alphas, scale and weights in place of the fields above.',
     advanced: true,
   }),
 };
@@ -89,7 +101,18 @@ export type TrainedParts = Required<Pick<MethodSession, 'trainable' | 'added' | 
 
 /** `options` as a plan, checked against the model. @throws UserError `adapter/no-target`. */
 function planOf(options: AdapterOptions, magnitude: boolean, context: MethodContext): LowRankPlan {
-  const roles = new Set<string>(options.targets.flatMap((target) => targets[target]));
+  const { rankPattern, alphaPattern, rankStabilised } = options;
+  const roles = new Map<string, AdapterSize>(
+    options.targets
+      .flatMap((target): readonly WeightRole[] => targets[target])
+      .map((role) => [
+        role,
+        {
+          rank: sizeOf(rankPattern, role) ?? options.rank,
+          alpha: sizeOf(alphaPattern, role) ?? options.alpha,
+        },
+      ]),
+  );
   if (!parametersOf(context.plan).some(({ role }) => roles.has(role))) {
     throw new UserError(
       'adapter/no-target',
@@ -97,8 +120,20 @@ function planOf(options: AdapterOptions, magnitude: boolean, context: MethodCont
       'Add "attention" or "experts".',
     );
   }
-  const { rank, alpha, rankStabilised } = options;
-  return { kind: 'low-rank', roles, rank, alpha, rankStabilised, magnitude };
+  return { kind: 'low-rank', roles, rankStabilised, magnitude };
+}
+
+/** What a pattern says of a role: the smallest target it belongs to counts. */
+function sizeOf(pattern: Readonly<Partial<Record<Target, number>>>, role: WeightRole): number | undefined {
+  const [first] = targetNames
+    .filter((target) => pattern[target] !== undefined && hasRole(target, role))
+    .sort((a, b) => targets[a].length - targets[b].length);
+  return first && pattern[first];
+}
+
+function hasRole(target: Target, role: WeightRole): boolean {
+  const roles: readonly WeightRole[] = targets[target];
+  return roles.includes(role);
 }
 
 function readGiven(folder: string, magnitude: boolean, context: MethodContext): GivenAdapters {

@@ -102,12 +102,27 @@ test('targets that the model does not have are named', () => {
   expect(refused).toThrow('this model has none of sharedExperts');
 });
 
+test('targets have ranks and alphas of their own, and a projection counts before its group', () => {
+  const session = start({
+    rank: 4,
+    targets: ['attention', 'experts'],
+    rankPattern: { attention: 2, query: 3, sharedExperts: 9 },
+    alphaPattern: { experts: 5 },
+  });
+  expect(session.adapters?.kind === 'low-rank' && Object.fromEntries(session.adapters.roles)).toMatchObject({
+    query: { rank: 3, alpha: 32 },
+    key: { rank: 2, alpha: 32 },
+    expertUp: { rank: 4, alpha: 5 },
+  });
+  const shapes = new Map(session.added?.map(({ id, shape }) => [id, shape]));
+  expect(shapes.get('layers.0.query.loraA')).toEqual([3, 2]);
+  expect(shapes.get('layers.0.experts.0.expertDown.loraB')).toEqual([2, 4]);
+});
+
 test('given adapters decide rank, scale and weights; those of the other kind are refused', () => {
   const plan: LowRankPlan = {
     kind: 'low-rank',
-    roles: new Set(['value']),
-    rank: 2,
-    alpha: 3,
+    roles: new Map([['value', { rank: 2, alpha: 3 }]]),
     rankStabilised: true,
     magnitude: false,
   };
@@ -130,7 +145,9 @@ test('given adapters decide rank, scale and weights; those of the other kind are
 
 test('expert condensers can train adapters in place of weights', () => {
   const session = startMethod('expert-condenser', { adapters: { rank: 3, targets: ['experts'] } }, context);
-  expect(session.adapters).toMatchObject({ kind: 'low-rank', rank: 3 });
+  const size = { rank: 3, alpha: 32 };
+  const roles = new Map(['expertGate', 'expertUp', 'expertDown'].map((role) => [role, size]));
+  expect(session.adapters).toMatchObject({ kind: 'low-rank', roles });
   expect(session.added).toHaveLength(3 * 3 * 2);
   const parameter = { id: 'x', role: 'query', layer: 0, expert: null, shape: [2, 2] } as const;
   expect(session.trainable(parameter)).toBe(false);

@@ -47,7 +47,7 @@ export function adaptedValues(
 ): Float32Array {
   switch (plan.kind) {
     case 'low-rank':
-      return mergeAdapter(values, adapterOf(weight, plan, read), plan);
+      return mergeAdapter(values, adapterOf(weight, plan, read));
     case 'submatrices': {
       const { size, places } = plan;
       const [, width = 0] = weight.shape;

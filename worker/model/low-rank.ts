@@ -33,21 +33,28 @@ export const adaptableRoles: ReadonlySet<ParameterRole> = new Set<WeightRole>([
 /** Which weights have an adapter, and how it counts. */
 export interface LowRankPlan {
   readonly kind: 'low-rank';
-  /** Every weight in one of these roles has one. */
-  readonly roles: ReadonlySet<string>;
-  readonly rank: number;
-  /** s above is α / rank, or α / √rank where it is `rankStabilised` (Kalajdzievski 2023, arXiv 2312.03732). */
-  readonly alpha: number;
+  /** Every weight in one of these roles has one of this size. */
+  readonly roles: ReadonlyMap<string, AdapterSize>;
   readonly rankStabilised: boolean;
   /** DoRA: a trained magnitude m for each output. */
   readonly magnitude: boolean;
 }
 
-/** What the scale follows from. */
-type Scaled = Pick<LowRankPlan, 'rank' | 'alpha' | 'rankStabilised'>;
+/** Rank and α of an adapter. */
+export interface AdapterSize {
+  readonly rank: number;
+  readonly alpha: number;
+}
 
-/** s, what B A is multiplied by. */
-export function adapterScale({ rank, alpha, rankStabilised }: Scaled): number {
+/** The size of the adapter beside weights in `role`. */
+function adapterSize({ roles }: Pick<LowRankPlan, 'roles'>, role: string): AdapterSize {
+  const size = roles.get(role);
+  invariant(size !== undefined, `${role} has an adapter`);
+  return size;
+}
+
+/** s, what B A is multiplied by: α / rank, or α / √rank where it is rank-stabilised (Kalajdzievski 2023, arXiv 2312.03732). */
+export function adapterScale({ rank, alpha }: AdapterSize, rankStabilised: boolean): number {
   return alpha / (rankStabilised ? Math.sqrt(rank) : rank);
 }
 
@@ -66,7 +73,9 @@ export interface AdapterParameter extends Parameter {
 export function adapterParameters(parameters: readonly Parameter[], plan: LowRankPlan): AdapterParameter[] {
   return parameters
     .filter(({ role }) => plan.roles.has(role))
-    .flatMap((weight) => adapterParts(plan).map((part) => partBeside(weight, part, plan.rank)));
+    .flatMap((weight) =>
+      adapterParts(plan).map((part) => partBeside(weight, part, adapterSize(plan, weight.role).rank)),
+    );
 }
 
 function partBeside(weight: Parameter, part: LowRankPart, rank: number): AdapterParameter {
@@ -89,6 +98,9 @@ export function rowNorms(matrix: ArrayLike<number>, rows: number): Float32Array 
 
 /** Values of one adapter, row by row: A `[rank, in]`, B `[out, rank]`, and of DoRA m `[out]`. */
 export interface AdapterValues {
+  readonly rank: number;
+  /** s, what B A is multiplied by. */
+  readonly scale: number;
   readonly loraA: Float32Array;
   readonly loraB: Float32Array;
   readonly magnitude: Float32Array | null;
@@ -106,15 +118,16 @@ export function adapterOf(
   const parts = new Map(adapterParameters([weight], plan).map(({ id, part }) => [part, read(id)]));
   const [loraA, loraB] = [parts.get('loraA'), parts.get('loraB')];
   invariant(loraA !== undefined && loraB !== undefined, `${weight.id} has an adapter of two matrices`);
-  return { loraA, loraB, magnitude: parts.get('magnitude') ?? null };
+  const size = adapterSize(plan, weight.role);
+  const scale = adapterScale(size, plan.rankStabilised);
+  return { rank: size.rank, scale, loraA, loraB, magnitude: parts.get('magnitude') ?? null };
 }
 
-/** `W + s B A` of one adapter, row by row. */
+/** `W + s B A` of one adapter, row by row. @param sign −1: W − s B A. */
 function corrected(
   weight: Float32Array,
-  { loraA, loraB }: AdapterValues,
-  rank: number,
-  scale: number,
+  { loraA, loraB, rank, scale }: AdapterValues,
+  sign: 1 | -1,
 ): Float64Array {
   const out = loraB.length / rank;
   const width = loraA.length / rank;
@@ -123,7 +136,7 @@ function corrected(
   for (let row = 0; row < out; row++) {
     const target = sum.subarray(row * width, (row + 1) * width);
     for (let r = 0; r < rank; r++) {
-      const b = scale * (loraB[row * rank + r] ?? 0);
+      const b = sign * scale * (loraB[row * rank + r] ?? 0);
       for (let column = 0; column < width; column++)
         target[column] = (target[column] ?? 0) + b * (loraA[r * width + column] ?? 0);
     }
@@ -135,8 +148,8 @@ function corrected(
  * The one weight that computes what a weight and its adapter compute together: `W + s B A`, for DoRA with each row brought
  * to the length m.
  */
-export function mergeAdapter(weight: Float32Array, adapter: AdapterValues, plan: Scaled): Float32Array {
-  const sum = corrected(weight, adapter, plan.rank, adapterScale(plan));
+export function mergeAdapter(weight: Float32Array, adapter: AdapterValues): Float32Array {
+  const sum = corrected(weight, adapter, 1);
   const { magnitude } = adapter;
   if (magnitude === null) return Float32Array.from(sum);
   const norms = rowNorms(sum, magnitude.length);
@@ -148,7 +161,7 @@ export function mergeAdapter(weight: Float32Array, adapter: AdapterValues, plan:
 }
 
 /** The weight that `mergeAdapter` made `merged` of, up to rounding. LoRA only: DoRA forgets the length of each row. */
-export function unmergeAdapter(merged: Float32Array, adapter: AdapterValues, plan: Scaled): Float32Array {
+export function unmergeAdapter(merged: Float32Array, adapter: AdapterValues): Float32Array {
   invariant(adapter.magnitude === null, 'an adapter with magnitudes cannot be taken out again');
-  return Float32Array.from(corrected(merged, adapter, plan.rank, -adapterScale(plan)));
+  return Float32Array.from(corrected(merged, adapter, -1));
 }

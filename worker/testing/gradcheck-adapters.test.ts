@@ -22,16 +22,19 @@ import {
 
 /** Stages whose matrices have something beside them. */
 
+/** Roles with adapters of rank 2, every second one of rank `other`. */
+function sized(roles: readonly string[], other = 2): LowRankPlan['roles'] {
+  return new Map(roles.map((role, index) => [role, { rank: index % 2 === 0 ? 2 : other, alpha: 3 }]));
+}
+
 const adapters: LowRankPlan = {
   kind: 'low-rank',
-  roles: new Set(['query', 'key', 'value', 'output', 'expertGate', 'expertUp', 'expertDown', 'router']),
-  rank: 2,
-  alpha: 3,
+  roles: sized(['query', 'key', 'value', 'output', 'expertGate', 'expertUp', 'expertDown', 'router'], 3),
   rankStabilised: false,
   magnitude: false,
 };
-const latentAdapters = new Set(['queryDown', 'query', 'keyValueDown', 'keyValueUp', 'output']);
-const mlpAdapters = new Set([...denseWeights, ...sharedWeights]);
+const latentAdapters = sized(['queryDown', 'query', 'keyValueDown', 'keyValueUp', 'output']);
+const mlpAdapters = sized([...denseWeights, ...sharedWeights]);
 /** Sub-matrices of every matrix; where they are does not matter to a gradient, which is linear in it. */
 const submatrices: AdapterPlan = { kind: 'submatrices', size: 2, places: new Map() };
 const placesOf = (roles: readonly string[]) =>
@@ -58,7 +61,7 @@ testStages([
   [
     'latent attention with adapters',
     attentionStage({ ...layer, attention: latent }, 8, float32, { ...adapters, roles: latentAdapters }),
-    { ...attentionInputs, outputs: ['out'], wrt: ['h', ...partsOf(latentAdapters, 'loraA', 'loraB')] },
+    { ...attentionInputs, outputs: ['out'], wrt: ['h', ...partsOf(latentAdapters.keys(), 'loraA', 'loraB')] },
   ],
   [
     'attention with magnitudes',

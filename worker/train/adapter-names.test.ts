@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -6,6 +6,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { encodeFloats, writeSafetensors, type NamedTensor } from '#worker/checkpoint/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { readAdapters } from './adapter-names.ts';
+import { writeAdapters } from './write-adapters.ts';
 
 const config = {
   model_type: 'olmoe',
@@ -61,9 +62,7 @@ test('rank, scale and weights come from the folder', () => {
   const { plan: adapters, values } = read({ use_rslora: true, lora_dropout: 0.05 }, both);
   expect(adapters).toEqual({
     kind: 'low-rank',
-    roles: new Set(['query']),
-    rank: 3,
-    alpha: 6,
+    roles: new Map([['query', { rank: 3, alpha: 6 }]]),
     rankStabilised: true,
     magnitude: false,
   });
@@ -86,7 +85,8 @@ test.each([
   ['adapters of some layers only', {}, query(0), 'no loraA for it', 'layers.1.query'],
   ['a module of another model', {}, [...both, tensor('lm_head', 'lora_A.weight', 3, 2)], 'lm_head', ''],
   ['a rank that the tensors do not have', { r: 2 }, both, 'F32 3 × 2', '2 × 2'],
-  ['ranks by module', { rank_pattern: { q_proj: 8 } }, both, 'rank_pattern', ''],
+  ['a rank by layer', { rank_pattern: { 'layers.1.self_attn.q_proj': 8 } }, both, 'has rank 8', 'weights 3'],
+  ['a pattern that is none', { alpha_pattern: { '(q_proj': 8 } }, both, '(q_proj', 'regular expression'],
   ['modules trained besides', { modules_to_save: ['lm_head'] }, both, 'modules_to_save', ''],
   ['biases trained besides', { bias: 'all' }, both, 'bias', ''],
   ['another kind of adapter', { peft_type: 'IA3' }, both, 'peft_type', 'LORA'],
@@ -95,6 +95,49 @@ test.each([
   expect(code).toMatch(/^adapter-file\//);
   expect(message).toContain(said);
   expect(message).toContain(also);
+});
+
+test('ranks and alphas by module are read and written back', () => {
+  const module = (l: number, name: string, rank: number) => [
+    tensor(`model.layers.${l}.self_attn.${name}`, 'lora_A.weight', rank, 2),
+    tensor(`model.layers.${l}.self_attn.${name}`, 'lora_B.weight', 2, rank),
+  ];
+  const experts = [0, 1].flatMap((l) =>
+    [0, 1].flatMap((e) => [
+      tensor(`model.layers.${l}.mlp.experts.${e}.down_proj`, 'lora_A.weight', 1, 2),
+      tensor(`model.layers.${l}.mlp.experts.${e}.down_proj`, 'lora_B.weight', 2, 1),
+    ]),
+  );
+  const given = read(
+    {
+      rank_pattern: { '.*\\.experts\\.[0-9]+\\.down_proj': 1, k_proj: 2, proj: 9 },
+      alpha_pattern: { k_proj: 1.5 },
+    },
+    [...both, ...[0, 1].flatMap((l) => module(l, 'k_proj', 2)), ...experts],
+  );
+  const { plan: adapters, values } = given;
+  expect(Object.fromEntries(adapters.roles)).toEqual({
+    query: { rank: 3, alpha: 6 },
+    key: { rank: 2, alpha: 1.5 },
+    expertDown: { rank: 1, alpha: 6 },
+  });
+  const out = join(dir, 'written');
+  const trained = {
+    family,
+    plan,
+    adapters,
+    base: 'base',
+    read: (id: string) => values.get(id) ?? new Float32Array(),
+  };
+  writeAdapters(trained, out, 'F32', new Map());
+  expect(JSON.parse(readFileSync(join(out, 'adapter_config.json'), 'utf8'))).toMatchObject({
+    r: 3,
+    lora_alpha: 6,
+    rank_pattern: { k_proj: 2, down_proj: 1 },
+    alpha_pattern: { k_proj: 1.5 },
+    target_modules: ['down_proj', 'k_proj', 'q_proj'],
+  });
+  expect(readAdapters(out, family, plan)).toEqual(given);
 });
 
 test('what PEFT writes where nothing is chosen is accepted', () => {

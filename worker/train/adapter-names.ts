@@ -1,10 +1,11 @@
 /** Low-rank adapters of files, matched to the weights of a model. */
-import { UserError } from '#core/contract/errors.ts';
-import { AdapterFolder, adapterTensorName } from '#worker/checkpoint/index.ts';
+import { UserError, invariant } from '#core/contract/errors.ts';
+import { AdapterFolder, adapterTensorName, type AdapterConfig } from '#worker/checkpoint/index.ts';
 import {
   adaptableRoles,
   adapterParameters,
   type AdapterParameter,
+  type AdapterSize,
   type LowRankPart,
   type LowRankPlan,
   parametersOf,
@@ -59,12 +60,25 @@ export function readAdapters(dir: string, family: Family, plan: DecoderPlan): Gi
       modulesOf(family, plan, weight)
         .map((module) => folder.nameOf(module, part))
         .find((name) => name !== undefined);
-    const roles = new Set<string>(
-      parameters
-        .filter((weight) => adaptableRoles.has(weight.role) && nameOf(weight, 'loraA') !== undefined)
-        .map(({ role }) => role),
-    );
-    const adapters: LowRankPlan = { kind: 'low-rank', roles, ...folder.config };
+    const roles = new Map<string, AdapterSize>();
+    for (const weight of parameters) {
+      if (!adaptableRoles.has(weight.role) || nameOf(weight, 'loraA') === undefined) continue;
+      const module = modulesOf(family, plan, weight).find(
+        (name) => folder.nameOf(name, 'loraA') !== undefined,
+      );
+      const size = folder.sizeOf(module ?? '');
+      const known = roles.get(weight.role) ?? size;
+      if (known.rank !== size.rank || known.alpha !== size.alpha) {
+        throw new UserError(
+          'adapter-file/sizes',
+          `${dir}: ${module} has rank ${size.rank} and alpha ${size.alpha}, other ${weight.role} weights ${known.rank} and ${known.alpha}`,
+          'Rank and alpha may differ from one kind of weight to another, but not between layers or experts.',
+        );
+      }
+      roles.set(weight.role, size);
+    }
+    const { rankStabilised, magnitude } = folder.config;
+    const adapters: LowRankPlan = { kind: 'low-rank', roles, rankStabilised, magnitude };
     const left = new Set(folder.names);
     const values = new Map(
       adapterParameters(parameters, adapters).map(({ id, part, weight, shape }) => {
@@ -94,18 +108,44 @@ export function readAdapters(dir: string, family: Family, plan: DecoderPlan): Gi
   }
 }
 
-/**
- * What PEFT matches modules with: the last parts of their names where those mean no other module of the model, else whole
- * names.
- */
+/** What `adapter_config.json` says of adapters. */
+export function adapterConfig(family: Family, plan: DecoderPlan, adapters: LowRankPlan): AdapterConfig {
+  const adapted = modulesWith(family, plan, ({ role }) => adapters.roles.has(role));
+  const [size] = adapters.roles.values();
+  invariant(size !== undefined, 'some weight has an adapter');
+  const pattern = (of: keyof AdapterSize): Record<string, number> => {
+    const sizes = [...adapters.roles.values()].map((other) => other[of]);
+    const others = new Set(sizes.filter((value) => value !== size[of]));
+    const named = [...others].map((value) => {
+      const own = modulesWith(family, plan, ({ role }) => adapters.roles.get(role)?.[of] === value);
+      return namesAmong(own, adapted).map((name): [string, number] => [name, value]);
+    });
+    return Object.fromEntries(named.flat());
+  };
+  const { rankStabilised, magnitude } = adapters;
+  return { ...size, rankPattern: pattern('rank'), alphaPattern: pattern('alpha'), rankStabilised, magnitude };
+}
+
+/** What PEFT finds adapted modules by. */
 export function targetModules(family: Family, plan: DecoderPlan, adapters: LowRankPlan): string[] {
-  const modules = (adapted: boolean) =>
-    parametersOf(plan)
-      .filter(({ role, shape }) => shape.length === 2 && adapters.roles.has(role) === adapted)
-      .flatMap((weight) => modulesOf(family, plan, weight).slice(0, 1));
+  return namesAmong(
+    modulesWith(family, plan, ({ role }) => adapters.roles.has(role)),
+    modulesWith(family, plan, () => true),
+  );
+}
+
+/** The modules of matrices that `wants` takes. */
+function modulesWith(family: Family, plan: DecoderPlan, wants: (weight: Parameter) => boolean): string[] {
+  return parametersOf(plan)
+    .filter((weight) => weight.shape.length === 2 && wants(weight))
+    .flatMap((weight) => modulesOf(family, plan, weight).slice(0, 1));
+}
+
+/** What names `some` of the modules `all`: the last parts of their names where those mean no other of them, else whole names. */
+function namesAmong(some: readonly string[], all: readonly string[]): string[] {
   const last = (module: string) => module.slice(module.lastIndexOf('.') + 1);
-  const wanted = modules(true);
-  const others = new Set(modules(false).map(last));
-  const names = new Set(wanted.map(last));
-  return [...names].some((name) => others.has(name)) ? wanted : [...names].sort();
+  const own = new Set(some);
+  const others = new Set(all.filter((module) => !own.has(module)).map(last));
+  const names = new Set(some.map(last));
+  return [...names].some((name) => others.has(name)) ? [...some] : [...names].sort();
 }

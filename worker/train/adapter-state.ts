@@ -7,9 +7,7 @@ export const AdapterState = z
   .discriminatedUnion('kind', [
     z.object({
       kind: z.literal('low-rank'),
-      roles: z.array(z.string()),
-      rank: z.int(),
-      alpha: z.number(),
+      roles: z.record(z.string(), z.object({ rank: z.int(), alpha: z.number() })),
       rankStabilised: z.boolean(),
       magnitude: z.boolean(),
     }),
@@ -22,13 +20,17 @@ export const AdapterState = z
   .nullable();
 type AdapterState = z.output<typeof AdapterState>;
 
+function byRole([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1;
+}
+
 /** A plan as a checkpoint holds it; equal plans give equal JSON. */
 export function toState(plan: AdapterPlan | null): AdapterState {
   switch (plan?.kind) {
     case undefined:
       return null;
     case 'low-rank':
-      return AdapterState.parse({ ...plan, roles: [...plan.roles].sort() });
+      return AdapterState.parse({ ...plan, roles: Object.fromEntries([...plan.roles].sort(byRole)) });
     case 'submatrices':
       return AdapterState.parse({ ...plan, places: Object.fromEntries(plan.places) });
   }
@@ -40,7 +42,7 @@ export function fromState(state: AdapterState): AdapterPlan | null {
     case undefined:
       return null;
     case 'low-rank':
-      return { ...state, roles: new Set(state.roles) };
+      return { ...state, roles: new Map(Object.entries(state.roles)) };
     case 'submatrices':
       return { ...state, places: new Map(Object.entries(state.places)) };
   }

@@ -60,7 +60,6 @@ export async function mergeAdapters({
             ? change(
                 stored,
                 adapterOf(parameter, adapters, (id) => values.get(id)),
-                adapters,
               )
             : stored;
         },

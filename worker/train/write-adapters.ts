@@ -11,7 +11,7 @@ import {
   type FloatDtype,
 } from '#worker/checkpoint/index.ts';
 import type { LowRankPlan, DecoderPlan, Family } from '#worker/model/index.ts';
-import { adaptersByName, readAdapters, targetModules } from './adapter-names.ts';
+import { adapterConfig, adaptersByName, readAdapters, targetModules } from './adapter-names.ts';
 
 /** Trained adapters of a model. */
 export interface TrainedAdapters {
@@ -43,7 +43,7 @@ export function writeAdapters(
   mkdirSync(out, { recursive: true });
   try {
     const tensors = parts.map(([name, { id, shape }]) => ({ name, shape, values: () => read(id) }));
-    const files = writeAdapterFolder(out, adapters, about, tensors, dtype);
+    const files = writeAdapterFolder(out, adapterConfig(family, plan, adapters), about, tensors, dtype);
     const { values } = readAdapters(out, family, plan);
     for (const [name, { id }] of parts) {
       const written = decodeFloats(encodeFloats(read(id), dtype), dtype);

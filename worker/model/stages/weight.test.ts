@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { GraphBuilder, gradient, type Graph } from '#worker/graph/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
-import { mergeAdapter, type LowRankPlan } from '../low-rank.ts';
+import { adapterOf, mergeAdapter, type LowRankPlan } from '../low-rank.ts';
 import { linear, matrixInput } from './weight.ts';
 
 /** `y = linear(x, W)` for a W of 2 × 2 with the adapter of `plan`. */
@@ -18,11 +18,10 @@ function graphOf(plan: LowRankPlan | null, tokens = 1): Graph {
   return builder.build();
 }
 
-const plain = { rank: 1, alpha: 2, rankStabilised: false } as const;
 const planOf = (magnitude: boolean): LowRankPlan => ({
-  ...plain,
   kind: 'low-rank',
-  roles: new Set(['query']),
+  roles: new Map([['query', { rank: 1, alpha: 2 }]]),
+  rankStabilised: false,
   magnitude,
 });
 
@@ -53,24 +52,28 @@ describe('worked numbers', () => {
   });
 
   test('merged weights', () => {
-    const adapter = { loraA: Float32Array.from(loraA), loraB: Float32Array.from(loraB) };
+    const matrices = { loraA: Float32Array.from(loraA), loraB: Float32Array.from(loraB) };
+    const adapter = { rank: 1, scale: 2, ...matrices };
     const merged = (m: Float32Array | null) =>
-      mergeAdapter(Float32Array.from(weight), { ...adapter, magnitude: m }, plain);
+      mergeAdapter(Float32Array.from(weight), { ...adapter, magnitude: m });
     expect([...merged(null)]).toEqual([2, 3, 2, 3]);
     expectClose(merged(Float32Array.from(magnitude)), [1.240347, 1.860521, 2.773501, 4.160251]);
   });
 
   test('a rank-stabilised scale divides alpha by the root of the rank', () => {
-    const adapter = {
-      loraA: new Float32Array(8).fill(1),
-      loraB: new Float32Array(8).fill(1),
-      magnitude: null,
+    const parameter = { id: 'query', role: 'query', layer: null, expert: null, shape: [2, 2] } as const;
+    const roles = new Map([['query', { rank: 4, alpha: 2 }]]);
+    const merged = (rankStabilised: boolean) => {
+      const plan = { ...planOf(false), roles, rankStabilised };
+      return [
+        ...mergeAdapter(
+          new Float32Array(4),
+          adapterOf(parameter, plan, () => new Float32Array(8).fill(1)),
+        ),
+      ];
     };
-    const zero = new Float32Array(4);
-    expect([...mergeAdapter(zero, adapter, { ...plain, rank: 4 })]).toEqual([2, 2, 2, 2]);
-    expect([...mergeAdapter(zero, adapter, { rank: 4, alpha: 2, rankStabilised: true })]).toEqual([
-      4, 4, 4, 4,
-    ]);
+    expect(merged(false)).toEqual([2, 2, 2, 2]);
+    expect(merged(true)).toEqual([4, 4, 4, 4]);
   });
 });
 

@@ -60,13 +60,15 @@ export function matrixInput(
 ): Matrix {
   const weight = weightInput(builder, role, dtypes(role), [out, width]);
   const part = (name: string, ...shape: readonly Dim[]) => builder.input(`${role}.${name}`, 'float32', shape);
-  if (adapters?.kind === 'low-rank' && adapters.roles.has(role)) {
-    const { rank, magnitude } = adapters;
+  const size = adapters?.kind === 'low-rank' ? adapters.roles.get(role) : undefined;
+  if (adapters?.kind === 'low-rank' && size !== undefined) {
+    const { rank } = size;
+    const { magnitude, rankStabilised } = adapters;
     const lowRank = {
       loraA: part('loraA', rank, width),
       loraB: part('loraB', out, rank),
       ...(magnitude && { magnitude: part('magnitude', out) }),
-      scale: adapterScale(adapters),
+      scale: adapterScale(size, rankStabilised),
     };
     return { weight, lowRank };
   }
