@@ -39,8 +39,8 @@ export class ExpertGroups implements ExpertPrograms {
       const rows = (matrix: ArenaTensor) => this.#rows(matrix, group);
       program.run(feeds, {
         y: rows(y),
-        gateProjection: rows(pairs.gateProjection),
-        upProjection: rows(pairs.upProjection),
+        gateProjection: pairs.gateProjection.rows(group.from, group.to),
+        upProjection: pairs.upProjection.rows(group.from, group.to),
       });
     }
   }
@@ -64,7 +64,11 @@ export class ExpertGroups implements ExpertPrograms {
       const numbered = (part: 'feeds' | 'fetches'): Tensors =>
         Object.assign({}, ...gradients.map((each, at) => suffixed(each[part], at))) as Tensors;
       program.run(
-        { ...this.#feeds(group, { ...pairs, 'd.y': dY }), ...numbered('feeds') },
+        {
+          ...this.#feeds(group, { x: pairs.x, weight: pairs.weight, 'd.y': dY }),
+          ...this.#projections(group, pairs),
+          ...numbered('feeds'),
+        },
         {
           'grad.x': this.#rows(dX, group),
           'grad.weight': this.#rows(dWeight, group),
@@ -88,6 +92,16 @@ export class ExpertGroups implements ExpertPrograms {
           },
           at,
         ),
+      ),
+    ) as Tensors;
+  }
+
+  /** What was kept of each member. */
+  #projections({ members }: Group, { gateProjection, upProjection }: Pairs): Tensors {
+    return Object.assign(
+      {},
+      ...members.map(({ expert }, at) =>
+        suffixed({ gateProjection: gateProjection.of(expert), upProjection: upProjection.of(expert) }, at),
       ),
     ) as Tensors;
   }

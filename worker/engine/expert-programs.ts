@@ -2,6 +2,7 @@
 import { busyExperts, type Dispatch } from './dispatch.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
+import type { Projections } from './projections.ts';
 import type { ArenaTensor } from './workspace.ts';
 
 /** Tensors in the order of the pairs. */
@@ -10,9 +11,8 @@ export interface Pairs {
   readonly x: ArenaTensor;
   /** [pairs, 1]. */
   readonly weight: ArenaTensor;
-  /** [pairs, intermediate], as is `upProjection`. */
-  readonly gateProjection: ArenaTensor;
-  readonly upProjection: ArenaTensor;
+  readonly gateProjection: Projections;
+  readonly upProjection: Projections;
 }
 
 /** Runs the experts of one layer. */
@@ -44,12 +44,16 @@ export class SingleExperts implements ExpertPrograms {
   async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor): Promise<void> {
     const { programs, workspace } = this.#parts;
     for (const { expert, from, to } of busyExperts(dispatch)) {
-      const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
       const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
       const { gateProjection, upProjection } = pairs;
+      if (gateProjection.isEmpty(expert)) {
+        rows(y).data.fill(0);
+        continue;
+      }
+      const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
       program.run(
         { x: rows(pairs.x), weight: rows(pairs.weight), ...this.#weights.views('expert', expert) },
-        { y: rows(y), gateProjection: rows(gateProjection), upProjection: rows(upProjection) },
+        { y: rows(y), gateProjection: gateProjection.of(expert), upProjection: upProjection.of(expert) },
       );
     }
   }
@@ -63,16 +67,20 @@ export class SingleExperts implements ExpertPrograms {
   ): Promise<void> {
     const { programs, workspace } = this.#parts;
     for (const { expert, from, to } of busyExperts(dispatch)) {
+      const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
+      if (pairs.gateProjection.isEmpty(expert)) {
+        for (const gradient of [dX, dWeight]) rows(gradient).data.fill(0);
+        continue;
+      }
       const use = this.#weights.use('expert', expert);
       const program = await programs.expertBackward(this.#index, use);
-      const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
       const gradients = this.#weights.gradients(use, expert);
       program.run(
         {
           x: rows(pairs.x),
           weight: rows(pairs.weight),
-          gateProjection: rows(pairs.gateProjection),
-          upProjection: rows(pairs.upProjection),
+          gateProjection: pairs.gateProjection.of(expert),
+          upProjection: pairs.upProjection.of(expert),
           ...this.#weights.views('expert', expert),
           'd.y': rows(dY),
           ...gradients.feeds,

@@ -5,14 +5,15 @@ import { ExpertGroups } from './expert-groups.ts';
 import { SingleExperts, type ExpertPrograms } from './expert-programs.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
+import { Projections } from './projections.ts';
 import type { ArenaTensor } from './workspace.ts';
 
 /** What experts keep for their backward pass; all lie in the order of the pairs. */
 export interface ExpertsTrace {
   /** What gradients are weighted with. */
   readonly pairWeights: ArenaTensor;
-  readonly gateProjection: ArenaTensor;
-  readonly upProjection: ArenaTensor;
+  readonly gateProjection: Projections;
+  readonly upProjection: Projections;
 }
 
 /** Runs the experts of decoder layer `index`. */
@@ -49,8 +50,8 @@ export class ExpertsRunner {
     };
     const pairWeights = pairWeightsOf(weights);
     const kept = gradientWeights === weights ? pairWeights : pairWeightsOf(gradientWeights);
-    const gateProjection = workspace.tensor(pairs, this.#plan.intermediate);
-    const upProjection = workspace.tensor(pairs, this.#plan.intermediate);
+    const gateProjection = new Projections(workspace, this.#plan, dispatch);
+    const upProjection = new Projections(workspace, this.#plan, dispatch);
     await workspace.scratch(async () => {
       const sortedX = workspace.tensor(pairs, hidden);
       kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);

@@ -52,8 +52,9 @@ export function locateParameter(
   }
   const layout = blockLayout(place.block, parameter.shape, entry.shape);
   if (layout === null) {
-    const { index, fromRow } = place.block;
-    const where = index === null ? `from row ${fromRow}` : `from row ${fromRow} of block ${index}`;
+    const { index, fromRow, offset } = place.block;
+    const row = index === null ? `from row ${fromRow}` : `from row ${fromRow} of block ${index}`;
+    const where = offset === undefined ? row : `from element ${offset}`;
     throw wrongShape(folder, entry, `room for ${shape} ${where}`);
   }
   return { entry, bytes, layout };

@@ -47,7 +47,12 @@ const attentionFields: ReadonlySet<string> = new Set<keyof LayerPlan>([
 
 function feedForwardShape(layer: LayerPlan): string {
   const own = Object.entries(layer).filter(([name]) => !attentionFields.has(name));
-  return JSON.stringify(own.sort(([a], [b]) => (a < b ? -1 : 1)));
+  // Widths that differ from expert to expert are open in graphs.
+  const open = (name: string, value: unknown) => (name === 'widths' ? 'open' : value);
+  return JSON.stringify(
+    own.sort(([a], [b]) => (a < b ? -1 : 1)),
+    open,
+  );
 }
 
 /** The routings of a session, as its losses look at them. */

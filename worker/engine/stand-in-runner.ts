@@ -1,5 +1,5 @@
 /** What stands for experts of a layer on tokens that are not sent to them, under a routing with a dense gate. */
-import type { Mode, MoePlan, StandIn } from '#worker/model/index.ts';
+import { expertWidth, type Mode, type MoePlan, type StandIn } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import { busyExperts, tokensElsewhere, type Dispatch } from './dispatch.ts';
 import type { ExpertsTrace } from './experts-runner.ts';
@@ -91,12 +91,13 @@ export class StandInRunner {
     const { programs, workspace } = this.#parts;
     const [, hidden = 0] = x.shape;
     const mean = workspace.zeros(this.#plan.experts, hidden);
-    for (const { expert, from, to } of busyExperts(dispatch)) {
+    for (const { expert } of busyExperts(dispatch)) {
+      if (gateProjection.isEmpty(expert)) continue;
       const program = await programs.meanOutput(this.#index, this.#weights.dtypes(expert));
       program.run(
         {
-          gateProjection: workspace.rows(gateProjection, from, to),
-          upProjection: workspace.rows(upProjection, from, to),
+          gateProjection: gateProjection.of(expert),
+          upProjection: upProjection.of(expert),
           ...this.#weights.views('expert', expert),
         },
         { mean: workspace.rows(mean, expert, expert + 1) },
@@ -113,7 +114,7 @@ export class StandInRunner {
     dWeights: ArenaTensor,
   ): Promise<void> {
     const elsewhere = tokensElsewhere(dispatch, expert);
-    if (elsewhere.length === 0) return;
+    if (elsewhere.length === 0 || expertWidth(this.#plan, expert) === 0) return;
     const { programs, workspace, kernels } = this.#parts;
     const [tokens = 0, hidden = 0] = x.shape;
     await workspace.scratch(async () => {

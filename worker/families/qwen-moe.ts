@@ -5,8 +5,15 @@
  * value and a shared expert behind a sigmoid gate; Qwen3-MoE normalises query and key per head.
  */
 import { z } from 'zod';
-import type { DecoderPlan, Family, GroupedQueryPlan, MoePlan } from '#worker/model/index.ts';
-import { decoderFields, expertFields, only, positive, readConfig } from './config-fields.ts';
+import type {
+  DecoderPlan,
+  Family,
+  GroupedQueryPlan,
+  MoePlan,
+  Parameter,
+  StoredTensor,
+} from '#worker/model/index.ts';
+import { decoderFields, expertFields, invalidConfig, only, positive, readConfig } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, preNormLayer } from './decoder-parts.ts';
 import { commonNames, sharedNames, storedBy } from './weight-names.ts';
 
@@ -19,16 +26,30 @@ const fields = {
   decoder_sparse_step: positive.default(1),
   mlp_only_layers: z.array(z.int()).nullish(),
   use_sliding_window: only(false),
-  less_is_moe: z.null({ error: 'experts of different widths (ragged) are not supported yet' }).optional(),
 };
 const Config = z.object(fields);
-const Qwen2Config = z.object({ ...fields, shared_expert_intermediate_size: positive });
+const Qwen2Config = z.object({
+  ...fields,
+  shared_expert_intermediate_size: positive,
+  less_is_moe: z
+    .null({ error: 'experts of different widths (ragged) are read for qwen3_moe only' })
+    .optional(),
+});
+
+/** Experts of different widths, as "Less is MoE" (arXiv 2606.05538) stores them: width of each expert, by decoder layer. */
+const Ragged = z.object({
+  format_version: z.literal(1),
+  weight_layout: z.literal('flat_gate_up_down_v1'),
+  expert_intermediate_sizes: z.record(z.string().regex(/^\d+$/), z.array(z.int().min(0))),
+});
+const Qwen3Config = z.object({ ...fields, less_is_moe: Ragged.nullish() });
 
 function planOf(
   name: string,
   c: z.output<typeof Config>,
   attentionChanges: Partial<GroupedQueryPlan>,
   moeChanges: Pick<MoePlan, 'shared'>,
+  sizes: z.output<typeof Ragged>['expert_intermediate_sizes'] | null = null,
 ): DecoderPlan {
   const attention = groupedQuery(name, c, attentionChanges);
   const moe: MoePlan = {
@@ -45,7 +66,33 @@ function planOf(
   });
   const hasExperts = (index: number) =>
     !(c.mlp_only_layers ?? []).includes(index) && (index + 1) % c.decoder_sparse_step === 0;
-  return decoder(name, c, (index) => (hasExperts(index) ? moeLayer : denseLayer));
+  return decoder(name, c, (index) => {
+    if (!hasExperts(index)) return denseLayer;
+    if (sizes === null) return moeLayer;
+    const widths = sizes[index];
+    if (widths?.length === moe.experts)
+      return { ...moeLayer, feedForward: { ...moe, intermediate: Math.max(1, ...widths), widths } };
+    throw invalidConfig(
+      name,
+      `less_is_moe.expert_intermediate_sizes has ${widths?.length ?? 'no'} widths for layer ${index}, which has ${moe.experts} experts`,
+    );
+  });
+}
+
+/**
+ * Where an expert lies in the two flat tensors of a ragged layer: gate and up of each expert one behind the other, and the
+ * down matrices; undefined for other parameters and layers.
+ */
+function raggedPlace({ role, layer, expert, shape }: Parameter, plan: DecoderPlan): StoredTensor | undefined {
+  const feedForward = plan.layers[layer ?? -1]?.feedForward;
+  if (feedForward?.kind !== 'moe' || feedForward.widths === undefined || expert === null) return undefined;
+  const before = feedForward.widths.slice(0, expert).reduce((sum, width) => sum + width, 0) * plan.hiddenSize;
+  const isDown = role === 'expertDown';
+  const within = role === 'expertUp' ? (shape[0] ?? 0) * plan.hiddenSize : 0;
+  return {
+    name: `model.layers.${layer}.mlp.experts.${isDown ? 'down_proj' : 'gate_up_proj'}`,
+    block: { index: null, fromRow: 0, offset: isDown ? before : 2 * before + within },
+  };
 }
 
 /** Qwen1.5-MoE and Qwen2-MoE. */
@@ -70,9 +117,13 @@ export const qwen3Moe: Family = {
   name: 'qwen3_moe',
   architecture: 'Qwen3MoeForCausalLM',
   plan(config) {
-    const c = readConfig('qwen3_moe', Config, config);
-    return planOf('qwen3_moe', c, { queryKeyNorm: { kind: 'head', epsilon: c.rms_norm_eps } }, {});
+    const c = readConfig('qwen3_moe', Qwen3Config, config);
+    const attention = { queryKeyNorm: { kind: 'head', epsilon: c.rms_norm_eps } } as const;
+    return planOf('qwen3_moe', c, attention, {}, c.less_is_moe?.expert_intermediate_sizes ?? null);
   },
-  stored: storedBy(commonNames),
+  stored(parameter, plan) {
+    const ragged = raggedPlace(parameter, plan);
+    return ragged === undefined ? storedBy(commonNames)(parameter, plan) : [ragged];
+  },
   moeModule: (layer) => `model.layers.${layer}.mlp`,
 };

@@ -315,6 +315,16 @@ export const evoMoe: Method<typeof Options> = {
         'Choose another method for this model.',
       );
     }
+    const isRagged = context.plan.layers.some(
+      ({ feedForward }) => feedForward.kind === 'moe' && feedForward.widths !== undefined,
+    );
+    if (isRagged && options.diversifyShare > 0) {
+      throw new UserError(
+        'method/widths',
+        'method.options.diversifyShare: experts of this model have different widths and cannot become copies of one',
+        'Set it to 0.',
+      );
+    }
     return new EvoSession(options, context);
   },
 };

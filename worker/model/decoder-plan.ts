@@ -118,8 +118,10 @@ export interface MoePlan {
   readonly kind: 'moe';
   readonly experts: number;
   readonly expertsPerToken: number;
-  /** Width of one expert. */
+  /** Width of one expert; of the widest, where they differ. */
   readonly intermediate: number;
+  /** Width of each expert, where they differ; one of width 0 gives nothing. */
+  readonly widths?: readonly number[];
   readonly router: RouterPlan;
   /** An expert that every token visits; `gated`: times the sigmoid of one learned number per token; `scale`: absent is 1. */
   readonly shared?: { readonly intermediate: number; readonly gated: boolean; readonly scale?: number };
@@ -181,6 +183,11 @@ export interface DecoderPlan {
   readonly tiedHead: boolean;
   /** Coefficient the checkpoint's authors used for the load-balancing loss, where its config states one. */
   readonly publishedAuxCoefficient: number | null;
+}
+
+/** Width of one expert of a layer. */
+export function expertWidth({ intermediate, widths }: MoePlan, expert: number): number {
+  return widths === undefined ? intermediate : (widths[expert] ?? 0);
 }
 
 /** Decoder indices of the layers with experts, in order: the rows of every routing statistic. */

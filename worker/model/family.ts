@@ -12,6 +12,8 @@ export interface StoredTensor {
     readonly fromRow: number;
     /** Rows are this far apart; absent: 1. */
     readonly step?: number;
+    /** The tensor has one axis, and the parameter begins at this element; the fields above then do not count. */
+    readonly offset?: number;
     /** The rows of the parameter are the columns of the tensor. */
     readonly transposed?: true;
   };

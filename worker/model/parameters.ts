@@ -1,7 +1,14 @@
 /** The parameters a plan implies, under names that are the same for every family. */
 import { additionParameters, decoderAdditionParameters } from './additions.ts';
 import { attentionParameters } from './attention-parameters.ts';
-import type { DecoderPlan, FeedForwardPlan, LayerPlan, NormPlan } from './decoder-plan.ts';
+import {
+  expertWidth,
+  type DecoderPlan,
+  type FeedForwardPlan,
+  type LayerPlan,
+  type MoePlan,
+  type NormPlan,
+} from './decoder-plan.ts';
 import type { ParameterRole, RoleShape } from './parameter-roles.ts';
 
 /** One weight tensor; matrices are `[out, in]`. */
@@ -68,10 +75,10 @@ function commonFeedForward(plan: FeedForwardPlan, hidden: number): RoleShape[] {
   }
 }
 
-/** Parameters of each expert of a layer. */
-function expertParameters(plan: FeedForwardPlan, hidden: number): RoleShape[] {
-  if (plan.kind === 'dense') return [];
-  const { intermediate } = plan;
+/** Parameters of an expert of a layer; one of width 0 has none. */
+function expertParameters(plan: MoePlan, hidden: number, expert: number): RoleShape[] {
+  const intermediate = expertWidth(plan, expert);
+  if (intermediate === 0) return [];
   const roles: RoleShape[] = [
     ['expertGate', [intermediate, hidden]],
     ['expertUp', [intermediate, hidden]],
@@ -116,11 +123,12 @@ export function parametersOf(plan: DecoderPlan): Parameter[] {
     addNorm('attentionOutputNorm');
     if (!layer.parallel) addNorm('postAttentionNorm');
     for (const role of commonFeedForward(layer.feedForward, hidden)) add(role, l);
-    const experts = layer.feedForward.kind === 'moe' ? layer.feedForward.experts : 0;
-    const ofExpert = expertParameters(layer.feedForward, hidden);
-    for (let e = 0; e < experts; e++) for (const role of ofExpert) add(role, l, e);
-    if (layer.feedForward.kind === 'moe')
-      for (const role of additionParameters(layer.feedForward, hidden)) add(role, l);
+    if (layer.feedForward.kind === 'moe') {
+      const { feedForward } = layer;
+      for (let e = 0; e < feedForward.experts; e++)
+        for (const role of expertParameters(feedForward, hidden, e)) add(role, l, e);
+      for (const role of additionParameters(feedForward, hidden)) add(role, l);
+    }
     addNorm('feedForwardOutputNorm');
   });
   for (const norm of normParameters('finalNorm', plan.finalNorm, hidden)) add(norm);

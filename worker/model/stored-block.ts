@@ -15,11 +15,16 @@ export interface BlockLayout {
  * @returns null when the tensor cannot hold it.
  */
 export function blockLayout(
-  { index, fromRow, step = 1, transposed }: NonNullable<StoredTensor['block']>,
+  { index, fromRow, step = 1, offset, transposed }: NonNullable<StoredTensor['block']>,
   shape: readonly number[],
   stored: readonly number[],
 ): BlockLayout | null {
   const [rows = 1, columns = 1] = shape;
+  if (offset !== undefined) {
+    const [length = 0, ...more] = stored;
+    if (more.length > 0 || offset + rows * columns > length) return null;
+    return { start: offset, rows, columns, rowStride: columns, columnStride: 1 };
+  }
   const [stack = 1, ...inner] = index === null ? [1, ...stored] : stored;
   if (inner.length !== shape.length) return null;
   const [innerRows = 1, innerColumns = 1] = transposed ? inner.toReversed() : inner;

@@ -97,8 +97,7 @@ export async function checkPruning(dir: string, document: CaseDocument, made: st
       ...weightChecks(pruned, join(dir, 'expected_model'), 0),
       await logitsCheck('logits, masked', dir, tolerances.logits_abs, masked, first),
     );
-    if (layout === 'structural')
-      checks.push(await logitsCheck('logits, structural', dir, tolerances.logits_abs, pruned, first));
+    checks.push(await logitsCheck(`logits, ${layout}`, dir, tolerances.logits_abs, pruned, first));
   } finally {
     source.close();
   }

@@ -119,6 +119,16 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         'Set train.optimizer.moments to "float32", or engine.provider to "cpu".',
       );
     }
+    const isRagged = plan.layers.some(
+      ({ feedForward: half }) => half.kind === 'moe' && half.widths !== undefined,
+    );
+    if (runtime.device !== null && isRagged) {
+      throw new UserError(
+        'model/ragged-needs-cpu',
+        `${request.modelDir} has experts of different widths, which a graphics adapter does not run side by side`,
+        'Set engine.provider to "cpu".',
+      );
+    }
     // The gate of mixed outputs has no layer; its gradient is added up in host memory.
     const isOutputGate = ({ role, layer }: Parameter) => role === 'localGate' && layer === null;
     if (runtime.device !== null && parameters.filter(isOutputGate).some(isTrained)) {

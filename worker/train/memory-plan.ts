@@ -74,7 +74,10 @@ function layerElements(layout: ModelLayout, index: number, spec: RunSpec) {
   }
   const { intermediate, experts, shared } = feedForward;
   const { active: k, besides } = expertsAtWork(layout, index);
-  const width = k * intermediate + (shared?.intermediate ?? 0);
+  // A token may visit the widest ones.
+  const widest =
+    feedForward.widths?.toSorted((a, b) => b - a).slice(0, k) ?? Array<number>(k).fill(intermediate);
+  const width = widest.reduce((sum, own) => sum + own, 0) + (shared?.intermediate ?? 0);
   return {
     kept: kept + tokens * (hidden + 2 * width + 5 * experts + k),
     scratch: Math.max(

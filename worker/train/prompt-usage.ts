@@ -82,6 +82,8 @@ export function weightChanges(base: LoadedModel, tuned: LoadedModel): Float64Arr
         let [change, size] = [0, 0];
         for (const role of ['expertGate', 'expertUp', 'expertDown'] as const) {
           const id = parameterId(role, layer, expert);
+          // An expert of width 0 has no weights.
+          if (!base.store.has(id) || !tuned.store.has(id)) continue;
           const [before, after] = [weightBefore(id), weightAfter(id)];
           for (let i = 0; i < before.length; i++) {
             change += ((after[i] as number) - (before[i] as number)) ** 2;

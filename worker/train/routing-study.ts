@@ -75,7 +75,10 @@ export async function studyRouting(
   }));
 }
 
+/** NaN where experts have different widths: their neurons cannot be laid side by side. */
 function downCosines(model: LoadedModel, layer: number, experts: number): Float64Array {
+  const plan = model.plan.layers[layer]?.feedForward;
+  if (plan?.kind === 'moe' && plan.widths !== undefined) return new Float64Array(experts ** 2).fill(NaN);
   const all = Array.from({ length: experts }, (_, e) =>
     model.store.values(parameterId('expertDown', layer, e)),
   );

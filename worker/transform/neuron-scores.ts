@@ -2,7 +2,7 @@
  * How much the neurons of experts matter ("Less is MoE", arXiv 2606.05538). A neuron j of an expert is row j of its gate and
  * up matrices and column j of its down matrix; a score sums over these 3·H weights and divides by their number.
  */
-import { invariant } from '#core/contract/errors.ts';
+import { UserError, invariant } from '#core/contract/errors.ts';
 import { lossTargets, type MicroBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, parameterId, type ActivationPlan } from '#worker/model/index.ts';
 import { uniform } from '#worker/random/index.ts';
@@ -88,6 +88,13 @@ function placesOf(model: LoadedModel): Place[] {
   return moeLayerIndices(model.plan).flatMap((layer, moeIndex) => {
     const plan = model.plan.layers[layer]?.feedForward;
     invariant(plan?.kind === 'moe', `layer ${layer} has experts`);
+    if (plan.widths !== undefined) {
+      throw new UserError(
+        'prune/ragged-source',
+        'the model was pruned already: its experts have different widths',
+        'Prune the checkpoint it was made from, with a larger ratio.',
+      );
+    }
     return Array.from({ length: plan.experts }, (_, expert) => ({
       moeIndex,
       layer,
@@ -188,12 +195,9 @@ async function addActivations(
         const neurons = scores_I.length;
         const [from = 0, to = 0] = [dispatch.offsets[expert], dispatch.offsets[expert + 1]];
         sums.hits[at] = (sums.hits[at] as number) + to - from;
-        for (let i = from * neurons; i < to * neurons; i++) {
-          const value = activate(
-            gateProjection.data[i] as number,
-            upProjection.data[i] as number,
-            activation,
-          );
+        const [gate, up] = [gateProjection.of(expert).data, upProjection.of(expert).data];
+        for (let i = 0; i < gate.length; i++) {
+          const value = activate(gate[i] as number, up[i] as number, activation);
           scores_I[i % neurons] = (scores_I[i % neurons] as number) + Math.abs(value);
         }
       });

@@ -187,7 +187,7 @@ test('gate weights that are not divided by their sum scale what experts add', as
   plain?.values.forEach((value, i) => expect(value).toBeCloseTo((divided?.values[i] ?? NaN) * plain.sum, 5));
 });
 
-test('ragged experts lie one behind the other, and are refused when they are read', async () => {
+test('ragged experts lie one behind the other', async () => {
   const { out: model } = await upcycled('to-prune', dense, 1, 0.05);
   const scores = await withModel(model, (loaded) => scoreNeurons(loaded, 'magnitude', []));
   const dropped = selectNeurons(scores.scores_LEI, 'global', 0.3);
@@ -211,7 +211,6 @@ test('ragged experts lie one behind the other, and are refused when they are rea
   expect(tensor('gate_up_proj')).toEqual([2 * width * 32]);
   expect(tensor('down_proj')).toEqual([width * 32]);
   ragged.close();
-  await expect(withModel(out, () => Promise.resolve())).rejects.toThrow(/less_is_moe.*ragged/);
 });
 
 test('what cannot be upcycled is refused', async () => {

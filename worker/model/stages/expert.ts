@@ -1,5 +1,5 @@
 /** One expert on its own tokens. */
-import { GraphBuilder, op, type Graph } from '#worker/graph/index.ts';
+import { GraphBuilder, op, type Dim, type Graph } from '#worker/graph/index.ts';
 import type { AdapterPlan } from '../adapters.ts';
 import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
 import { activate } from './gated-mlp.ts';
@@ -45,18 +45,25 @@ export function expertGroupStage(
   return builder.build();
 }
 
+/** Width of an expert in a graph: open where experts of a layer differ, so that they share programs. */
+export function widthOf({ intermediate, widths }: MoePlan): Dim {
+  return widths === undefined ? intermediate : 'I';
+}
+
 function declareExpert(
   builder: GraphBuilder,
-  { intermediate, activation = { kind: 'silu' }, expertBiases, routedScale = 1 }: MoePlan,
+  plan: MoePlan,
   hidden: number,
   dtypes: WeightDtypes,
   residualScale: number,
   adapters: AdapterPlan | null,
 ): void {
+  const { activation = { kind: 'silu' }, expertBiases, routedScale = 1 } = plan;
+  const intermediate = widthOf(plan);
   const scale = routedScale * residualScale;
-  const matrix = (role: string, shape: readonly [number, number]) =>
+  const matrix = (role: string, shape: readonly [Dim, Dim]) =>
     matrixInput(builder, role, dtypes, shape, adapters);
-  const bias = (role: string, width: number) =>
+  const bias = (role: string, width: Dim) =>
     expertBiases ? weightInput(builder, role, dtypes(role), [width]) : undefined;
   const x_nH = builder.input('x', 'float32', ['n', hidden]);
   const weight_n1 = builder.input('weight', 'float32', ['n', 1]);

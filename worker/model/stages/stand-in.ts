@@ -3,6 +3,7 @@ import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Graph } from '#worker/graph/index.ts';
 import type { AdapterPlan } from '../adapters.ts';
 import type { LayerPlan, MoePlan } from '../decoder-plan.ts';
+import { widthOf } from './expert.ts';
 import { activate } from './gated-mlp.ts';
 import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts';
 
@@ -29,11 +30,13 @@ export function standInStage(layer: LayerPlan, hidden: number): Graph {
  * plan has one. Output: `mean` [1, hidden].
  */
 export function meanOutputStage(
-  { intermediate, activation = { kind: 'silu' }, expertBiases }: MoePlan,
+  plan: MoePlan,
   hidden: number,
   dtypes: WeightDtypes,
   adapters: AdapterPlan | null,
 ): Graph {
+  const { activation = { kind: 'silu' }, expertBiases } = plan;
+  const intermediate = widthOf(plan);
   const builder = new GraphBuilder('mean-output');
   const gate_nI = builder.input('gateProjection', 'float32', ['n', intermediate]);
   const up_nI = builder.input('upProjection', 'float32', ['n', intermediate]);

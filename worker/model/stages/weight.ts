@@ -12,7 +12,7 @@ export function weightInput(
   builder: GraphBuilder,
   name: string,
   dtype: WeightDtype | null,
-  shape: readonly number[],
+  shape: readonly Dim[],
 ): Value {
   invariant(dtype !== null, `${name} is not there`);
   const stored = builder.input(name, dtype, shape);
@@ -55,7 +55,7 @@ export function matrixInput(
   builder: GraphBuilder,
   role: string,
   dtypes: WeightDtypes,
-  [out, width]: readonly [out: number, width: number],
+  [out, width]: readonly [out: Dim, width: Dim],
   adapters: AdapterPlan | null,
 ): Matrix {
   const weight = weightInput(builder, role, dtypes(role), [out, width]);
@@ -73,6 +73,7 @@ export function matrixInput(
     return { weight, lowRank };
   }
   if (adapters?.kind === 'submatrices' && dtypes(`${role}.submatrices`) !== null) {
+    invariant(typeof out === 'number' && typeof width === 'number', `${role} has a known shape`);
     const { size } = adapters;
     const [places, rows, columns] = [`${role}.places`, `${role}.touchedRows`, `${role}.touchedColumns`];
     const submatrices = {
