@@ -2,6 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Dim, type Graph, type Value } from '#worker/graph/index.ts';
 import type { DeviceMemory, Program, Runtime, TensorView } from '#worker/runtime/index.ts';
+import type { DeviceParameters } from './device-parameters.ts';
 import type { ParameterStore } from './parameter-store.ts';
 
 /** What a step of AdamW multiplies with; see `adamwGraph`. */
@@ -23,15 +24,15 @@ const FACTORS = ['clip', 'decay', 'beta1', 'beta2', 'rate', 'root', 'eps'] as co
 
 /** Runs the optimizer's programs over parameters on the GPU. */
 export class DeviceOptimizer {
-  readonly #store: ParameterStore;
+  readonly #parameters: DeviceParameters;
   readonly #memory: DeviceMemory;
   readonly #ids: readonly string[];
   /** By number of axes. */
   readonly #squares = new Map<number, Program>();
   readonly #adamw = new Map<number, Program>();
 
-  private constructor(store: ParameterStore, memory: DeviceMemory, ids: readonly string[]) {
-    this.#store = store;
+  private constructor(own: DeviceParameters, memory: DeviceMemory, ids: readonly string[]) {
+    this.#parameters = own;
     this.#memory = memory;
     this.#ids = ids;
   }
@@ -39,9 +40,9 @@ export class DeviceOptimizer {
   /** The optimizer of what `store` has on the GPU; null: nothing. */
   static async create(store: ParameterStore, runtime: Runtime): Promise<DeviceOptimizer | null> {
     const parameters = store.parameters.filter(({ id }) => store.isOnDevice(id));
-    if (runtime.device === null || parameters.length === 0) return null;
+    if (runtime.device === null || store.device === null || parameters.length === 0) return null;
     const optimizer = new DeviceOptimizer(
-      store,
+      store.device,
       runtime.device,
       parameters.map(({ id }) => id),
     );
@@ -56,7 +57,7 @@ export class DeviceOptimizer {
   squares(): Map<string, number> {
     const sums = this.#memory.upload(vector(new Float32Array(this.#ids.length)));
     for (const [at, id] of this.#ids.entries()) {
-      const gradient = this.#store.gradientOnDevice(id);
+      const gradient = this.#parameters.gradient(id);
       const place: TensorView = { dtype: 'int32', shape: [1], data: Int32Array.of(at) };
       programOf(this.#squares, gradient.shape).run({ g: gradient, sums, place }, { total: sums });
     }
@@ -74,7 +75,7 @@ export class DeviceOptimizer {
       vector(Float32Array.from(FACTORS, (name) => (name === 'decay' ? 1 : factors[name]))),
     );
     for (const id of this.#ids) {
-      const { weight: w, gradient: g, first: m, second: v } = this.#store.trainedOnDevice(id);
+      const { weight: w, gradient: g, first: m, second: v } = this.#parameters.trained(id);
       const program = programOf(this.#adamw, w.shape);
       const given = w.shape.length > 1 ? decaying : plain;
       program.run({ w, g, m, v, factors: given }, { nextW: w, nextM: m, nextV: v });

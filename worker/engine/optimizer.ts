@@ -110,9 +110,12 @@ function hostStep(
   learningRate: number,
   gradScale: number,
 ): void {
-  const { weights, gradients } = store.blocks;
-  for (const { start, count, decays } of store.ranges) {
-    store.moments.adamw(weights, gradients, start, count, {
+  const { weights, gradients, moments, ranges } = store.trained;
+  // Of what trains on a graphics adapter only the embedding stays behind.
+  const own =
+    store.device === null ? ranges : store.isTrained('embedding') ? [store.trained.rangeOf('embedding')] : [];
+  for (const { start, count, decays } of own) {
+    moments.adamw(weights, gradients, start, count, {
       lr: learningRate,
       beta1: settings.betas[0],
       beta2: settings.betas[1],

@@ -51,7 +51,7 @@ test('a parameter that no checkpoint holds starts from the weights, and trains b
   expect([...store.values('layers.0.largest')]).toEqual([largest]);
   expect([...store.trainedParts()].map(({ parameter }) => parameter.id)).toEqual(['layers.0.largest']);
   // One value, padded to a block of moments.
-  expect(store.trainedElements).toBe(256);
+  expect(store.trained.elements).toBe(256);
   expect(store.gradient('layers.0.largest').shape).toEqual([1]);
 });
 
@@ -59,7 +59,7 @@ test('it is there where nothing trains', async () => {
   const store = await storeOf(() => false);
   expect(store.isTrained('layers.0.largest')).toBe(false);
   expect([...store.values('layers.0.largest')]).toEqual([Math.max(...store.values('layers.0.router'))]);
-  expect(store.trainedElements).toBe(0);
+  expect(store.trained.elements).toBe(0);
 });
 
 test('a store made from another keeps its frozen weights where they are, and starts what trains anew', async () => {

@@ -1,11 +1,8 @@
-/**
- * Where weights live. Trained ones are float32 masters beside their gradients and moments, in blocks of one arena
- * with the same order, so that the optimizer walks them in one pass; frozen ones keep the checkpoint's bytes.
- */
+/** All parameters of a model: what trains in blocks of the arena, what does not in the checkpoint's bytes. */
 import { UserError, invariant } from '#core/contract/errors.ts';
 import type { MomentFormat } from '#core/contract/run-spec.ts';
 import type { ModelFolder } from '#worker/checkpoint/index.ts';
-import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
+import type { Arena, Kernels } from '#worker/kernels/index.ts';
 import {
   elementCount,
   isAdded,
@@ -16,31 +13,12 @@ import {
   type WeightDtype,
 } from '#worker/model/index.ts';
 import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
-import { DeviceMirror } from './device-mirror.ts';
+import { DeviceParameters } from './device-parameters.ts';
 import { FrozenWeights } from './frozen-weights.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
-import { MOMENT_BLOCK, Moments, type TrainedPart } from './moments.ts';
+import type { TrainedPart } from './moments.ts';
 import type { WeightUse } from './stage-program.ts';
-
-interface Trained {
-  /** Elements from the start of each block. */
-  readonly start: number;
-  readonly count: number;
-}
-
-/** A contiguous range of elements that train in host memory, with one decay rule. */
-export interface OptimizerRange {
-  readonly start: number;
-  readonly count: number;
-  /** Matrices decay, vectors do not. */
-  readonly decays: boolean;
-}
-
-/** Byte offsets in the arena of what trains and its gradients. */
-export interface TrainedBlocks {
-  readonly weights: number;
-  readonly gradients: number;
-}
+import { TrainedMemory } from './trained-memory.ts';
 
 const safetensorsDtype: Readonly<Record<string, WeightDtype>> = {
   F32: 'float32',
@@ -69,19 +47,6 @@ export interface LoadParts {
   readonly from?: ParameterStore;
 }
 
-type TrainedName = 'weight' | 'gradient' | 'first' | 'second';
-
-/** What trains of one parameter, where programs read and write it. */
-export type TrainedOnDevice = Readonly<Record<TrainedName, DeviceTensor>>;
-
-function rangesOf(matricesEnd: number, end: number): OptimizerRange[] {
-  const ranges = [
-    { start: 0, count: matricesEnd, decays: true },
-    { start: matricesEnd, count: end - matricesEnd, decays: false },
-  ];
-  return ranges.filter(({ count }) => count > 0);
-}
-
 /** @throws UserError `checkpoint/unsupported-dtype`. */
 function heldDtype(folder: ModelFolder, { entry }: Located): WeightDtype {
   const dtype = safetensorsDtype[entry.dtype];
@@ -96,81 +61,37 @@ function heldDtype(folder: ModelFolder, { entry }: Located): WeightDtype {
 /** All parameters of one model in memory. */
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
-  readonly ranges: readonly OptimizerRange[];
-  readonly blocks: TrainedBlocks;
-  readonly moments: Moments;
-  readonly trainedElements: number;
+  readonly trained: TrainedMemory;
+  /** What is on the graphics adapter that programs run on; null: they run on the CPU. */
+  readonly device: DeviceParameters | null;
   readonly #arena: Arena;
   readonly #lowestTrained: number;
-  readonly #trained = new Map<string, Trained>();
   readonly #views = new Map<string, TensorView>();
   readonly #gradients = new Map<string, TensorView>();
   readonly #written = new Set<string>();
   readonly #kernels: Kernels;
   readonly #frozen: FrozenWeights;
-  readonly #mirror: DeviceMirror | null;
-  /** Gradients on the GPU that are known to be zero. */
-  readonly #zeroOnDevice = new Set<string>();
-  /** Weights that the host may have changed in place. */
-  readonly #rewritten = new Set<string>();
 
   private constructor(
     { arena, kernels, parameters, device = null, moments = 'float32' }: LoadParts,
     trainable: readonly Parameter[],
     frozen: FrozenWeights,
   ) {
-    this.#mirror = device && new DeviceMirror(device);
     this.#arena = arena;
     this.#frozen = frozen;
     this.#kernels = kernels;
     this.parameters = parameters;
-    const ordered = [
-      ...trainable.filter((p) => p.shape.length > 1),
-      ...trainable.filter((p) => p.shape.length <= 1),
-    ];
-    let end = 0;
-    let matricesEnd = 0;
-    for (const parameter of ordered) {
-      const count = elementCount(parameter.shape);
-      this.#trained.set(parameter.id, { start: end, count });
-      end += Math.ceil(count / MOMENT_BLOCK) * MOMENT_BLOCK;
-      if (parameter.shape.length > 1) matricesEnd = end;
-    }
+    this.trained = new TrainedMemory(trainable, arena, kernels, moments);
+    this.device = device && new DeviceParameters(device, this.trained);
     // The embedding lies before the first layer, norm and head behind the last.
     this.#lowestTrained = trainable.reduce(
       (lowest, { role, layer }) => Math.min(lowest, layer ?? (role === 'embedding' ? -1 : Infinity)),
       Infinity,
     );
-    this.trainedElements = end;
-    this.ranges = this.#mirror === null ? rangesOf(matricesEnd, end) : this.#hostRanges();
-    const [weights, gradients] = [arena.allocateZeros(end * 4), arena.allocateZeros(end * 4)];
-    this.blocks = { weights: weights.offset, gradients: gradients.offset };
-    this.moments = new Moments(moments, end, arena, kernels);
-    for (const parameter of ordered) {
-      this.#views.set(parameter.id, this.#trainedView(parameter, weights));
-      this.#gradients.set(parameter.id, this.#trainedView(parameter, gradients));
+    for (const { id } of trainable) {
+      this.#views.set(id, this.trained.view('weight', id));
+      this.#gradients.set(id, this.trained.view('gradient', id));
     }
-  }
-
-  /** On a GPU, what still trains in host memory. */
-  #hostRanges(): OptimizerRange[] {
-    const embedding = this.#trained.get('embedding');
-    return embedding === undefined ? [] : [{ ...embedding, decays: true }];
-  }
-
-  #trainedView(parameter: Parameter, block: ArenaBlock): TensorView {
-    const { start, count } = this.#entry(parameter.id);
-    return {
-      dtype: 'float32',
-      shape: parameter.shape,
-      data: this.#arena.f32(block.offset + start * 4, count),
-    };
-  }
-
-  #entry(id: string): Trained {
-    const entry = this.#trained.get(id);
-    invariant(entry !== undefined, `${id} is not trained`);
-    return entry;
   }
 
   /**
@@ -199,7 +120,7 @@ export class ParameterStore {
 
   /** Gives up a frozen weight that is in memory; undefined where there is none. */
   #release(id: string): TensorView | undefined {
-    if (this.#trained.has(id)) return undefined;
+    if (this.trained.has(id)) return undefined;
     const view = this.#views.get(id) ?? this.#frozen.release(id);
     this.#views.delete(id);
     return view;
@@ -208,7 +129,7 @@ export class ParameterStore {
   #start(parameter: AddedParameter): void {
     const { id, shape } = parameter;
     const count = elementCount(shape);
-    if (!this.#trained.has(id)) {
+    if (!this.trained.has(id)) {
       const data = this.#arena.f32(this.#arena.allocate(count * 4), count);
       this.#views.set(id, { dtype: 'float32', shape, data });
     }
@@ -222,8 +143,7 @@ export class ParameterStore {
     const dtype = heldDtype(folder, place);
     const count = elementCount(shape);
     const { bytes } = place;
-    const trained = this.#trained.get(id);
-    if (trained === undefined) {
+    if (!this.isTrained(id)) {
       if (role !== 'embedding' && role !== 'head') {
         this.#frozen.hold(parameter, place, dtype);
         return;
@@ -235,7 +155,7 @@ export class ParameterStore {
       this.#views.set(id, { dtype, shape, data });
       return;
     }
-    const target = this.blocks.weights + trained.start * 4;
+    const target = this.trained.view('weight', id).data.byteOffset;
     if (dtype === 'float32') {
       readLocated(folder, place, this.#arena.u8(target, bytes));
       return;
@@ -255,82 +175,36 @@ export class ParameterStore {
   weight(id: string): TensorView {
     const view = this.#views.get(id) ?? this.#frozen.view(id);
     invariant(view !== undefined, `no parameter ${id}`);
-    if (this.isOnDevice(id)) this.#mirror?.pull(`weight ${id}`, view.data as Float32Array);
+    if (this.isOnDevice(id)) this.device?.pull(id, 'weight');
     return view;
   }
 
   /** The weight of a parameter that trains, to be changed in place; `publishWeights` ends the changes. */
   trainedWeight(id: string): Float32Array {
-    const values = this.#hostPart('weight', id);
-    if (this.isOnDevice(id)) {
-      this.#mirror?.pull(`weight ${id}`, values);
-      this.#rewritten.add(id);
-    }
-    return values;
+    if (this.isOnDevice(id)) this.device?.beginRewrite(id);
+    return this.trained.view('weight', id).data;
   }
 
-  /** Tells the GPU of the weights that were changed in place. */
+  /** Tells the graphics adapter of the weights that were changed in place. */
   publishWeights(): void {
-    for (const id of this.#rewritten) this.#mirror?.push(`weight ${id}`, this.#hostPart('weight', id));
-    this.#rewritten.clear();
+    this.device?.endRewrites();
   }
 
   /** The weight as a graph input, of type `dtype(id)`; that of a streamed one is good for one run. */
   input(id: string): TensorView | DeviceTensor {
-    if (this.#mirror === null) return this.weight(id);
+    if (this.device === null) return this.weight(id);
     const wide = (): TensorView => {
       const view = this.#views.get(id) ?? this.#frozen.view(id);
       invariant(view !== undefined, `no parameter ${id}`);
       return view.dtype === 'float32' ? view : { ...view, dtype: 'float32', data: this.values(id) };
     };
     const stays = !this.isStreamed(id) && (this.isOnDevice(id) || !this.isTrained(id));
-    return stays ? this.#mirror.tensor(`weight ${id}`, wide) : wide();
+    return stays ? this.device.weight(id, wide) : wide();
   }
 
-  /**
-   * Whether a parameter trains on the GPU. The embedding does not: its rows are looked up and its gradient is added up in
-   * host memory.
-   */
+  /** Whether a parameter trains on a graphics adapter. */
   isOnDevice(id: string): boolean {
-    return this.#mirror !== null && this.#trained.has(id) && id !== 'embedding';
-  }
-
-  /** What trains of a parameter on the GPU, for a program that writes all but the gradient. */
-  trainedOnDevice(id: string): TrainedOnDevice {
-    const tensors = {
-      weight: this.#mirrored('weight', id),
-      gradient: this.gradientOnDevice(id),
-      first: this.#mirrored('first', id),
-      second: this.#mirrored('second', id),
-    };
-    for (const name of ['weight', 'first', 'second']) this.#mirror?.written(`${name} ${id}`);
-    return tensors;
-  }
-
-  /** The gradient of a parameter that trains on the GPU. */
-  gradientOnDevice(id: string): DeviceTensor {
-    return this.#mirrored('gradient', id);
-  }
-
-  #mirrored(name: TrainedName, id: string): DeviceTensor {
-    invariant(this.#mirror !== null, `${id}: there is no GPU`);
-    return this.#mirror.tensor(`${name} ${id}`, () => this.#hostView(name, id));
-  }
-
-  #hostView(name: TrainedName, id: string): TensorView {
-    const data = this.#hostPart(name, id);
-    return { dtype: 'float32', shape: this.#views.get(id)?.shape ?? [data.length], data };
-  }
-
-  /** Where something of a trained parameter lies in host memory. */
-  #hostPart(name: TrainedName, id: string): Float32Array {
-    const { start, count } = this.#entry(id);
-    const { weights, gradients } = this.blocks;
-    if (name === 'weight') return this.#arena.f32(weights + start * 4, count);
-    if (name === 'gradient') return this.#arena.f32(gradients + start * 4, count);
-    const moment = this.moments.parts(start, count).find((part) => part.name === name);
-    invariant(moment?.dtype === 'F32', `the moments of ${id} are not float32, as the GPU needs them`);
-    return new Float32Array(moment.data.buffer, moment.data.byteOffset, count);
+    return this.device?.trains(id) ?? false;
   }
 
   /** A copy of a weight in float32. */
@@ -355,7 +229,7 @@ export class ParameterStore {
 
   /** The type of the weight as a graph input; null: there is none. */
   dtype(id: string): WeightDtype | null {
-    if (this.#mirror !== null) return this.has(id) ? 'float32' : null;
+    if (this.device !== null) return this.has(id) ? 'float32' : null;
     return this.#frozen.dtype(id) ?? (this.#views.get(id)?.dtype as WeightDtype | undefined) ?? null;
   }
 
@@ -365,7 +239,7 @@ export class ParameterStore {
   }
 
   isTrained(id: string): boolean {
-    return this.#trained.has(id);
+    return this.trained.has(id);
   }
 
   /** Whether anything trains that the hidden state meets before decoder layer `layer`. */
@@ -377,13 +251,13 @@ export class ParameterStore {
   gradient(id: string): TensorView {
     const view = this.#gradients.get(id);
     invariant(view !== undefined, `${id} is not trained and has no gradient`);
-    if (this.isOnDevice(id)) this.#mirror?.pull(`gradient ${id}`, view.data as Float32Array);
+    if (this.isOnDevice(id)) this.device?.pull(id, 'gradient');
     return view;
   }
 
   /** Which of a stage's weights train, and whether their gradients are added to (then all of them are). */
   weightUse(roles: readonly string[], idOf: (role: string) => string): WeightUse {
-    const trained = roles.filter((role) => this.#trained.has(idOf(role)));
+    const trained = roles.filter((role) => this.trained.has(idOf(role)));
     return {
       dtypes: (role) => this.dtype(idOf(role)),
       trained,
@@ -410,20 +284,12 @@ export class ParameterStore {
   /** The gradient of `id`, which something writes now, where programs write it. */
   #writtenGradient(id: string): TensorView | DeviceTensor {
     this.#written.add(id);
-    if (!this.isOnDevice(id)) return this.gradient(id);
-    const tensor = this.gradientOnDevice(id);
-    this.#mirror?.written(`gradient ${id}`);
-    this.#zeroOnDevice.delete(id);
-    return tensor;
+    return this.device?.trains(id) ? this.device.writtenGradient(id) : this.gradient(id);
   }
 
   #zeroGradient(id: string): void {
-    if (this.#zeroOnDevice.has(id)) return;
-    const { start, count } = this.#entry(id);
-    this.#kernels.fill(this.blocks.gradients + start * 4, count, 0);
-    if (!this.isOnDevice(id)) return;
-    this.#mirror?.push(`gradient ${id}`, this.#hostPart('gradient', id));
-    this.#zeroOnDevice.add(id);
+    if (this.device?.trains(id)) this.device.zeroGradient(id);
+    else this.trained.zeroGradient(id);
   }
 
   /** Where the gradient of `id` lies in host memory, made ready to be added to: zeroed if it is the first this step. */
@@ -431,12 +297,12 @@ export class ParameterStore {
     invariant(!this.isOnDevice(id), `the gradient of ${id} is added up on the GPU`);
     if (!this.#written.has(id)) this.#zeroGradient(id);
     this.#written.add(id);
-    return this.blocks.gradients + this.#entry(id).start * 4;
+    return this.trained.gradientOffset(id);
   }
 
   /** Zeroes gradients that nothing wrote (experts without tokens): a missing gradient counts as zero. */
   completeGradients(): void {
-    for (const id of this.#trained.keys()) if (!this.#written.has(id)) this.#zeroGradient(id);
+    for (const id of this.trained.ids) if (!this.#written.has(id)) this.#zeroGradient(id);
   }
 
   /** Declares all gradients stale, for the next optimizer step. */
@@ -451,15 +317,9 @@ export class ParameterStore {
   }> {
     for (const parameter of this.parameters) {
       const { id } = parameter;
-      const entry = this.#trained.get(id);
-      if (entry === undefined) continue;
-      for (const name of ['weight', 'first', 'second'] as const) {
-        if (this.isOnDevice(id)) this.#mirror?.pull(`${name} ${id}`, this.#hostPart(name, id));
-      }
-      const { start, count } = entry;
-      const data = this.#arena.u8(this.blocks.weights + start * 4, count * 4);
-      const weight = { name: 'weight', dtype: 'F32', data } as const;
-      yield { parameter, parts: [weight, ...this.moments.parts(start, count)] };
+      if (!this.isTrained(id)) continue;
+      if (this.isOnDevice(id)) this.device?.pull(id, 'weight', 'first', 'second');
+      yield { parameter, parts: this.trained.parts(id) };
     }
   }
 }
