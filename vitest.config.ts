@@ -18,6 +18,7 @@ export default defineConfig({
           environment: 'node',
           include: ['{core,worker,electron,scripts}/**/*.test.ts'],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
           globalSetup: 'scripts/software-adapter.setup.ts',
         },
       },

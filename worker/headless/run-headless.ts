@@ -127,7 +127,9 @@ function createReporter(host: Host, onLine: (line: TrainLine) => void) {
   };
 
   const read = async (id: string): Promise<void> => {
-    const [detail, series] = [await get(id), await seriesOf(id)];
+    const series = await seriesOf(id);
+    // Read after the events, so that it has every checkpoint they tell of.
+    const detail = await get(id);
     const begins = series.events.some(({ kind }) => kind === 'started' || kind === 'resumed');
     if (!started && begins && detail.facts) {
       started = true;
