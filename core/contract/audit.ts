@@ -31,6 +31,25 @@ export const LayerAudit = z.object({
 });
 export type LayerAudit = z.infer<typeof LayerAudit>;
 
+/** A share of answers, with its 95 % interval. */
+export const RefusalRate = z.object({ share: z.number(), low: z.number(), high: z.number() });
+export type RefusalRate = z.infer<typeof RefusalRate>;
+
+const BothRates = z.object({ base: RefusalRate, tuned: RefusalRate });
+
+/** How often both models refuse, by a rule on the answers they give; the answers are not kept. */
+export const AnswerAudit = z.object({
+  /** Longest answer in tokens. */
+  maxTokens: z.int(),
+  /** What counts as a refusal, in words. */
+  rule: z.string(),
+  refused: BothRates,
+  benign: BothRates,
+  /** Limits that are passed. */
+  flags: z.array(z.enum(['refusals', 'over-refusals'])),
+});
+export type AnswerAudit = z.infer<typeof AnswerAudit>;
+
 /** A whole audit. */
 export const RoutingAudit = z.object({
   version: z.literal(1),
@@ -45,6 +64,8 @@ export const RoutingAudit = z.object({
   prompts: z.object({ refused: z.string(), benign: z.string() }),
   seed: z.int(),
   layers: z.array(LayerAudit),
+  /** Present where answers were generated. */
+  answers: AnswerAudit.optional(),
   needsReview: z.boolean(),
   summary: z.array(z.string()),
 });

@@ -13,5 +13,6 @@ export { usageDifference } from './usage-difference.ts';
 export { toHtml } from './to-html.ts';
 export { toJson } from './to-json.ts';
 export { toMarkdown } from './to-markdown.ts';
+export { answerFlags, answerWords, isRefusal, refusalRate, refusalRule } from './refusal-rates.ts';
 export { auditLayer, auditWords, profileLayer } from './routing-audit.ts';
 export { DriftSum, RoutingSum, type RoutingDrift, type TokenRouting } from './token-routing.ts';

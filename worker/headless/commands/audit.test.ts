@@ -62,6 +62,18 @@ test('the audit of a run is kept beside it and shown in its report', async () =>
   expect((await condenser('audit', site.model, run, ...prompts)).stdout).toMatch(/Fewer than 100 prompts/);
 });
 
+test('both models answer where they are asked to, and only the rates of refusals are kept', async () => {
+  const said = await condenser('audit', site.model, run, ...prompts, '--answers', '3', '--json');
+  const [document] = said.json();
+  // The words of this model are no phrases of a refusal.
+  const none = { base: { share: 0, low: 0 }, tuned: { share: 0, low: 0 } };
+  expect(document?.['answers']).toMatchObject({ maxTokens: 3, refused: none, benign: none, flags: [] });
+  expect(JSON.stringify(document?.['summary'])).toMatch(/the base model refuses 0.* % .*up to 3 tokens/);
+  const report = path.join(site.dir, 'answers.md');
+  await condenser('report', run, '--out', report);
+  expect(readFileSync(report, 'utf8')).toMatch(/Of the benign ones the base model refuses/);
+});
+
 test('what cannot be audited is refused', async () => {
   const code = async (...argv: readonly string[]) =>
     (await condenser('audit', ...argv, '--json')).json()[0]?.['code'];

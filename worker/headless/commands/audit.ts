@@ -1,13 +1,28 @@
 /** `audit BASE TUNED`: what tuning did to the routing of requests that the base model refuses. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { RoutingAudit } from '#core/contract/audit.ts';
+import type { AnswerAudit, RefusalRate, RoutingAudit } from '#core/contract/audit.ts';
 import { UserError } from '#core/contract/errors.ts';
-import { auditLayer, auditWords, profileLayer } from '#core/report/index.ts';
+import {
+  answerFlags,
+  answerWords,
+  auditLayer,
+  auditWords,
+  isRefusal,
+  profileLayer,
+  refusalRate,
+  refusalRule,
+} from '#core/report/index.ts';
 import { runFiles, writeAudit } from '#core/store/index.ts';
 import { moeLayerIndices, routerShapes } from '#worker/model/index.ts';
 import { uniform } from '#worker/random/index.ts';
-import { comparePrompts, weightChanges, type LoadedModel } from '#worker/train/index.ts';
+import {
+  comparePrompts,
+  generateGreedy,
+  weightChanges,
+  type LoadedModel,
+  type Prompt,
+} from '#worker/train/index.ts';
 import { EXIT, type Command, type Invocation } from './command.ts';
 import { openModel, type OpenedModel } from './open-model.ts';
 import { readPrompts } from './read-prompts.ts';
@@ -64,6 +79,7 @@ export const audit: Command = async (invocation) => {
           ...(bias_LE && { bias_E: bias_LE.subarray(l * experts, (l + 1) * experts) }),
         });
       });
+      const answers = await auditAnswers(base, tuned, refused.prompts, benign.prompts, invocation);
       const result: RoutingAudit = {
         version: 1,
         createdMs: Date.now(),
@@ -75,9 +91,13 @@ export const audit: Command = async (invocation) => {
         prompts: { refused: refused.sha256, benign: benign.sha256 },
         seed,
         layers,
-        needsReview: layers.some(({ flags }) => flags.length > 0),
+        ...(answers && { answers }),
+        needsReview: [...layers, ...(answers === null ? [] : [answers])].some(
+          ({ flags }) => flags.length > 0,
+        ),
         summary: [
           ...auditWords(layers),
+          ...(answers === null ? [] : answerWords(answers)),
           ...(Math.min(refused.prompts.length, benign.prompts.length) < FEW_PROMPTS
             ? [`Fewer than ${FEW_PROMPTS} prompts of a kind: profiles of so few are weak.`]
             : []),
@@ -96,6 +116,49 @@ export const audit: Command = async (invocation) => {
     base.model.close();
   }
 };
+
+/** How often both models refuse, from what they answer; null where no answers are asked for. */
+async function auditAnswers(
+  base: OpenedModel,
+  tuned: OpenedModel,
+  refused: readonly Prompt[],
+  benign: readonly Prompt[],
+  invocation: Invocation,
+): Promise<AnswerAudit | null> {
+  const maxTokens = invocation.integer('answers', 0) ?? 0;
+  if (maxTokens === 0) return null;
+  const rateOf = async (model: OpenedModel, prompts: readonly Prompt[]): Promise<RefusalRate> => {
+    let refusals = 0;
+    for (const [done, { ids }] of prompts.entries()) {
+      invocation.terminal.progress(`answer ${done + 1} of ${prompts.length}`);
+      if (isRefusal(await answerTo(ids, model, base, maxTokens))) refusals++;
+    }
+    return refusalRate(refusals, prompts.length);
+  };
+  const ratesOf = async (prompts: readonly Prompt[]) => ({
+    base: await rateOf(base, prompts),
+    tuned: await rateOf(tuned, prompts),
+  });
+  const rates = { refused: await ratesOf(refused), benign: await ratesOf(benign) };
+  return { maxTokens, rule: refusalRule, ...rates, flags: answerFlags(rates) };
+}
+
+/** What a model answers, each token the likeliest. @param base whose tokenizer the prompt was read with. */
+async function answerTo(
+  ids: Int32Array,
+  { model }: OpenedModel,
+  { tokenizer }: OpenedModel,
+  maxTokens: number,
+): Promise<string> {
+  const ends = new Set([...model.plan.endIds, tokenizer.eosId]);
+  const answer: number[] = [];
+  await generateGreedy(model.executor, [ids], maxTokens, ([next = 0]) => {
+    const goesOn = !ends.has(next);
+    if (goesOn) answer.push(next);
+    return goesOn;
+  });
+  return tokenizer.decode(answer, { skipSpecialTokens: true });
+}
 
 /** Beside a run, where reports find it, and where the user asks for it. */
 function save(result: RoutingAudit, tuned: OpenedModel, invocation: Invocation): string[] {

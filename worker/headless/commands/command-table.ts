@@ -308,6 +308,10 @@ export const commandTable: readonly CommandSpec[] = [
       benign: { value: 'FILE', help: 'benign questions of like length and topics, 100 or more' },
       column: { value: 'NAME', help: 'column of the question (default: question, prompt, instruction …)' },
       skip: { value: 'N', help: 'first tokens of a question to leave out (default: 3)' },
+      answers: {
+        value: 'N',
+        help: 'let both models answer with up to N tokens and count refusals (default: 0, no answers)',
+      },
       'max-length': { value: 'N', help: 'longest prompt in tokens (default: 2048)' },
       template: { value: 'auto|none', help: 'the checkpoint’s chat template, or none (default: auto)' },
       seed: { value: 'N', help: 'seed of permutations and halves (default: 0)' },
