@@ -1,6 +1,17 @@
 /** What tuning did to the routing of requests that the base model refuses: aggregates of each layer, and no names of experts. */
 import { z } from 'zod';
 
+/** Units (rows of the gate and up projections) of the base model's profiled experts in one layer. */
+export const UnitAudit = z.object({
+  units: z.int(),
+  /** How many answer to refused requests more than to benign ones. */
+  localisedBase: z.int(),
+  localisedTuned: z.int(),
+  /** Of the two sets. */
+  jaccard: z.number(),
+});
+export type UnitAudit = z.infer<typeof UnitAudit>;
+
 /** One MoE layer. A quantity that has no meaning there (no profiled expert, no drift at all) is null. */
 export const LayerAudit = z.object({
   /** Index in the decoder. */
@@ -26,6 +37,8 @@ export const LayerAudit = z.object({
   profiledCondensers: z.int().optional(),
   profiledRaised: z.int().optional(),
   profiledLowered: z.int().optional(),
+  /** Null where no expert is profiled; absent: not looked at. */
+  units: UnitAudit.nullable().optional(),
   /** Limits that the layer is beyond. */
   flags: z.array(z.enum(['correlation', 'retention', 'drift'])),
 });

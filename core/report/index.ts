@@ -14,5 +14,6 @@ export { toHtml } from './to-html.ts';
 export { toJson } from './to-json.ts';
 export { toMarkdown } from './to-markdown.ts';
 export { answerFlags, answerWords, isRefusal, refusalRate, refusalRule } from './refusal-rates.ts';
+export { auditUnits, unitWords, type ProjectionPeaks } from './unit-audit.ts';
 export { auditLayer, auditWords, profileLayer } from './routing-audit.ts';
 export { DriftSum, RoutingSum, type RoutingDrift, type TokenRouting } from './token-routing.ts';

@@ -2,7 +2,7 @@
 export { QUERY_BLOCK } from './attention-runner.ts';
 export { LOGIT_CHUNK } from './head-runner.ts';
 export { lossTargets, unpaddedBatch, type MicroBatch } from './batch.ts';
-export { Executor, type LayerRoutingView, type MicroBatchResult } from './executor.ts';
+export { Executor, type LayerRoutingView, type MicroBatchResult, type MoeView } from './executor.ts';
 export {
   createOptimizer,
   expertGradientNorms,

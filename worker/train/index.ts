@@ -12,6 +12,7 @@ export { measureDrift, studyRouting, type LayerStudy } from './routing-study.ts'
 export { train } from './trainer.ts';
 export { productFlops } from './step-cost.ts';
 export { openTrainedWeights } from './trainer-state.ts';
+export { unitPeaks } from './unit-peaks.ts';
 export { writeAdapters } from './write-adapters.ts';
 export { placeOf, storedValues, writeModel, type ChangedModel } from './write-model.ts';
 export { anySubmatrices, measureSubmatrices } from './warm-up.ts';

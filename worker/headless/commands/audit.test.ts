@@ -35,6 +35,15 @@ test('a model against itself has changed nothing', async () => {
     expect(layer).toMatchObject({ jaccard: 1, correlation: 1, refusedDrift: 0, benignDrift: 0, flags: [] });
     expect(layer['otherWeightChange']).toBe(0);
   }
+  const units = layers.flatMap((layer) =>
+    layer['units'] === null ? [] : [layer['units'] as Record<string, number>],
+  );
+  expect(units.length).toBeGreaterThan(0);
+  for (const { localisedBase, localisedTuned, jaccard } of units) {
+    expect(localisedTuned).toBe(localisedBase);
+    expect(jaccard).toBe(1);
+  }
+  expect(units.reduce((sum, { localisedBase = 0 }) => sum + localisedBase, 0)).toBeGreaterThan(0);
   // Requests of other words go to other experts.
   expect(layers.reduce((sum, layer) => sum + Number(layer['profiledBase']), 0)).toBeGreaterThan(0);
 });
@@ -50,6 +59,7 @@ test('the audit of a run is kept beside it and shown in its report', async () =>
   expect(readFileSync(path.join(run, 'audit.json'), 'utf8')).toBe(readFileSync(out, 'utf8'));
   const layer = (document?.['layers'] as Record<string, number>[] | undefined)?.[0];
   expect(layer?.['refusedDrift']).toBeGreaterThan(0);
+  expect(JSON.stringify(document?.['summary'])).toMatch(/units .* answer to refused requests more/);
   expect(layer?.['otherWeightChange']).toBeGreaterThan(0);
   // The run has condensers and a router bias.
   expect(layer).toHaveProperty('profiledCondensers');

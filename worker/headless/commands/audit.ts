@@ -7,11 +7,14 @@ import {
   answerFlags,
   answerWords,
   auditLayer,
+  auditUnits,
   auditWords,
   isRefusal,
   profileLayer,
   refusalRate,
   refusalRule,
+  unitWords,
+  type ProjectionPeaks,
 } from '#core/report/index.ts';
 import { runFiles, writeAudit } from '#core/store/index.ts';
 import { moeLayerIndices, routerShapes } from '#worker/model/index.ts';
@@ -19,6 +22,7 @@ import { uniform } from '#worker/random/index.ts';
 import {
   comparePrompts,
   generateGreedy,
+  unitPeaks,
   weightChanges,
   type LoadedModel,
   type Prompt,
@@ -63,14 +67,21 @@ export const audit: Command = async (invocation) => {
       ];
       const changes = weightChanges(base.model, tuned.model);
       const { condensers, bias_LE } = tuned.model.session.routerState();
-      const layers = moeLayerIndices(base.model.plan).map((layer, l) => {
+      const profiles = moeLayerIndices(base.model.plan).map((layer, l) => {
         const profile = (side: 'base' | 'tuned') =>
           profileLayer(ofRefused[side][l] ?? [], ofBenign[side][l] ?? [], (name, count) =>
             uniform(seed, `audit ${layer} ${name}`, count),
           );
+        return { layer, base: profile('base'), tuned: profile('tuned') };
+      });
+      const profiled = profiles.map((profile) => profile.base.experts);
+      const peaksOf = ({ model }: OpenedModel) =>
+        projectionPeaks(model, profiled, refused.prompts, benign.prompts, invocation);
+      const peaks = { base: await peaksOf(base), tuned: await peaksOf(tuned) };
+      const layers = profiles.map(({ layer, ...own }, l) => {
         const weightChange_E = changes[l] ?? new Float64Array(0);
         const experts = weightChange_E.length;
-        return auditLayer(profile('base'), profile('tuned'), {
+        const audited = auditLayer(own.base, own.tuned, {
           layer,
           refusedDrift: ofRefused.drift[l]?.kl ?? 0,
           benignDrift: ofBenign.drift[l]?.kl ?? 0,
@@ -78,6 +89,7 @@ export const audit: Command = async (invocation) => {
           ...(condensers && { condensers: condensers[l] ?? [] }),
           ...(bias_LE && { bias_E: bias_LE.subarray(l * experts, (l + 1) * experts) }),
         });
+        return { ...audited, units: auditUnits(peaks.base[l] ?? [], peaks.tuned[l] ?? []) };
       });
       const answers = await auditAnswers(base, tuned, refused.prompts, benign.prompts, invocation);
       const result: RoutingAudit = {
@@ -97,6 +109,7 @@ export const audit: Command = async (invocation) => {
         ),
         summary: [
           ...auditWords(layers),
+          ...unitWords(layers.map(({ units }) => units)),
           ...(answers === null ? [] : answerWords(answers)),
           ...(Math.min(refused.prompts.length, benign.prompts.length) < FEW_PROMPTS
             ? [`Fewer than ${FEW_PROMPTS} prompts of a kind: profiles of so few are weak.`]
@@ -116,6 +129,24 @@ export const audit: Command = async (invocation) => {
     base.model.close();
   }
 };
+
+/** Peaks of the units of `experts` (by MoE layer) in one model on both kinds of request, projection by projection. */
+async function projectionPeaks(
+  model: LoadedModel,
+  experts: readonly (readonly number[])[],
+  refused: readonly Prompt[],
+  benign: readonly Prompt[],
+  invocation: Invocation,
+): Promise<ProjectionPeaks[][]> {
+  const peaksOn = (prompts: readonly Prompt[]) =>
+    unitPeaks(model, prompts, experts, (done) =>
+      invocation.terminal.progress(`units, prompt ${done + 1} of ${prompts.length}`),
+    );
+  const [ofRefused, ofBenign] = [await peaksOn(refused), await peaksOn(benign)];
+  return ofRefused.map((layer, l) =>
+    layer.map((own, at) => ({ refused: own, benign: ofBenign[l]?.[at] ?? own })),
+  );
+}
 
 /** How often both models refuse, from what they answer; null where no answers are asked for. */
 async function auditAnswers(
