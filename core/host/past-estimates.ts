@@ -8,6 +8,9 @@ import { createRunReaders, type RunReaders } from './run-readers.ts';
 /** Runs looked at, the newest first: older ones may be of another version or machine. */
 const MOST_RUNS = 20;
 
+/** Shorter runs spend their time on starting and on reading, which is not estimated. */
+const SHORTEST_SECONDS = 10;
+
 /** Errors over the newest completed runs in `db`. */
 export function pastErrorsOf(db: AppDb, readers: RunReaders): NonNullable<RunPlan['pastErrors']> {
   const finished = db.runs
@@ -35,7 +38,7 @@ export function pastErrorsIn(home: string): NonNullable<RunPlan['pastErrors']> {
   }
 }
 
-/** Measured ÷ estimated − 1 of one run: peak resident memory, and time from its start to its end. */
+/** Measured ÷ estimated − 1 of one run: peak resident memory, and time from its start to its end, if it is long enough. */
 function errorsOf(reader: RunReader): { memory?: number; time?: number } {
   const facts = reader.facts();
   const { peakRssMB } = reader.totals();
@@ -51,6 +54,7 @@ function errorsOf(reader: RunReader): { memory?: number; time?: number } {
   return {
     ...(onCpu && peakRssMB !== undefined && { memory: peakRssMB / onCpu.estimatedMemoryMB - 1 }),
     ...(middle !== undefined &&
+      middle >= SHORTEST_SECONDS &&
       started &&
       ended &&
       straight && { time: (ended.wallMs - started.wallMs) / 1000 / middle - 1 }),
