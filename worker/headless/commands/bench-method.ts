@@ -16,7 +16,7 @@ import {
 /** The part of each layer's experts that expert-specialised fine-tuning trains here: those `sample` uses most. */
 const ESFT_SHARE = 0.2;
 
-/** Loads a model under `method`. Expert condensers are measured in their second, dearer phase. */
+/** Loads a model under `method`. Those that cost more in one phase than in another are measured in the dearer one. */
 export async function loadForBench(
   modelDir: string,
   method: string,
@@ -29,6 +29,8 @@ export async function loadForBench(
   switch (method) {
     case 'expert-condenser':
       return load({ phase: 'both', phaseSplit: 1e-6 });
+    case 'evomoe':
+      return load({ fallSteps: 1_000_000 });
     case 'esft': {
       const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
       try {

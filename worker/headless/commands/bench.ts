@@ -1,10 +1,8 @@
 /** `bench`: the inner loop of training on random tokens, timed. */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { UserError, invariant } from '#core/contract/errors.ts';
+import { UserError } from '#core/contract/errors.ts';
 import { MomentFormat } from '#core/contract/run-spec.ts';
-import { philox } from '#worker/random/index.ts';
-import { gradientNorm, lossTargets, unpaddedBatch, type MicroBatch } from '#worker/engine/index.ts';
+import { unpaddedBatch, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
 import { DeviceTensor, createRuntime, strayNodes, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
@@ -12,18 +10,17 @@ import { decoderPlanOf, productFlops, type LoadedModel } from '#worker/train/ind
 import { fromRoot } from '../host-ports.ts';
 import { benchGenerate } from './bench-generate.ts';
 import { loadForBench } from './bench-method.ts';
-import type { Command, Invocation } from './command.ts';
+import { benchMethods } from './bench-methods.ts';
+import { benchStep, tokenStream, WARM_UPS } from './bench-step.ts';
+import type { Command } from './command.ts';
 import { measureLoad, ownSeconds } from './machine-load.ts';
+import { quantile } from './quantile.ts';
 import { StageClock } from './stage-clock.ts';
 import { count, megabytes, number, table } from './terminal.ts';
 
-const WARM_UPS = 2;
-const OPTIMIZER = { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 } as const;
-const LEARNING_RATE = 1e-5;
 /** Side of the product that speeds are compared with, and how often it is computed for one measurement. */
 const GEMM_SIZE = 1024;
 const GEMM_REPEATS = 6;
-const SEED = 1234;
 
 /** Times of one optimizer step, in milliseconds. */
 interface StepTimes {
@@ -49,12 +46,23 @@ export const bench: Command = async (invocation) => {
   const threads = invocation.integer('threads') ?? 'auto';
   const moments = invocation.choice('moments', MomentFormat.options) ?? 'float32';
   const provider = invocation.choice('provider', ['cpu', 'webgpu']) ?? 'cpu';
+  const file = invocation.text('tokens');
+  if (method === 'all') {
+    if (provider !== 'cpu' || moments !== 'float32') {
+      throw new UserError(
+        'bench/all-methods',
+        '--method all compares processor time, with moments in float32',
+        'Leave out --provider and --moments, or name one method.',
+      );
+    }
+    return benchMethods({ modelDir, batch, sequence, steps, threads, tokens: file }, invocation.terminal);
+  }
   const recordPlacement = invocation.flag('profile') && provider !== 'cpu';
   const clock = new StageClock(
     createRuntime({ provider, recordPlacement, ...(typeof threads === 'number' && { threads }) }),
   );
   const { vocabularySize } = await decoderPlanOf(modelDir);
-  const tokens = tokenStream(invocation, vocabularySize, batch * sequence);
+  const tokens = tokenStream(file, vocabularySize, batch * sequence);
   const rowsOf = (ids: Int32Array) => unpaddedBatch(ids, batch, ids);
   const sample = rowsOf(tokens(-1));
   const model = await loadForBench(modelDir, method, moments, sample, clock.runtime);
@@ -101,39 +109,6 @@ export const bench: Command = async (invocation) => {
   }
 };
 
-/** Ids of step n, from −1: random ones from 2 on, or those of a file, from its start again where it ends. */
-function tokenStream(
-  invocation: Invocation,
-  vocabulary: number,
-  perStep: number,
-): (step: number) => Int32Array {
-  const file = invocation.text('tokens');
-  if (file === undefined) {
-    return (step) =>
-      Int32Array.from(
-        { length: perStep },
-        (_, i) => 2 + (philox(SEED, (step + 1) * perStep + i, 0)[0] % (vocabulary - 2)),
-      );
-  }
-  const bytes = readFileSync(file);
-  const ids = Int32Array.from(
-    { length: Math.floor(bytes.length / 4) },
-    (_, i) => bytes.readUInt32LE(4 * i) % vocabulary,
-  );
-  const stepsInFile = Math.floor(ids.length / perStep);
-  if (stepsInFile === 0) {
-    throw new UserError(
-      'bench/tokens',
-      `${file} has ${ids.length} token ids, a step needs ${perStep}`,
-      'Give a longer file.',
-    );
-  }
-  return (step) => {
-    const at = (step + stepsInFile) % stepsInFile;
-    return ids.subarray(at * perStep, (at + 1) * perStep);
-  };
-}
-
 async function timeStep(
   model: LoadedModel,
   clock: StageClock,
@@ -141,26 +116,21 @@ async function timeStep(
   step: number,
   totalSteps: number,
 ) {
-  const { session, executor, optimizer } = model;
-  const position = { step, totalSteps, microBatch: 0, microBatches: 1 };
-  session.beforeStep?.(position);
-  const trained = lossTargets(batch).at.length;
   const load = measureLoad();
   const ownBefore = ownSeconds();
   clock.reset();
   const started = performance.now();
-  const { lossSum, usage } = await executor.train(batch, trained, 1);
-  const computed = performance.now();
-  const stages = { ...clock.milliseconds };
-  session.afterMicroBatch(usage, position);
-  const norm = gradientNorm(optimizer.gradientSquares());
-  optimizer.step(OPTIMIZER, step + 1, LEARNING_RATE, norm);
-  session.afterStep(position);
+  let computed = started;
+  let stages: Readonly<Record<string, number>> = {};
+  const loss = await benchStep(model, batch, step, totalSteps, () => {
+    computed = performance.now();
+    stages = clock.milliseconds;
+  });
   const ended = performance.now();
   const forwardEnd = clock.firstBackwardAt ?? computed;
   const inStages = Object.values(stages).reduce((sum, ms) => sum + ms, 0);
   return {
-    loss: lossSum / trained,
+    loss,
     forward: forwardEnd - started,
     backward: computed - forwardEnd,
     optimizer: ended - computed,
@@ -290,13 +260,7 @@ function describeDevice({
   return [table(rows)];
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const [low, high] = [sorted[Math.ceil(sorted.length / 2) - 1], sorted[middle]];
-  invariant(low !== undefined && high !== undefined, 'median of nothing');
-  return (low + high) / 2;
-}
+const median = (values: readonly number[]) => quantile(values, 0.5);
 
 function describe(title: string, result: ReturnType<typeof summarize>, profile: boolean): string {
   const { tokensPerSecond, phasesMs, stagesMs, othersCores } = result;

@@ -335,7 +335,10 @@ export const commandTable: readonly CommandSpec[] = [
     summary: 'measure speed and memory of training, or of generation, on random tokens',
     options: {
       model: { value: 'MODEL', help: 'checkpoint folder (default: the bundled sample)' },
-      method: { value: 'NAME', help: 'training method (default: full)' },
+      method: {
+        value: 'NAME',
+        help: 'training method (default: full); all: processor time of every method beside full, their steps in turn',
+      },
       batch: { value: 'B', help: 'rows of a micro-batch (default: 4)' },
       seq: { value: 'S', help: 'tokens of a row (default: 256)' },
       steps: {
