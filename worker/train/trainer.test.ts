@@ -210,7 +210,11 @@ test('LoRA trains and saves its adapters and nothing else', async () => {
   expect(steps[0]?.loss).toBeCloseTo(full[0]?.loss ?? NaN, 6);
   const trained = openTrainedWeights(join(work, 'adapters'));
   trained.close();
-  expect(trained.adapters).toMatchObject({ rank: 4, alpha: 8, magnitude: false });
+  const { adapters } = trained;
+  if (adapters?.kind !== 'low-rank') throw new Error('LoRA has low-rank adapters');
+  expect(adapters.magnitude).toBe(false);
+  expect([...adapters.roles.keys()]).toEqual(expect.arrayContaining(['query', 'output', 'expertUp']));
+  for (const size of adapters.roles.values()) expect(size).toEqual({ rank: 4, alpha: 8 });
   // Two matrices beside four projections of each of four layers, and beside three of each of their 16 experts.
   expect(trained.ids).toHaveLength(2 * 4 * (4 + 3 * 16));
   expect(trained.ids.every((id) => /\.lora[AB]$/.test(id))).toBe(true);
