@@ -13,18 +13,18 @@ interface Copy {
  * host memory is brought up to date when it is read.
  */
 export class DeviceMirror {
-  readonly memory: DeviceMemory;
+  readonly #memory: DeviceMemory;
   readonly #copies = new Map<string, Copy>();
 
   constructor(memory: DeviceMemory) {
-    this.memory = memory;
+    this.#memory = memory;
   }
 
   /** The copy called `key` of what `host` gives. */
   tensor(key: string, host: () => TensorView): DeviceTensor {
     let copy = this.#copies.get(key);
     if (copy === undefined) {
-      copy = { tensor: this.memory.upload(host()), isAhead: false };
+      copy = { tensor: this.#memory.upload(host()), isAhead: false };
       this.#copies.set(key, copy);
     }
     return copy.tensor;
@@ -34,7 +34,7 @@ export class DeviceMirror {
   push(key: string, from: Float32Array): void {
     const copy = this.#copies.get(key);
     if (copy === undefined) return;
-    this.memory.write(copy.tensor, from);
+    this.#memory.write(copy.tensor, from);
     copy.isAhead = false;
   }
 
@@ -49,7 +49,7 @@ export class DeviceMirror {
   pull(key: string, into: Float32Array): void {
     const copy = this.#copies.get(key);
     if (copy?.isAhead !== true) return;
-    this.memory.read(copy.tensor, into);
+    this.#memory.read(copy.tensor, into);
     copy.isAhead = false;
   }
 }

@@ -6,7 +6,7 @@ import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
 import type { ArenaTensor } from './workspace.ts';
 
-/** Experts of one program: with more, programs take long to compile. */
+/** Experts of one program; each of them brings about a dozen inputs. */
 const GROUP = 16;
 
 /** Experts of a program with their pairs; the pairs of the whole group lie together. */
@@ -54,13 +54,14 @@ export class ExpertGroups implements ExpertPrograms {
   ): Promise<void> {
     const { programs } = this.#parts;
     for (const group of groupsOf(dispatch)) {
-      const own = group.members.map(({ expert }) => this.#weights.use('expert', expert));
-      const accumulates = own.some((use) => use.accumulates);
-      const uses = own.map((use) => ({ ...use, accumulates }));
-      const program = await programs.expertGroupBackward(this.#index, uses);
-      const gradients = group.members.map(({ expert }, at) =>
-        this.#weights.gradients({ dtypes: () => null, trained: [], accumulates, ...uses[at] }, expert),
+      const own = group.members.map(({ expert }) => ({ expert, use: this.#weights.use('expert', expert) }));
+      const accumulates = own.some(({ use }) => use.accumulates);
+      const alike = own.map(({ expert, use }) => ({ expert, use: { ...use, accumulates } }));
+      const program = await programs.expertGroupBackward(
+        this.#index,
+        alike.map(({ use }) => use),
       );
+      const gradients = alike.map(({ expert, use }) => this.#weights.gradients(use, expert));
       const numbered = (part: 'feeds' | 'fetches'): Tensors =>
         Object.assign({}, ...gradients.map((each, at) => suffixed(each[part], at))) as Tensors;
       program.run(

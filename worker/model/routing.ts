@@ -85,7 +85,8 @@ function plainWeights(router: RouterPlan, logits_NE: Value, multiplicity_NE: Val
 }
 
 /**
- * The `k` best experts of each token by the router's rule; outside the best groups, where it has groups, none is chosen.
+ * The `k` best experts of each token by the router's rule: those of its best groups, where it has groups, and others only when
+ * `k` asks for more than these hold.
  * @param excluded experts that cannot be chosen.
  */
 export function chooseExperts(

@@ -50,11 +50,9 @@ export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest
   try {
     gpu = await rehearse('webgpu');
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    return {
-      provider: 'cpu',
-      reason: `Trains on the CPU: a step on ${adapter.name} failed. ${error.message}`,
-    };
+    // Whatever a driver does wrong, the CPU can train, and the run says why it does.
+    const why = error instanceof Error ? error.message : String(error);
+    return { provider: 'cpu', reason: `Trains on the CPU: a step on ${adapter.name} failed. ${why}` };
   }
   const times = `a step took ${gpu.toPrecision(2)} s on ${adapter.name} and ${cpu.toPrecision(2)} s on the CPU`;
   return gpu < cpu

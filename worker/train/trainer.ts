@@ -46,14 +46,15 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     modelVocabSize: plan.vocabularySize,
     onProgress: () => run.observer.progress('preparing', 0, 0),
   });
+  // The model that was measured, until the first one that is loaded takes it over.
+  let from: LoadedModel | null = null;
   try {
     const sample = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true)).pass();
     const measured = await expertScoresOf(run, sample);
     const first = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true));
     const submatrices = await submatricesOf(run, plan, () => first.next());
     if (submatrices === 'stopped') return { state: 'stopped', step: 0 };
-    // The first model to be loaded takes over the one that was measured.
-    let from = measured.model;
+    from = measured.model;
     const load = (provider: ProviderName) => {
       const model = loadModel({
         modelDir: spec.model.path,
@@ -84,6 +85,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
       model.close();
     }
   } finally {
+    from?.close();
     data.close();
   }
 }
@@ -92,8 +94,9 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
 async function secondsOfStep(model: LoadedModel, batch: MicroBatch): Promise<number> {
   try {
     let started = 0;
-    for (let round = 0; round < 2; round++) {
+    for (let step = 0; step < 2; step++) {
       started = performance.now();
+      model.session.beforeStep?.({ step, totalSteps: 2 });
       await model.executor.train(batch, Math.max(1, lossTargets(batch).at.length), 1);
       model.optimizer.gradientSquares();
     }
