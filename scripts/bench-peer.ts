@@ -4,7 +4,9 @@
  *
  * Usage: node scripts/bench-peer.ts --model MODEL --peer DIR --python PYTHON [--method full] [--batch 4] [--seq 256]
  *   [--steps 5] [--repeats 3] [--dtype fp32] [--quiet CORES] [--json] [--generate]
+ *   [--no-first-step]
  *
+ * With --no-first-step the time to the first step is not measured, which on large models takes longer than all the others.
  * With --quiet each measurement waits until other programs use fewer cores than that, and is made again (five times at
  * most) when they used more meanwhile: what is measured beside a busy program says little.
  *
@@ -42,6 +44,7 @@ const { values: options } = parseArgs({
     quiet: { type: 'string' },
     json: { type: 'boolean', default: false },
     generate: { type: 'boolean', default: false },
+    'no-first-step': { type: 'boolean', default: false },
   },
 });
 const { model, peer, python } = options;
@@ -56,7 +59,7 @@ interface Measurement {
   readonly tokensPerCoreSecond: number;
   /** Megabytes of 10^6 bytes. */
   readonly peakMB: number;
-  /** Seconds from the start of the process to the end of the first step. */
+  /** Seconds from the start of the process to the end of the first step; NaN with --no-first-step. */
   readonly firstStep: number;
   readonly losses: readonly number[];
   /** Cores busy for other programs. */
@@ -166,12 +169,12 @@ function measureOurs(modelDir: string, tokens: string): Measurement {
     '--tokens',
     tokens,
   );
-  const cold = bench('--batch', '1', '--seq', '256', '--steps', '1');
+  const cold = options['no-first-step'] ? null : bench('--batch', '1', '--seq', '256', '--steps', '1');
   return {
     tokensPerSecond: trained.tokensPerSecond.median,
     tokensPerCoreSecond: trained.tokensPerCoreSecond,
     peakMB: trained.peakRssMB,
-    firstStep: cold.firstStepMs / 1000,
+    firstStep: cold === null ? NaN : cold.firstStepMs / 1000,
     losses: trained.losses,
     othersCores: trained.othersCores ?? NaN,
   };
@@ -195,15 +198,16 @@ function measurePeer(modelDir: string, tokens: string, executable: string, dir: 
     losses: number[];
     others_cores: number;
   };
-  const cold = run(executable, [path.join(dir, 'cold_start.py'), '--model', modelDir, '--repeat', '1']) as {
-    to_first_step_s_median: number;
-  };
+  const coldStart = [path.join(dir, 'cold_start.py'), '--model', modelDir, '--repeat', '1'];
+  const cold = options['no-first-step']
+    ? null
+    : (run(executable, coldStart) as { to_first_step_s_median: number });
   return {
     tokensPerSecond: trained.tokens_per_s,
     tokensPerCoreSecond: trained.tokens_per_core_second,
     // It counts units of 2^20 bytes.
     peakMB: trained.peak_rss_mb * 1.048576,
-    firstStep: cold.to_first_step_s_median,
+    firstStep: cold === null ? NaN : cold.to_first_step_s_median,
     losses: trained.losses,
     othersCores: trained.others_cores,
   };

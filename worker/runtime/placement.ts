@@ -1,4 +1,4 @@
-/** Which nodes of programs ran on which provider. */
+/** Which nodes of programs ran on which provider, and for how long. */
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 
@@ -10,15 +10,25 @@ export interface PlacedNodes {
   readonly inputs: readonly string[];
   /** How many times such a node ran. */
   readonly runs: number;
+  /** Time in their kernels; on a GPU only that of handing the work over. */
+  readonly milliseconds: number;
+  /** Bytes of all inputs and outputs, copied or not. */
+  readonly bytes: number;
 }
 
 interface ProfileEvent {
   readonly cat?: string;
   readonly name?: string;
+  /** Microseconds. */
+  readonly dur?: number;
   readonly args?: {
     readonly provider?: string;
     readonly op_name?: string;
     readonly input_type_shape?: readonly Readonly<Record<string, unknown>>[];
+    /** Bytes, in decimal digits: inputs, weights that are part of the program, outputs. */
+    readonly activation_size?: string;
+    readonly parameter_size?: string;
+    readonly output_size?: string;
   };
 }
 
@@ -28,13 +38,21 @@ export function readPlacement(folder: string): PlacedNodes[] {
   for (const file of readdirSync(folder)) {
     const text = readFileSync(path.join(folder, file), 'utf8');
     rmSync(path.join(folder, file));
-    for (const { cat, name = '', args } of JSON.parse(text) as ProfileEvent[]) {
+    for (const { cat, name = '', dur = 0, args } of JSON.parse(text) as ProfileEvent[]) {
       if (cat !== 'Node' || !name.endsWith('_kernel_time') || args?.op_name === undefined) continue;
       const provider = args.provider?.startsWith('CPU') === true ? 'cpu' : 'webgpu';
       const inputs = (args.input_type_shape ?? []).flatMap(Object.keys);
       const key = `${provider} ${args.op_name} ${inputs.join()}`;
-      const runs = (placed.get(key)?.runs ?? 0) + 1;
-      placed.set(key, { provider, opType: args.op_name, inputs, runs });
+      const { runs = 0, milliseconds = 0, bytes = 0 } = placed.get(key) ?? {};
+      const { activation_size = 0, parameter_size = 0, output_size = 0 } = args;
+      placed.set(key, {
+        provider,
+        opType: args.op_name,
+        inputs,
+        runs: runs + 1,
+        milliseconds: milliseconds + dur / 1000,
+        bytes: bytes + Number(activation_size) + Number(parameter_size) + Number(output_size),
+      });
     }
   }
   return [...placed.values()];

@@ -14,6 +14,8 @@ import type { Program } from './program.ts';
 export interface CompileOptions {
   /** That of the runtime's provider by default; `reference` also runs float64 graphs, on the CPU. */
   readonly dialect?: Dialect;
+  /** False: what it runs is left out of what `recordPlacement` records. */
+  readonly recorded?: boolean;
 }
 
 /** What computes: an execution provider of ONNX Runtime. */
@@ -62,14 +64,15 @@ export function createRuntime({
   const settings = { threads, arena, profiles };
   const device = provider === 'cpu' ? null : createDeviceMemory(settings);
 
-  const obtain = (graph: Graph, dialect: Dialect): Program => {
+  const obtain = (graph: Graph, dialect: Dialect, recorded: boolean): Program => {
     const key = `${dialect} ${hash(graph)}`;
     const known = programs.get(key);
     if (known !== undefined) {
       known.users++;
       return known.program;
     }
-    const program = load(graph, dialect, settings, device, () => {
+    const own = recorded ? settings : { ...settings, profiles: null };
+    const program = load(graph, dialect, own, device, () => {
       const entry = programs.get(key);
       if (entry === undefined || --entry.users > 0) return;
       programs.delete(key);
@@ -83,9 +86,9 @@ export function createRuntime({
     provider,
     threads,
     device,
-    compile: (graph, { dialect = provider } = {}) =>
+    compile: (graph, { dialect = provider, recorded = true } = {}) =>
       new Promise((resolve) => {
-        resolve(obtain(graph, dialect));
+        resolve(obtain(graph, dialect, recorded));
       }),
     placement() {
       if (profiles === null) return [];

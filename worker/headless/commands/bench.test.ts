@@ -35,6 +35,18 @@ test('bench measures a step, and the same tokens give the same losses', async ()
   expect(first?.['peakRssMB']).toBeGreaterThan(50);
 });
 
+test('bench --profile tells what the kernels of a step took', async () => {
+  const request = ['--model', site.model, '--batch', '2', '--seq', '8', '--steps', '2'];
+  const run = await condenser('bench', '--profile', ...request, '--json');
+  const [document] = run.json();
+  const kernels = document?.['kernels'] as { opType: string; runs: number; megabytes: number }[];
+  const gemm = kernels.find(({ opType }) => opType === 'Gemm');
+  expect(gemm?.runs).toBeGreaterThan(10);
+  // The model is read for its products forward and backward; the square product beside the steps (29 MB a run) is left out.
+  expect(gemm?.megabytes).toBeGreaterThan((224_448 * 4) / 1e6);
+  expect(gemm?.megabytes).toBeLessThan(12);
+});
+
 test('bench measures every method beside full fine-tuning, or says why not', async () => {
   const model = path.join(site.dir, 'dense');
   writeDenseModel(model, 'llama');

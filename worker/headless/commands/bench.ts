@@ -13,6 +13,7 @@ import { loadForBench } from './bench-method.ts';
 import { benchMethods } from './bench-methods.ts';
 import { benchStep, tokenStream, WARM_UPS } from './bench-step.ts';
 import type { Command } from './command.ts';
+import { describeKernels, kernelUse } from './kernel-use.ts';
 import { measureLoad, ownSeconds } from './machine-load.ts';
 import { quantile } from './quantile.ts';
 import { StageClock } from './stage-clock.ts';
@@ -57,7 +58,7 @@ export const bench: Command = async (invocation) => {
     }
     return benchMethods({ modelDir, batch, sequence, steps, threads, tokens: file }, invocation.terminal);
   }
-  const recordPlacement = invocation.flag('profile') && provider !== 'cpu';
+  const recordPlacement = invocation.flag('profile');
   const clock = new StageClock(
     createRuntime({ provider, recordPlacement, ...(typeof threads === 'number' && { threads }) }),
   );
@@ -90,6 +91,7 @@ export const bench: Command = async (invocation) => {
       ...summarize(model, { batch, sequence, times, losses, firstStepMs }),
       ...(clock.plain.device !== null && { deviceMB: clock.plain.device.liveBytes / 1e6 }),
       ...(recordPlacement && {
+        kernels: kernelUse(placed, WARM_UPS + steps),
         placement: {
           onGpu: placed.filter(({ provider: at }) => at === 'webgpu').length,
           leftToCpu: strayNodes(placed).map(({ opType }) => opType),
@@ -100,7 +102,8 @@ export const bench: Command = async (invocation) => {
     return {
       document: { ...request, threads: model.runtime.threads, ...document },
       text: [
-        describe(`${request.model} ${method} ${batch}x${sequence}`, document, invocation.flag('profile')),
+        describe(`${request.model} ${method} ${batch}x${sequence}`, document, recordPlacement),
+        ...(document.kernels === undefined ? [] : [describeKernels(document.kernels)]),
         ...describeDevice(document),
       ].join('\n'),
     };
@@ -146,7 +149,7 @@ async function createGemm(runtime: Runtime): Promise<() => number> {
   const shape = [GEMM_SIZE, GEMM_SIZE];
   const [x, w] = [builder.input('x', 'float32', shape), builder.input('w', 'float32', shape)];
   builder.output('y', op.matmul(x, w, { transB: true }));
-  const program = await runtime.compile(builder.build());
+  const program = await runtime.compile(builder.build(), { recorded: false });
   const feeds = { x: zeroTensor('float32', shape), w: zeroTensor('float32', shape) };
   // Zeros and denormals would be another speed on some processors.
   for (const { data } of [feeds.x, feeds.w]) for (let i = 0; i < data.length; i++) data[i] = 1;

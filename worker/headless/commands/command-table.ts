@@ -352,7 +352,9 @@ export const commandTable: readonly CommandSpec[] = [
         help: 'token ids to train on, little-endian u32 (default: random, fixed seed)',
       },
       provider: { value: 'cpu|webgpu', help: 'what computes (default: cpu)' },
-      profile: { help: 'also the time in each kind of stage, and on a GPU what of it was left to the CPU' },
+      profile: {
+        help: 'also the time in each kind of stage and of kernel, the bytes these move, and on a GPU what was left to the CPU',
+      },
       generate: { help: 'greedy generation in place of training: one prompt, and eight at once' },
     },
     load: async () => (await import('./bench.ts')).bench,
