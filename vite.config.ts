@@ -86,10 +86,11 @@ export default defineConfig({
     main: nodeBundle('main', { index: 'electron/main.ts', 'utility-entry': 'electron/utility-entry.ts' }),
     // A sandboxed preload must be one CommonJS file.
     preload: nodeBundle('preload', { preload: 'electron/preload.ts' }, 'cjs'),
-    // The training process, its second thread and the command line share most of their code, so they share a folder.
+    // The training process, its threads and the command line share most of their code, so they share a folder.
     worker: nodeBundle('worker', {
       main: 'worker/main.ts',
       'heartbeat.thread': 'worker/heartbeat.thread.ts',
+      'kernel.thread': 'worker/kernels/kernel.thread.ts',
       'adapter.process': 'worker/adapter.process.ts',
       cli: 'worker/headless/cli.ts',
     }),

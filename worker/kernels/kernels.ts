@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { invariant } from '#core/contract/errors.ts';
 import type { Arena } from './arena.ts';
+import { KernelThreads } from './kernel-threads.ts';
+import { PART } from './shared-job.ts';
 import { WebAssembly } from './web-assembly.ts';
 
 /** Elements of 8 bits that share a scale. */
@@ -30,7 +32,7 @@ export type Float8Kind = 'signed8' | 'unsigned8';
 
 /**
  * Kernels over one arena. Offsets are bytes from the start of the arena, `n` counts elements; arrays may start at any
- * offset, but must not overlap in part. One thread, and the same result whatever the alignment.
+ * offset, but must not overlap in part. The same result whatever the alignment and the number of threads.
  */
 export interface Kernels {
   /**
@@ -94,14 +96,26 @@ export interface Kernels {
    * @param tableRows V; every id must be in [0, V)
    */
   gatherRows(rows: number, table: number, ids: ArrayLike<number>, width: number, tableRows: number): void;
+  /** Ends the threads there may be; a later kernel starts them again. */
+  release(): void;
 }
+
+/** Threads that memory keeps busy: more wait for it. */
+const MOST_THREADS = 4;
+/** Elements from which other threads are worth waking. */
+const SHARED_FROM = 4 * PART;
 
 let module: object | undefined;
 
-/** Loads the kernels over `arena`. Takes a few milliseconds the first time; the compiled module is kept for the next arena. */
-export function createKernels(arena: Arena): Kernels {
+/**
+ * Loads the kernels over `arena`. Takes a few milliseconds the first time; the compiled module is kept for the next arena.
+ * @param threads that long elementwise kernels run on.
+ */
+export function createKernels(arena: Arena, threads = 1): Kernels {
   module ??= new WebAssembly.Module(readFileSync(new URL('kernels.wasm', import.meta.url)));
   const { exports } = new WebAssembly.Instance(module, { arena: { memory: arena.memory } });
+  const others = Math.min(threads, MOST_THREADS) - 1;
+  const shared = others > 0 ? new KernelThreads(module, arena.memory, others) : null;
 
   const call = (name: string, ...args: readonly (bigint | number)[]): number => {
     const kernel = exports[name];
@@ -118,6 +132,14 @@ export function createKernels(arena: Arena): Kernels {
   ): number => {
     for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, name);
     return call(name, ...arrays.map(([offset]) => BigInt(offset)), BigInt(n), ...scalars);
+  };
+
+  /** The same for a kernel that gives nothing back, on all threads where it is long. */
+  const runElementwise: typeof run = (kernel, arrays, n, ...scalars) => {
+    if (shared === null || n < SHARED_FROM) return run(kernel, arrays, n, ...scalars);
+    for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, kernel);
+    shared.run({ kernel, arrays, n, scalars }, exports);
+    return 0;
   };
 
   /** Runs a kernel over rows that ids name, after checking every id: a wrong one would write elsewhere. */
@@ -168,7 +190,7 @@ export function createKernels(arena: Arena): Kernels {
       const arrays = [p, g, m, v].map((offset) => [offset, 4] as const);
       const stepSize = -lr / (1 - beta1 ** step);
       const root = Math.sqrt(1 - beta2 ** step);
-      run(
+      runElementwise(
         'adamw',
         arrays,
         n,
@@ -185,19 +207,19 @@ export function createKernels(arena: Arena): Kernels {
     sumOfSquares: (x, n) => run('sumOfSquares', [[x, 4]], n),
     allFinite: (x, n) => run('allFinite', [[x, 4]], n) === 1,
     scale(y, n, a) {
-      run('scale', [[y, 4]], n, a);
+      runElementwise('scale', [[y, 4]], n, a);
     },
     fill(y, n, a) {
-      run('fill', [[y, 4]], n, a);
+      runElementwise('fill', [[y, 4]], n, a);
     },
     axpy(y, x, a, n) {
-      run('axpy', [[y, 4], [x, 4]], n, a); // prettier-ignore
+      runElementwise('axpy', [[y, 4], [x, 4]], n, a); // prettier-ignore
     },
     bf16ToF32(target, source, n) {
-      run('bf16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
+      runElementwise('bf16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
     },
     f32ToBf16(target, source, n) {
-      run('f32ToBf16', [[target, 2], [source, 4]], n); // prettier-ignore
+      runElementwise('f32ToBf16', [[target, 2], [source, 4]], n); // prettier-ignore
     },
     f32ToBf16AtRandom(target, source, n, noise) {
       arena.check(target, 2 * n, 'f32ToBf16AtRandom');
@@ -212,16 +234,19 @@ export function createKernels(arena: Arena): Kernels {
       runBlocks(`${kind}BlocksToF32`, source, scales, target, n, 0n);
     },
     f16ToF32(target, source, n) {
-      run('f16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
+      runElementwise('f16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
     },
     f32ToF16(target, source, n) {
-      run('f32ToF16', [[target, 2], [source, 4]], n); // prettier-ignore
+      runElementwise('f32ToF16', [[target, 2], [source, 4]], n); // prettier-ignore
     },
     addRows(table, rows, ids, width, tableRows) {
       runRows('addRows', table, rows, ids, width, tableRows);
     },
     gatherRows(rows, table, ids, width, tableRows) {
       runRows('gatherRows', table, rows, ids, width, tableRows);
+    },
+    release() {
+      shared?.release();
     },
   };
 }

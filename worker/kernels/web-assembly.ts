@@ -12,8 +12,10 @@ export interface Memory64 {
   grow(pages: bigint): bigint;
 }
 
-/** What a kernel module exports: functions over i64 offsets and f32 scalars. */
-type KernelFunction = (...args: readonly (bigint | number)[]) => number | undefined;
+/** What a kernel module exports: functions over i64 offsets and f32 scalars, by name. */
+export type KernelFunctions = Readonly<
+  Record<string, (...args: readonly (bigint | number)[]) => number | undefined>
+>;
 
 interface WebAssembly64 {
   Memory: new (descriptor: { address: 'i64'; initial: bigint; maximum: bigint; shared: true }) => Memory64;
@@ -21,7 +23,7 @@ interface WebAssembly64 {
   Instance: new (
     module: object,
     imports: Record<string, Record<string, Memory64>>,
-  ) => { readonly exports: Readonly<Record<string, KernelFunction>> };
+  ) => { readonly exports: KernelFunctions };
 }
 
 /** The runtime's own WebAssembly object under the types above. */

@@ -92,7 +92,6 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     };
     const session = startMethod(request.method.name, request.method.options, context);
     const arena = from?.arena ?? new Arena();
-    const kernels = from?.kernels ?? createKernels(arena);
     const parameters = parametersUnder(stored, session);
     const plan = withAdditions(stored, session.additions ?? {});
     const { trains: trainsInstead = (parameter: Parameter) => trains(session, parameter) } = request;
@@ -138,6 +137,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         'Set engine.provider to "cpu", or train with gate "none" and fit the gate afterwards.',
       );
     }
+    const kernels = from?.kernels ?? createKernels(arena, runtime.threads);
     const store = ParameterStore.load({
       folder,
       family,
@@ -154,6 +154,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });
     const optimizer = await createOptimizer(store, kernels, runtime);
     const close = () => {
+      kernels.release();
       runtime.release();
       folder.close();
     };
