@@ -12,11 +12,17 @@ test.each([
 });
 
 test('intervals are those of Wilson', () => {
-  // Worked values for 818 of 1,319 and 98 of 254.
-  expect(refusalRate(818, 1319).low).toBeCloseTo(0.5937, 4);
-  expect(refusalRate(818, 1319).high).toBeCloseTo(0.646, 4);
-  expect(refusalRate(98, 254).low).toBeCloseTo(0.3281, 4);
-  expect(refusalRate(98, 254).high).toBeCloseTo(0.447, 3);
+  // Worked values.
+  const worked = [
+    [818, 1319, 0.5937, 0.646],
+    [98, 254, 0.3281, 0.447],
+    [218, 238, 0.8738, 0.9449],
+    [620, 1000, 0.5895, 0.6496],
+  ] as const;
+  for (const [count, of, low, high] of worked) {
+    expect(refusalRate(count, of).low).toBeCloseTo(low, 4);
+    expect(refusalRate(count, of).high).toBeCloseTo(high, 4);
+  }
   expect(refusalRate(0, 10)).toMatchObject({ share: 0, low: 0 });
 });
 

@@ -28,6 +28,26 @@ test('usage of two tokens, and of one of them', () => {
   expect([...fewer.counts_E]).toEqual([1, 0, 1]);
 });
 
+test('token and gate scores of experts from what tokens chose, with which weights', () => {
+  const pairs = [
+    { chosen: [0, 1], weights: [0.6, 0.2] },
+    { chosen: [0, 2], weights: [0.5, 0.3] },
+    { chosen: [1, 0], weights: [0.55, 0.25] },
+    { chosen: [3, 0], weights: [0.7, 0.1] },
+  ];
+  const sum = new RoutingSum(4);
+  const weights_NE = new Float32Array(16);
+  pairs.forEach(({ chosen, weights }, t) =>
+    chosen.forEach((expert, slot) => (weights_NE[4 * t + expert] = weights[slot] ?? NaN)),
+  );
+  const chosen_NK = pairs.flatMap(({ chosen }) => chosen);
+  sum.add({ logits_NE: new Float32Array(16), chosen_NK, k: 2, weights_NE }, all);
+  expect([...sum.counts_E].map((count) => count / 8)).toEqual([0.5, 0.25, 0.125, 0.125]);
+  [0.3625, 0.1875, 0.075, 0.175].forEach((gate, e) =>
+    expect((sum.mass_E[e] ?? NaN) / sum.tokens).toBeCloseTo(gate, 6),
+  );
+});
+
 test('drift of a router from itself is none, and from another what the definitions say', () => {
   const base = { logits_NE: logits([0.5, 0.3, 0.2]), chosen_NK: [0, 1], k: 2 };
   const same = new DriftSum(3);

@@ -40,13 +40,36 @@ test('a bias rises with more than mean usage and falls with less', () => {
   expect([...bias]).toEqual([Math.fround(0.3), Math.fround(-0.3), 0]);
 });
 
-test('a bfloat16 bias stops at one half after 383 updates of 0.001', () => {
-  const bias = new Float32Array(2);
-  let updates = 0;
-  for (let before = NaN; bias[0] !== before; updates++) {
-    before = bias[0] ?? 0;
-    moveBias(bias, [1, 0], 1e-3, { ...rule, dtype: 'bfloat16' });
-  }
-  // The last one changed nothing.
-  expect([bias[0], updates - 1]).toEqual([0.5, 383]);
+/** The first of two biases after so many updates; the other moves as far down. */
+function biasAfter(updates: number, speed: number, options: Partial<BiasRule> = {}, from = 0): number {
+  const bias = Float32Array.of(from, -from);
+  for (let i = 0; i < updates; i++) moveBias(bias, [1, 0], speed, { ...rule, ...options });
+  return bias[0] ?? NaN;
+}
+
+test('the gap between two experts grows with speed times updates', () => {
+  expect(biasAfter(500, 1e-3)).toBeCloseTo(0.4999971, 7);
+  // Odds of the two experts.
+  expect(Math.exp(2 * biasAfter(500, 1e-3))).toBeCloseTo(Math.E, 4);
+  expect(Math.exp(2 * biasAfter(500, 1e-4))).toBeCloseTo(1.105, 3);
+  expect([219, 438].map((updates) => biasAfter(updates, 1e-3))).toEqual([
+    expect.closeTo(0.219, 5),
+    expect.closeTo(0.438, 5),
+  ]);
+});
+
+// Adding less than half a unit of the last place to a bfloat16 changes nothing.
+test.each([
+  { speed: 1e-3, updates: 383, value: 0.5 },
+  { speed: 1e-4, updates: 273, value: 0.03125 },
+  { speed: 5e-5, updates: 273, value: 0.015625 },
+])('a bfloat16 bias stops at $value by updates of $speed', ({ speed, updates, value }) => {
+  const after = (count: number) => biasAfter(count, speed, { dtype: 'bfloat16' });
+  expect(after(updates - 1)).toBeLessThan(value);
+  expect([after(updates), after(updates + 1000)]).toEqual([value, value]);
+});
+
+test('where a bfloat16 bias of the first phase stopped, the second phase does not move it', () => {
+  expect(biasAfter(100, 5e-5, { dtype: 'bfloat16' }, 0.5)).toBe(0.5);
+  expect(biasAfter(219, 1e-3, { dtype: 'bfloat16' })).toBe(0.21484375);
 });

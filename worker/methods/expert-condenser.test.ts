@@ -62,6 +62,8 @@ describe('condenser phase: outputs and router gradient', () => {
       options: { budget: 'add' },
       y: [1.165375, 0.04543, 0.080261, 1.241451],
       dLogits: [-0.11426, 0.244924, -0.130664, -0.071801, 0.144194, -0.072393],
+      // Without the condenser expert 2 would have none.
+      dSlopes: [0.7861, 0.54278, 0.17112],
     },
     {
       title: 'condensers in place of chosen ones',
@@ -77,13 +79,22 @@ describe('condenser phase: outputs and router gradient', () => {
     },
   ];
 
-  test.each(readings)('$title', async ({ options, y, dLogits }) => {
+  test.each(readings)('$title', async ({ options, y, dLogits, dSlopes }) => {
     const context = contextOf(2);
     const session = sessionWith({ ...options, condensersPerLayer: 1 }, context, [0.3, 0.1, -0.4]);
     const result = await passThrough(session, context);
     expectNear(result.y.flat(), y);
     expectNear(result.dLogits, dLogits);
+    if (dSlopes !== undefined) expectNear(result.dSlopes, dSlopes);
     expect(session.routerState().condensers).toEqual([[2]]);
+  });
+
+  test.each([
+    { bias: [0.3, 0.1, -0.4], p: [0.607477, 0.301664, 0.090859, 0.357246, 0.482232, 0.160521] },
+    { bias: [-0.2, 0.1, 0.05], p: [0.453418, 0.371227, 0.175355] },
+  ])('probabilities under the bias $bias', async ({ bias, p }) => {
+    const scores = await scoresOf(sessionWith({ condensersPerLayer: 1 }, contextOf(2), bias));
+    expectNear([...scores.subarray(0, p.length)], p);
   });
 
   test.each([

@@ -103,7 +103,16 @@ export async function scoresOf(session: MethodSession): Promise<Float32Array> {
   return Float32Array.from(results['scores']?.data ?? [], Number);
 }
 
-/** One forward and backward pass: outputs of both tokens and the gradient of the logits. */
+/** The tokens' vectors, `[tokens][hidden]`. */
+const inputs = [
+  [1, 0],
+  [0, 1],
+] as const;
+
+/**
+ * One forward and backward pass: outputs of both tokens, the gradient of the logits, and that of each expert's slope a_e, were
+ * its output a_e x + c: `Σ_t w_te ⟨g, x_t⟩`.
+ */
 export async function passThrough(session: MethodSession, context: MethodContext) {
   const [layer] = context.plan.layers;
   if (layer === undefined) throw new RangeError('the plan has a layer');
@@ -133,15 +142,15 @@ export async function passThrough(session: MethodSession, context: MethodContext
   );
   if (standIn !== null) {
     const stage = standInStage(layer, 2);
-    const inputs = {
+    const offered = {
       denseWeights: Array.from(forward.results['denseWeights']?.data ?? [], Number),
       multiplicity,
       vectors: [...standIn.vectors_EH(0)],
     };
-    const given = await runOnce(stage, { shapes: { N: TOKENS }, values: inputs });
+    const given = await runOnce(stage, { shapes: { N: TOKENS }, values: offered });
     const back = await runOnce(gradient(stage, { outputs: ['y'], wrt: ['denseWeights'] }), {
       shapes: { N: TOKENS },
-      values: { ...inputs, 'd.y': [...lossDirection, ...lossDirection] },
+      values: { ...offered, 'd.y': [...lossDirection, ...lossDirection] },
     });
     if (standIn.inValue)
       y.forEach((row, t) =>
@@ -158,5 +167,12 @@ export async function passThrough(session: MethodSession, context: MethodContext
     shapes: { N: TOKENS },
     values: { ...values, [`d.${learnt}`]: dWeights },
   });
-  return { y, dLogits: Array.from(backward.results['grad.logits']?.data ?? [], Number) };
+  const dSlopes = [0, 1, 2].map((e) =>
+    inputs.reduce(
+      (sum, [a, b], t) =>
+        sum + (weights[t * EXPERTS + e] ?? 0) * (a * lossDirection[0] + b * lossDirection[1]),
+      0,
+    ),
+  );
+  return { y, dSlopes, dLogits: Array.from(backward.results['grad.logits']?.data ?? [], Number) };
 }

@@ -30,6 +30,14 @@ test.each([
   result.dLogits.forEach((value, i) => expect(value).toBeCloseTo(dLogits[i] ?? NaN, 5));
 });
 
+test('an expert that no token chooses gets no gradient', async () => {
+  const context = contextOf(1);
+  const { dSlopes } = await passThrough(startMethod('full', {}, context), context);
+  [0.524185, 0.231982, 0].forEach((value, e) => expect(dSlopes[e]).toBeCloseTo(value, 5));
+  // Neither does it under DenseMixer, which changes what the router learns.
+  expect((await passThrough(startMethod('densemixer', {}, context), context)).dSlopes).toEqual(dSlopes);
+});
+
 test('auxiliary losses are there when asked for', () => {
   const losses = (options: Record<string, unknown>) =>
     startMethod('full', options, contextOf(2)).losses.map(({ name, coefficient, accumulation }) => [

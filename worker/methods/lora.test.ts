@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { familyOf } from '#worker/families/index.ts';
-import { elementCount, type LowRankPlan, type MethodContext } from '#worker/model/index.ts';
+import {
+  elementCount,
+  parametersOf,
+  type LowRankPlan,
+  type MethodContext,
+  type Parameter,
+} from '#worker/model/index.ts';
 import { contextOf } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 
@@ -37,13 +43,49 @@ const qwen = {
   num_experts: 60,
   num_experts_per_tok: 4,
 };
+const deepseek = {
+  model_type: 'deepseek_v2',
+  vocab_size: 102400,
+  hidden_size: 2048,
+  intermediate_size: 10944,
+  moe_intermediate_size: 1408,
+  num_hidden_layers: 27,
+  num_attention_heads: 16,
+  n_routed_experts: 64,
+  n_shared_experts: 2,
+  num_experts_per_tok: 6,
+  first_k_dense_replace: 1,
+  q_lora_rank: null,
+  kv_lora_rank: 512,
+  qk_nope_head_dim: 128,
+  qk_rope_head_dim: 64,
+  v_head_dim: 128,
+};
 
 test.each([
   ['OLMoE', olmoe, 301_989_888],
   ['Qwen1.5-MoE-A2.7B', qwen, 477_757_440],
+  ['DeepSeek-V2-Lite', deepseek, 552_075_264],
 ])('adapters of rank 32 on the experts of %s', (_name, config, count) => {
   const { added = [] } = start({ rank: 32, targets: ['experts'] }, published(config));
   expect(added.reduce((sum, { shape }) => sum + elementCount(shape), 0)).toBe(count);
+});
+
+test.each([
+  { name: 'OLMoE', config: olmoe, expert: 6_291_456, routed: 6.442, router: 2_097_152, gib: 96 },
+  { name: 'Qwen1.5', config: qwen, expert: 8_650_752, routed: 12.457, router: 2_949_120, gib: 185.6 },
+  { name: 'DeepSeek-V2', config: deepseek, expert: 8_650_752, routed: 14.395, router: 3_407_872, gib: 214.5 },
+])('what full fine-tuning of $name would train instead', ({ config, expert, routed, router, gib }) => {
+  const parameters = parametersOf(published(config).plan);
+  const count = (wanted: (parameter: Parameter) => boolean) =>
+    parameters.filter(wanted).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const layer = parameters.find((parameter) => parameter.expert === 0)?.layer;
+  expect(count((parameter) => parameter.expert === 0 && parameter.layer === layer)).toBe(expert);
+  expect(count((parameter) => parameter.role === 'router')).toBe(router);
+  const all = count((parameter) => parameter.expert !== null);
+  expect(all / 1e9).toBeCloseTo(routed, 3);
+  // Weight, gradient and two moments in float32.
+  expect((16 * all) / 2 ** 30).toBeCloseTo(gib, 1);
 });
 
 test('by default adapters are beside attention and experts; routers, norms and embeddings have none', () => {

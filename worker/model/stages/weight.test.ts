@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { GraphBuilder, gradient, type Graph } from '#worker/graph/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
-import { adapterOf, mergeAdapter, type LowRankPlan } from '../low-rank.ts';
+import { adapterOf, mergeAdapter, rowNorms, type LowRankPlan } from '../low-rank.ts';
 import { linear, matrixInput } from './weight.ts';
 
 /** `y = linear(x, W)` for a W of 2 × 2 with the adapter of `plan`. */
@@ -57,6 +57,8 @@ describe('worked numbers', () => {
     const merged = (m: Float32Array | null) =>
       mergeAdapter(Float32Array.from(weight), { ...adapter, magnitude: m });
     expect([...merged(null)]).toEqual([2, 3, 2, 3]);
+    expectClose(rowNorms(Float32Array.from(weight), 2), [2.236068, 5]);
+    expectClose(rowNorms(merged(null), 2), [3.605551, 3.605551]);
     expectClose(merged(Float32Array.from(magnitude)), [1.240347, 1.860521, 2.773501, 4.160251]);
   });
 
