@@ -209,6 +209,18 @@ test('errors say what is wrong and what to do', async ({ workbench: { page, home
     await field.press('Enter');
     await expect(alert).toContainText('/nowhere/at/all: no such file or folder');
   });
+  await test.step('a length that is none, which stays to be mended', async () => {
+    await openPath(page, '/new');
+    const length = page.getByRole('textbox', { name: /^Length/ });
+    await length.fill('');
+    await expect(length).toHaveValue('');
+    await length.pressSequentially('12x');
+    await expect(length).toHaveValue('12x');
+    await expect(page.getByRole('alert').filter({ hasText: 'Length: expected' })).toBeVisible();
+    await length.fill('12');
+    await expect(page.getByRole('alert').filter({ hasText: 'Length: expected' })).toHaveCount(0);
+    await expect(length).toHaveValue('12');
+  });
   await test.step('a run that is not there', async () => {
     await openPath(page, '/runs/run_00000000-000000-none');
     await expect(page.getByRole('alert')).toContainText('Could not read the run');

@@ -19,11 +19,12 @@ function TextInput({
   const outside = valueText(value);
   const [text, setText] = useState(outside);
   const [error, setError] = useState<string>();
-  // A reset or an import changes the value from outside.
+  // A reset or an import changes the value from outside; an emptied field that means the default stays empty.
   useEffect(() => {
+    const meaning = (given: unknown) => valueText(given ?? field.defaultValue);
     setText((old) => {
       const parsed = parseField(field, old);
-      return 'value' in parsed && valueText(parsed.value) === outside ? old : outside;
+      return 'value' in parsed && meaning(parsed.value) === meaning(outside || undefined) ? old : outside;
     });
     setError(undefined);
   }, [field, outside]);

@@ -8,7 +8,14 @@ import { differs, fieldsOf, schemaAt } from './field-model.ts';
 import { SchemaForm } from './schema-form.tsx';
 
 const trainSchema = schemaAt(runSpecSchema, 'train');
-const budgetFields = fieldsOf(trainSchema).filter((field) => field.key === 'epochs' || field.key === 'steps');
+/** A run is as long as one of these says; each is offered with a length to begin with. */
+const LENGTHS = { epochs: 1, steps: 100 } as const;
+type Budget = keyof typeof LENGTHS;
+const budgetFields = fieldsOf(trainSchema).flatMap((field) =>
+  field.key === 'epochs' || field.key === 'steps'
+    ? [{ ...field, title: 'Length', defaultValue: LENGTHS[field.key] }]
+    : [],
+);
 const SIMPLE = ['learningRate', 'microBatch', 'gradientAccumulation', 'seed'];
 const SKIP = ['epochs', 'steps', 'optimizer'];
 /** Seeds of a comparison stand with its methods. */
@@ -32,13 +39,13 @@ export function TrainingCard({
   readonly setError: SetError;
 }) {
   const { train } = form.sections;
-  const budget = train['steps'] === undefined ? 'epochs' : 'steps';
+  const budget: Budget = train['steps'] === undefined ? 'epochs' : 'steps';
   const field = budgetFields.find((candidate) => candidate.key === budget);
   const touched = more.some(({ section, schema }) =>
     fieldsOf(schema).some((entry) => differs(entry, form.sections[section][entry.key])),
   );
   const [open, setOpen] = useState(false);
-  const withBudget = (key: string, value: unknown) => {
+  const withBudget = (key: Budget, value: unknown = LENGTHS[key]) => {
     const rest = Object.entries(train).filter(([other]) => other !== 'epochs' && other !== 'steps');
     setSection('train', Object.fromEntries([...rest, [key, value]]));
   };
@@ -58,14 +65,14 @@ export function TrainingCard({
                     { value: 'epochs', label: 'epochs' },
                     { value: 'steps', label: 'steps' },
                   ]}
-                  onChange={(next) => withBudget(next, next === 'steps' ? 100 : 1)}
+                  onChange={(next) => withBudget(next)}
                 />
               }
-              field={{ ...field, title: 'Length', defaultValue: budget === 'epochs' ? 1 : undefined }}
-              value={train[budget] ?? (budget === 'epochs' ? 1 : undefined)}
+              field={field}
+              value={train[budget] ?? LENGTHS[budget]}
               onChange={(value, error) => {
                 setError('train', budget, error);
-                if (error === undefined) withBudget(budget, value ?? (budget === 'epochs' ? 1 : 100));
+                if (error === undefined) withBudget(budget, value);
               }}
             />
           </div>
