@@ -34,10 +34,11 @@ export class InvariantError extends Error {
 
 /**
  * Asserts something our own code guarantees.
- * @throws InvariantError with `message` (say which scope or value) when `condition` is false.
+ * @param message says which scope or value; a function where this is asked so often that making the text costs something.
+ * @throws InvariantError with `message` when `condition` is false.
  */
-export function invariant(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new InvariantError(message);
+export function invariant(condition: unknown, message: string | (() => string)): asserts condition {
+  if (!condition) throw new InvariantError(typeof message === 'string' ? message : message());
 }
 
 /** Turns anything thrown into the form that crosses a boundary; unknown errors keep their message under code `internal`. */

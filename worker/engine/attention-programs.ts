@@ -15,6 +15,7 @@ import {
 } from '#worker/model/index.ts';
 import {
   backward,
+  numberEqual,
   typesOf,
   useKey,
   type ProgramCache,
@@ -30,15 +31,17 @@ export class AttentionPrograms {
   readonly #cache: ProgramCache;
   readonly #plan: DecoderPlan;
   readonly #adapters: AdapterPlan | null;
-  /** What the attention of each layer depends on. */
-  readonly #shapes: readonly string[];
+  /** Equal where the attention of layers depends on the same. */
+  readonly #shapes: readonly number[];
 
   constructor(cache: ProgramCache, plan: DecoderPlan, adapters: AdapterPlan | null) {
     this.#cache = cache;
     this.#plan = plan;
     this.#adapters = adapters;
-    this.#shapes = plan.layers.map(({ attention, inputNorm, attentionOutputNorm, residualScale }) =>
-      JSON.stringify([attention, inputNorm, attentionOutputNorm, residualScale]),
+    this.#shapes = numberEqual(
+      plan.layers.map(({ attention, inputNorm, attentionOutputNorm, residualScale }) =>
+        JSON.stringify([attention, inputNorm, attentionOutputNorm, residualScale]),
+      ),
     );
   }
 

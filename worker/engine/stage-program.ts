@@ -19,7 +19,7 @@ export class StageProgram {
       const view = offered[name];
       invariant(
         view !== undefined,
-        `${this.#program.name}: ${name} is not among ${Object.keys(offered).join(', ')}`,
+        () => `${this.#program.name}: ${name} is not among ${Object.keys(offered).join(', ')}`,
       );
       feeds[name] = view;
     }
@@ -56,9 +56,26 @@ export interface WeightUse {
   readonly accumulates: boolean;
 }
 
+/** What `typesOf` gave: every run of a stage asks again. */
+const knownTypes = new WeakMap<WeightDtypes, Map<readonly string[], string>>();
+
 /** Part of a program's key: how the weights of a stage are held, and which have sub-matrices. */
 export function typesOf(names: readonly string[], dtypes: WeightDtypes): string {
-  return names.map((name) => `${dtypes(name)}${dtypes(`${name}.submatrices`) === null ? '' : '+'}`).join(' ');
+  const known = knownTypes.get(dtypes) ?? new Map<readonly string[], string>();
+  knownTypes.set(dtypes, known);
+  let types = known.get(names);
+  if (types === undefined) {
+    types = names
+      .map((name) => `${dtypes(name)}${dtypes(`${name}.submatrices`) === null ? '' : '+'}`)
+      .join(' ');
+    known.set(names, types);
+  }
+  return types;
+}
+
+/** A number for each of `shapes`, the same for equal ones: keys are built in every run and should be short. */
+export function numberEqual(shapes: readonly string[]): number[] {
+  return shapes.map((shape) => shapes.indexOf(shape));
 }
 
 /** Part of a backward program's key: how the weights are held, which train, and whether gradients are added to. */

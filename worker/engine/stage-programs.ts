@@ -31,6 +31,7 @@ import { AttentionPrograms } from './attention-programs.ts';
 import {
   ProgramCache,
   backward,
+  numberEqual,
   typesOf,
   useKey,
   type StageProgram,
@@ -70,15 +71,15 @@ export class StagePrograms {
   readonly #plan: DecoderPlan;
   readonly #session: Routings;
   readonly #adapters: AdapterPlan | null;
-  /** What the feed-forward half of each layer depends on. */
-  readonly #shapes: readonly string[];
+  /** Equal where the feed-forward halves of layers depend on the same. */
+  readonly #shapes: readonly number[];
 
   constructor(runtime: Runtime, plan: DecoderPlan, session: MethodSession) {
     this.#cache = new ProgramCache(runtime);
     this.#plan = plan;
     this.#session = routingsOf(session);
     this.#adapters = session.adapters ?? null;
-    this.#shapes = plan.layers.map(feedForwardShape);
+    this.#shapes = numberEqual(plan.layers.map(feedForwardShape));
     this.attention = new AttentionPrograms(this.#cache, plan, this.#adapters);
   }
 

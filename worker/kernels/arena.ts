@@ -81,10 +81,10 @@ export class Arena {
    * @throws UserError `memory/arena-full` when the maximum is reached or the system has no more memory.
    */
   allocate(bytes: number, align = 64): ArenaBlock {
-    invariant(Number.isSafeInteger(bytes) && bytes >= 0, `arena: cannot allocate ${bytes} bytes`);
+    invariant(Number.isSafeInteger(bytes) && bytes >= 0, () => `arena: cannot allocate ${bytes} bytes`);
     invariant(
       align > 0 && Number.isInteger(Math.log2(align)),
-      `arena: alignment ${align} is no power of two`,
+      () => `arena: alignment ${align} is no power of two`,
     );
     const gap = bytes < LARGE_BLOCK ? 0 : LARGE_BLOCK_GAP;
     const offset = Math.ceil((this.#used + gap) / align) * align;
@@ -160,11 +160,11 @@ export class Arena {
   check(offset: number, bytes: number, what: string, end = this.#used): void {
     invariant(
       Number.isSafeInteger(offset) && Number.isSafeInteger(bytes) && offset >= 0 && bytes >= 0,
-      `${what}: offset ${offset} and size ${bytes} must be non-negative integers`,
+      () => `${what}: offset ${offset} and size ${bytes} must be non-negative integers`,
     );
     invariant(
       offset + bytes <= end && end <= this.#used,
-      `${what}: bytes ${offset} to ${offset + bytes} reach past ${Math.min(end, this.#used)}`,
+      () => `${what}: bytes ${offset} to ${offset + bytes} reach past ${Math.min(end, this.#used)}`,
     );
   }
 }

@@ -55,7 +55,8 @@ export class SessionProgram implements Program {
   run(feeds: Tensors, fetches: Tensors = {}): Record<string, TensorView> {
     invariant(this.#session !== undefined, `${this.name}: run after release`);
     const given = this.#tensors('input', feeds, this.inputs);
-    for (const name of this.inputs) invariant(name in given, `${this.name}: input '${name}' is missing`);
+    for (const name of this.inputs)
+      invariant(name in given, () => `${this.name}: input '${name}' is missing`);
     const wanted: Record<string, Tensor | null> = this.#tensors('output', fetches, this.outputs);
     for (const name of this.outputs) wanted[name] ??= null;
     let results: Record<string, Tensor>;
@@ -103,7 +104,7 @@ export class SessionProgram implements Program {
       const view = views[name];
       invariant(
         view !== undefined && known.includes(name),
-        `${this.name}: has no ${kind} '${name}'; it has ${known.join(', ')}`,
+        () => `${this.name}: has no ${kind} '${name}'; it has ${known.join(', ')}`,
       );
       tensors[name] = this.#tensor(kind, name, view);
     }
