@@ -5,7 +5,8 @@
  *
  * Every input must be read, or refused with an error that a user can act on, within seconds; the first that is not ends the
  * program with the seed and round that show it again. Configurations are those of the bundled sample, and of every folder
- * `DIR/NAME/model`. A tokenizer takes 3 ms, ten times what the others take.
+ * `DIR/NAME/model`. A tokenizer takes 2 ms, several times what the others take. On a busy disk safetensors files, which are written for
+ * each input, go faster with TMPDIR in memory.
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';

@@ -63,24 +63,26 @@ export interface TokenizerFiles {
   readonly sha256: string;
 }
 
+/** The text of a file; undefined: there is none. */
+export type ReadText = (file: string) => Promise<string | undefined>;
+
+const fromDisk: ReadText = async (file) => {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return undefined;
+    throw error;
+  }
+};
+
 /** @throws UserError `tokenizer/missing` without tokenizer.json, `tokenizer/damaged` naming the file and what is wrong in it. */
-export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
+export async function readTokenizerFiles(folder: string, readText = fromDisk): Promise<TokenizerFiles> {
   const hash = createHash('sha256');
   const read = async (name: string): Promise<string | undefined> => {
-    try {
-      const text = await readFile(path.join(folder, name), 'utf8');
-      hash.update(`${name}\0${text}\0`);
-      return text;
-    } catch (error) {
-      if (
-        error instanceof Error &&
-        'code' in error &&
-        (error.code === 'ENOENT' || error.code === 'ENOTDIR')
-      ) {
-        return undefined;
-      }
-      throw error;
-    }
+    const text = await readText(path.join(folder, name));
+    if (text !== undefined) hash.update(`${name}\0${text}\0`);
+    return text;
   };
   const parse = async <T>(name: string, schema: z.ZodType<T>): Promise<T | undefined> => {
     const text = await read(name);

@@ -143,3 +143,12 @@ test('strip takes the characters it is given', async () => {
   const copy = await changed('strip', { 'chat_template.jinja': template });
   expect((await openTokenizer(copy)).renderChat(conversation)).toBe('a.|a|a|b');
 });
+
+test('an id that is no whole number is refused by its token', async () => {
+  const json = {
+    model: { type: 'BPE', vocab: { a: 0, b: 0.5 }, merges: [] },
+  };
+  const readText = (file: string) =>
+    Promise.resolve(file.endsWith('tokenizer.json') ? JSON.stringify(json) : undefined);
+  await expect(openTokenizer('somewhere', readText)).rejects.toThrow('gives "b" the id 0.5');
+});

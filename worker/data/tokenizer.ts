@@ -13,7 +13,7 @@ import type { ChatMessage } from './mapping.ts';
 import { alignNormalized, tokenOffsets } from './offsets.ts';
 import type { TokenSpelling } from './offsets.ts';
 import { readTokenizerFiles } from './tokenizer-files.ts';
-import type { TokenizerJson } from './tokenizer-files.ts';
+import type { ReadText, TokenizerJson } from './tokenizer-files.ts';
 
 export interface Encoded {
   readonly ids: readonly number[];
@@ -75,10 +75,11 @@ type Run = ModelRun | AddedRun;
 
 /**
  * Opens the tokenizer in a checkpoint folder.
+ * @param readText how its files are read, by path; from the disk when absent.
  * @throws UserError `tokenizer/missing` or `tokenizer/damaged` naming the file.
  */
-export async function openTokenizer(folder: string): Promise<Tokenizer> {
-  const files = await readTokenizerFiles(folder);
+export async function openTokenizer(folder: string, readText?: ReadText): Promise<Tokenizer> {
+  const files = await readTokenizerFiles(folder, readText);
   let library: HuggingFaceTokenizer;
   try {
     library = new HuggingFaceTokenizer(files.json, files.config);
@@ -147,6 +148,14 @@ class CheckpointTokenizer implements Tokenizer {
     this.#before = new AddedTokenSplitter(added.filter((token) => !token.normalized).map(entry));
     this.#afterNormalization = new AddedTokenSplitter(added.filter((token) => token.normalized).map(entry));
 
+    for (const [token, id] of this.#model.tokens_to_ids) {
+      if (Number.isSafeInteger(id) && id >= 0) continue;
+      throw new UserError(
+        'tokenizer/damaged',
+        `tokenizer.json: the vocabulary gives ${JSON.stringify(token)} the id ${JSON.stringify(id)}`,
+        'Copy tokenizer.json from the model again.',
+      );
+    }
     // Added tokens are in the model's own table by now; two spellings of one id count once.
     const ids = new Set(this.#model.tokens_to_ids.values());
     this.vocabSize = ids.size;

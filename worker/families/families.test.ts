@@ -187,3 +187,9 @@ test.each([
 ] as const)('%s %j is refused', (name, change, message) => {
   expect(() => planOf(name, change)).toThrow(message);
 });
+
+test('rope_parameters without the record of a type of layer are refused by name', () => {
+  const { mellum } = configs;
+  const config = { ...base, ...mellum, model_type: 'mellum', rope_parameters: { full_attention: null } };
+  expect(() => familyOf(config).plan(config)).toThrow(/rope_parameters/);
+});

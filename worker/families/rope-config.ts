@@ -28,10 +28,10 @@ const RopeRecord = z.looseObject({
 });
 type RopeRecord = z.output<typeof RopeRecord>;
 
-/** `rope_parameters` may hold one record for each type of layer. */
+/** `rope_parameters` may hold one record for each type of layer; a damaged one of these is no record for all of them. */
 const RopeParameters = z.union([
   z.object({ full_attention: RopeRecord, sliding_attention: RopeRecord.optional() }),
-  RopeRecord,
+  RopeRecord.extend({ full_attention: z.never().optional() }),
 ]);
 
 /** The fields a rotary embedding is read from. */
