@@ -47,12 +47,13 @@ const runId = z.object({ id: RunId });
 /** A run specification as a form holds it: model and data by id, the rest as in RUN.json. */
 export const RunDraft = RunSpec.omit({ model: true, data: true }).extend({
   model: z.object({ id: ModelId }),
-  data: RunSpec.shape.data.omit({ train: true, validation: true }).extend({
+  data: RunSpec.shape.data.omit({ train: true, validation: true, general: true }).extend({
     train: z.array(DatasetId).min(1),
     validation: z.union([
       z.object({ fraction: z.number().min(0).max(0.5), seed: SplitSeed }),
       z.object({ ids: z.array(DatasetId).min(1) }),
     ]),
+    general: z.array(DatasetId).min(1).optional(),
   }),
 });
 export type RunDraft = z.infer<typeof RunDraft>;

@@ -28,6 +28,8 @@ export const Evaluation = z.object({
   step: z.int(),
   loss: z.number(),
   trainedTokens: z.int(),
+  /** The same on the general data, where the run has some. */
+  general: z.object({ loss: z.number(), trainedTokens: z.int() }).optional(),
 });
 export type Evaluation = z.infer<typeof Evaluation>;
 

@@ -65,6 +65,11 @@ test.each<[string, unknown, string]>([
     { ...least, train: { epochs: 1, steps: 1 } },
     'train.epochs and train.steps are both given',
   ],
+  [
+    'general data and nothing held out',
+    { ...least, data: { ...least.data, general: [{ path: 'g.jsonl' }], validation: { fraction: 0 } } },
+    'data.general is measured together with the validation loss',
+  ],
 ])('%s is refused with its field', (_what, document, message) => {
   expect(() => parseRunSpec(document)).toThrow(
     expect.objectContaining({

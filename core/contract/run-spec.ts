@@ -28,6 +28,8 @@ export const DataSpec = z.strictObject({
       z.strictObject({ files: z.array(DataFile).min(1) }),
     ])
     .default({ fraction: 0.02 }),
+  /** Examples unlike the training data: how much worse the model becomes at them is what it forgets. */
+  general: z.array(DataFile).min(1).optional(),
   template: z.enum(['auto', 'none']).default('auto').meta({
     title: 'Chat template',
     description:
@@ -163,5 +165,13 @@ export function parseRunSpec(document: unknown, source = 'RUN.json'): RunSpec {
     );
   }
   if (epochs === undefined && steps === undefined) parsed.data.train.epochs = 1;
+  const { general, validation } = parsed.data.data;
+  if (general !== undefined && 'fraction' in validation && validation.fraction === 0) {
+    throw new UserError(
+      'run-spec/invalid',
+      `${source}: data.general is measured together with the validation loss, and data.validation holds nothing out`,
+      'Hold out a share of the rows, or leave out data.general.',
+    );
+  }
   return parsed.data;
 }

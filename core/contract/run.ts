@@ -37,7 +37,9 @@ export const RunFacts = z.object({
   totalSteps: z.int(),
   trainRows: z.int(),
   validationRows: z.int(),
-  /** Hashes that make the result reproducible: `model`, `data`, `tokenizer`, `code`. */
+  /** Of the general data, where the run has some. */
+  generalRows: z.int().optional(),
+  /** Hashes that make the result reproducible: `model`, `data`, `tokenizer`, `code`, and `general` where there are such data. */
   hashes: z.record(z.string(), z.string()),
   provider: z.string(),
   /** The graphics adapter it trains on, in words. */
@@ -97,6 +99,7 @@ export type Estimate = z.infer<typeof Estimate>;
 /** What is compared of runs. */
 export const Measure = z.enum([
   'validationLoss',
+  'forgetting',
   'trainingLoss',
   'tokens',
   'seconds',
@@ -119,6 +122,8 @@ export const Comparison = z.object({
       steps: z.int(),
       finalLoss: z.number().optional(),
       finalValidationLoss: z.number().optional(),
+      /** Loss on the general data at the end minus that before the first step. */
+      forgetting: z.number().optional(),
       tokens: z.number(),
       seconds: z.number(),
       tokensPerSecond: z.number().optional(),

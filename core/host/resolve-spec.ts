@@ -8,7 +8,7 @@ export function resolveSpecPaths(spec: RunSpec, baseDir: string): RunSpec {
     ...file,
     path: path.resolve(baseDir, file.path),
   });
-  const { train, validation, ...data } = spec.data;
+  const { train, validation, general, ...data } = spec.data;
   return {
     ...spec,
     model: absolute(spec.model),
@@ -16,6 +16,7 @@ export function resolveSpecPaths(spec: RunSpec, baseDir: string): RunSpec {
       ...data,
       train: train.map(absolute),
       validation: 'files' in validation ? { files: validation.files.map(absolute) } : validation,
+      ...(general && { general: general.map(absolute) }),
     },
   };
 }

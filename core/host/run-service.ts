@@ -211,7 +211,7 @@ function specOfDraft(draft: RunDraft, { db }: HostContext): RunSpec {
     }
     return { path: entry.path, mapping: entry.mapping };
   };
-  const { train, validation, ...data } = draft.data;
+  const { train, validation, general, ...data } = draft.data;
   return {
     ...draft,
     model: { path: model.path },
@@ -219,6 +219,7 @@ function specOfDraft(draft: RunDraft, { db }: HostContext): RunSpec {
       ...data,
       train: train.map(file),
       validation: 'ids' in validation ? { files: validation.ids.map(file) } : validation,
+      ...(general && { general: general.map(file) }),
     },
     train:
       draft.train.steps === undefined ? { ...draft.train, epochs: draft.train.epochs ?? 1 } : draft.train,

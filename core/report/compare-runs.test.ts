@@ -35,6 +35,27 @@ test('numbers of a run follow from its steps and records', () => {
   expect([comparison.differences, comparison.caveats]).toEqual([[], []]);
 });
 
+test('forgetting is the loss on general data at the end minus that at the start', () => {
+  const withGeneral = (id: string, hash: string, final: number) => {
+    const run = runFixture({ id, evaluations: [[0, 1.4], [50, 1.2], [100, 1.3]] }); // prettier-ignore
+    const evaluations = run.series.evaluations.map((evaluation, i) => ({
+      ...evaluation,
+      general: { loss: [2, 5, final][i] ?? 0, trainedTokens: 10 },
+    }));
+    return {
+      ...run,
+      spec: { ...run.spec, data: { ...run.spec.data, general: [{ path: 'general.jsonl' }] } },
+      facts: run.facts && { ...run.facts, hashes: { ...run.facts.hashes, general: hash } },
+      series: { ...run.series, evaluations },
+    };
+  };
+  const same = compareRuns([withGeneral('run_a', 'g', 2.5), withGeneral('run_b', 'g', 1.75)]);
+  expect(same.runs.map(({ forgetting }) => forgetting)).toEqual([0.5, -0.25]);
+  expect(same.notComparable).not.toContain('forgetting');
+  const other = compareRuns([withGeneral('run_a', 'g', 2.5), withGeneral('run_b', 'h', 1.75)]);
+  expect(other.notComparable).toEqual(['forgetting']);
+});
+
 test('what was not measured is absent', () => {
   const run = runFixture({ steps: 1 });
   const [compared] = compareRuns([

@@ -14,7 +14,9 @@ export function compareRuns(runs: readonly RunData[]): Comparison {
   return {
     runs: compared,
     ...compareGroups(seedGroups(runs, compared)),
-    notComparable: [...new Set(found.flatMap(({ measures }) => measures))],
+    notComparable: [...new Set(found.flatMap(({ measures }) => measures))].filter(
+      (measure) => measure !== 'forgetting' || compared.some((run) => run.forgetting !== undefined),
+    ),
     differences: specDifferences(runs.map((run) => run.spec)),
     caveats: found.map(({ sentence }) => sentence),
   };
@@ -33,6 +35,7 @@ function comparedRun(run: RunData): Comparison['runs'][number] {
     steps: totals.steps,
     ...(totals.finalLoss !== undefined && { finalLoss: totals.finalLoss }),
     ...(totals.finalValidation && { finalValidationLoss: totals.finalValidation.loss }),
+    ...(totals.general && { forgetting: totals.general.final - totals.general.first }),
     tokens: totals.tokens,
     seconds: totals.seconds,
     ...(totals.tokensPerSecond !== undefined && { tokensPerSecond: totals.tokensPerSecond }),
@@ -83,7 +86,7 @@ interface Caveat {
   readonly measures: readonly Measure[];
 }
 
-const LOSSES: readonly Measure[] = ['validationLoss', 'trainingLoss'];
+const LOSSES: readonly Measure[] = ['validationLoss', 'forgetting', 'trainingLoss'];
 const SPEEDS: readonly Measure[] = ['seconds', 'tokensPerSecond'];
 
 /**
@@ -125,6 +128,12 @@ function caveats(runs: readonly RunData[]): Caveat[] {
     differ((run) => [run.spec.data.validation, run.facts?.validationRows]),
     'The validation rows differ, so the validation losses measure different things.',
     ['validationLoss'],
+  );
+  const withGeneral = runs.filter((run) => run.spec.data.general !== undefined);
+  say(
+    new Set(withGeneral.map((run) => run.facts?.hashes['general'])).size > 1,
+    'The general data differ, and with them what forgetting is measured on.',
+    ['forgetting'],
   );
   say(
     differ((run) => [run.spec.data.lossOn, run.spec.data.template, run.spec.data.maxLength]),

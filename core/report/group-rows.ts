@@ -3,8 +3,10 @@ import { rateText } from '#core/contract/method-comparison.ts';
 import { type Comparison, type Estimate, type Measure, referenceGroup } from '#core/contract/run.ts';
 import { duration, short, significant, withInterval } from './format.ts';
 
-const columns: readonly (readonly [Measure, string, (value: number) => string])[] = [
+/** The one of forgetting is there where it was measured. */
+const allColumns: readonly (readonly [Measure, string, (value: number) => string])[] = [
   ['validationLoss', 'validation loss', (value) => significant(value)],
+  ['forgetting', 'forgetting', (value) => significant(value, 3)],
   ['trainingLoss', 'training loss', (value) => significant(value)],
   ['tokens', 'tokens', short],
   ['seconds', 'time in steps', duration],
@@ -24,6 +26,9 @@ export function groupRows({ groups, rateChoice, notComparable }: Comparison): st
   const reference = referenceGroup(groups);
   const against = `against “${reference?.label ?? ''}”${reference && rates ? ` at ${rateText(reference.learningRate)}` : ''}`;
   const paired = groups.some(({ difference }) => difference !== undefined);
+  const columns = allColumns.filter(
+    ([measure]) => measure !== 'forgetting' || groups.some(({ measures }) => measures.forgetting),
+  );
   const head = columns.map(([measure, title]) => (notComparable.includes(measure) ? `${title} ≠` : title));
   return [
     [

@@ -2,6 +2,8 @@
 import type { RunReport } from './report-data.ts';
 import { count, duration, percent, short, significant } from './format.ts';
 
+const GENERAL = 'Loss on general data, before and after';
+
 const measures: readonly (readonly [string, (run: RunReport) => string | undefined])[] = [
   ['State', (run) => (run.reason === undefined ? run.state : `${run.state}: ${run.reason}`)],
   ['Method', (run) => run.method],
@@ -25,6 +27,10 @@ const measures: readonly (readonly [string, (run: RunReport) => string | undefin
     'Lowest validation loss',
     ({ totals: { bestValidation: best } }) => best && `${significant(best.loss)} (step ${count(best.step)})`,
   ],
+  [
+    GENERAL,
+    ({ totals: { general } }) => general && `${significant(general.first)} → ${significant(general.final)}`,
+  ],
   ['Tokens', ({ totals }) => short(totals.tokens)],
   ['Trained tokens', ({ totals }) => short(totals.trainedTokens)],
   ['Time in steps', ({ totals }) => duration(totals.seconds)],
@@ -44,9 +50,11 @@ const measures: readonly (readonly [string, (run: RunReport) => string | undefin
   ],
 ];
 
-/** Rows of label and one value a run; a dash where nothing was measured. */
+/** Rows of label and one value a run; a dash where nothing was measured, and no row of general data where no run has any. */
 export function resultRows(runs: readonly RunReport[]): string[][] {
-  return measures.map(([label, of]) => [label, ...runs.map((run) => of(run) ?? '–')]);
+  return measures
+    .filter(([label]) => label !== GENERAL || runs.some(({ totals }) => totals.general))
+    .map(([label, of]) => [label, ...runs.map((run) => of(run) ?? '–')]);
 }
 
 /** `value` as text, or undefined. */

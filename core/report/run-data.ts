@@ -38,6 +38,8 @@ export interface RunTotals {
   readonly firstValidation?: { readonly step: number; readonly loss: number };
   readonly finalValidation?: { readonly step: number; readonly loss: number };
   readonly bestValidation?: { readonly step: number; readonly loss: number };
+  /** Loss on the general data in the first and in the last evaluation, which are two. */
+  readonly general?: { readonly first: number; readonly final: number };
 }
 
 /** Adds up what `run` measured. */
@@ -68,5 +70,8 @@ export function totalsOf(run: RunData): RunTotals {
     ...(first && { firstValidation: point(first) }),
     ...(final && { finalValidation: point(final) }),
     ...(best && { bestValidation: point(best) }),
+    ...(first?.general &&
+      final?.general &&
+      final.step > first.step && { general: { first: first.general.loss, final: final.general.loss } }),
   };
 }

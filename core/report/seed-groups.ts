@@ -9,6 +9,7 @@ type Group = Comparison['groups'][number];
 
 const measures: Readonly<Record<Measure, (run: Compared) => number | undefined>> = {
   validationLoss: (run) => run.finalValidationLoss,
+  forgetting: (run) => run.forgetting,
   trainingLoss: (run) => run.finalLoss,
   tokens: (run) => run.tokens,
   seconds: (run) => run.seconds,

@@ -4,7 +4,12 @@ import path from 'node:path';
 import { z } from 'zod';
 import type { CheckpointInfo } from '#core/contract/checkpoint.ts';
 import { UserError } from '#core/contract/errors.ts';
-import { type RoutingRecord, RunEventRecord, type StepMetrics } from '#core/contract/metrics.ts';
+import {
+  type Evaluation,
+  type RoutingRecord,
+  RunEventRecord,
+  type StepMetrics,
+} from '#core/contract/metrics.ts';
 import { ErrorInfoSchema } from '#core/contract/result.ts';
 import { RunFacts } from '#core/contract/run.ts';
 import type { RoutingQuery, Series, SeriesQuery } from '#core/contract/run.ts';
@@ -74,6 +79,10 @@ type StepRow = Omit<StepMetrics, 'auxLoss' | 'deviceMB'> & {
   auxLoss: number | null;
   deviceMB: number | null;
 };
+type EvaluationRow = Omit<Evaluation, 'general'> & {
+  generalLoss: number | null;
+  generalTokens: number | null;
+};
 
 function readerOf(store: Store): RunReader {
   const dir = path.dirname(path.resolve(store.file));
@@ -85,8 +94,9 @@ function readerOf(store: Store): RunReader {
          device_mb AS deviceMB
        FROM step WHERE step > ? ORDER BY step`,
     ),
-    evaluations: db.prepare<[number, number], Series['evaluations'][number]>(
-      `SELECT step, loss, trained_tokens AS trainedTokens FROM evaluation
+    evaluations: db.prepare<[number, number], EvaluationRow>(
+      `SELECT step, loss, trained_tokens AS trainedTokens, general_loss AS generalLoss, general_tokens AS generalTokens
+       FROM evaluation
        WHERE event_id > ? OR step > ? ORDER BY step`,
     ),
     events: db.prepare<[number]>(
@@ -136,7 +146,14 @@ function readerOf(store: Store): RunReader {
             ...(auxLoss !== null && { auxLoss }),
             ...(deviceMB !== null && { deviceMB }),
           })),
-          evaluations: sql.evaluations.all(afterEvent, from),
+          evaluations: sql.evaluations
+            .all(afterEvent, from)
+            .map(({ generalLoss, generalTokens, ...row }) => ({
+              ...row,
+              ...(generalLoss !== null && {
+                general: { loss: generalLoss, trainedTokens: generalTokens ?? 0 },
+              }),
+            })),
           events: sql.events.all(afterEvent).map((row) => parsed(RunEventRecord, row, 'event')),
         };
       }),

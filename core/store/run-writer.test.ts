@@ -80,13 +80,19 @@ test('what is written is read back', () => {
     condensers: [[3, 1], []],
   });
   writer.step(metrics(2), null);
+  const general = { loss: 3.25, trainedTokens: 99 };
+  const first = writer.evaluation({ step: 0, loss: 2, trainedTokens: 1234, general });
   const evaluated = writer.evaluation({ step: 2, loss: 1.9, trainedTokens: 1234 });
   const reader = openRunReader(file);
   expect(reader.facts()).toEqual(facts);
   const series = reader.series();
   expect(series.steps).toEqual([metrics(1, { auxLoss: 2.5, deviceMB: 12 }), metrics(2)]);
-  expect(series.evaluations).toEqual([{ step: 2, loss: 1.9, trainedTokens: 1234 }]);
+  expect(series.evaluations).toEqual([
+    { step: 0, loss: 2, trainedTokens: 1234, general },
+    { step: 2, loss: 1.9, trainedTokens: 1234 },
+  ]);
   expect(series.events.map((event) => [event.id, event.kind, event.message])).toEqual([
+    [first, 'evaluation', 'Validation loss 2.0000 over 1,234 tokens; on general data 3.2500 over 99 tokens.'],
     [evaluated, 'evaluation', 'Validation loss 1.9000 over 1,234 tokens.'],
   ]);
   expect(reader.routing()).toEqual([

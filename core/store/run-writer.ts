@@ -95,7 +95,8 @@ function writerOf(store: Store, dir: string, release: () => void): RunWriter {
     ),
     event: db.prepare('INSERT INTO event(step, wall_ms, kind, message) VALUES (?, ?, ?, ?)'),
     evaluation: db.prepare(
-      'INSERT OR REPLACE INTO evaluation(step, loss, trained_tokens, event_id) VALUES (?, ?, ?, ?)',
+      `INSERT OR REPLACE INTO evaluation(step, loss, trained_tokens, event_id, general_loss, general_tokens)
+       VALUES (?, ?, ?, ?, ?, ?)`,
     ),
     checkpoint: db.prepare(
       'INSERT OR REPLACE INTO checkpoint(step, path, bytes, wall_ms) VALUES (?, ?, ?, ?)',
@@ -127,14 +128,19 @@ function writerOf(store: Store, dir: string, release: () => void): RunWriter {
         if (routing) sql.usage.run(packUsage(routing));
       });
     },
-    evaluation: ({ step, loss, trainedTokens }) =>
+    evaluation: ({ step, loss, trainedTokens, general }) =>
       inTransaction(() => {
+        const over = (tokens: number) => `over ${tokens.toLocaleString('en')} tokens`;
+        const more = general
+          ? `; on general data ${general.loss.toFixed(4)} ${over(general.trainedTokens)}`
+          : '';
         const id = addEvent(
           'evaluation',
           step,
-          `Validation loss ${loss.toFixed(4)} over ${trainedTokens.toLocaleString('en')} tokens.`,
+          `Validation loss ${loss.toFixed(4)} ${over(trainedTokens)}${more}.`,
         );
-        sql.evaluation.run(step, loss, trainedTokens, id);
+        const [generalLoss, generalTokens] = [general?.loss ?? null, general?.trainedTokens ?? null];
+        sql.evaluation.run(step, loss, trainedTokens, id, generalLoss, generalTokens);
         return id;
       }),
     event: (kind, step, message) => store.use(() => addEvent(kind, step, message)),

@@ -44,6 +44,21 @@ const textsOf = (dataset: Dataset) =>
 const cacheFiles = async () =>
   (await readdir(path.join(folder, 'cache'))).map((name) => path.join(folder, 'cache', name));
 
+test('general data are a set of their own, neither trained on nor part of what the data are called', async () => {
+  const train = [await put('a.jsonl', pairs(3))];
+  const general = [await put('general.jsonl', [{ prompt: 'Say hello.', response: 'Hello.' }])];
+  const prepared = await prepare({ train, general });
+  expect(prepared.general && textsOf(prepared.general)).toEqual([
+    '<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n',
+  ]);
+  expect(prepared.stats).toMatchObject({ trainExamples: 2, validationExamples: 1, generalExamples: 1 });
+  expect(prepared.stats.files.map(({ path: file }) => path.basename(file))).toEqual(['a.jsonl']);
+  expect(prepared.stats.generalFiles.map(({ path: file }) => path.basename(file))).toEqual(['general.jsonl']);
+  prepared.close();
+  const empty = [await put('empty.jsonl', [{ prompt: 'Nothing to say', response: '' }])];
+  await expect(prepare({ train, general: empty })).rejects.toMatchObject({ code: 'data/general-empty' });
+});
+
 test('rows come back as tokens with the answers trained', async () => {
   const prepared = await prepare({ train: [await put('a.jsonl', pairs(3))], validation: { fraction: 0 } });
   expect(prepared.validation).toBeNull();

@@ -45,18 +45,23 @@ export interface PreparedFile {
 export interface DataStats {
   readonly trainExamples: number;
   readonly validationExamples: number;
+  /** 0: there are no general data. */
+  readonly generalExamples: number;
   /** Of the training set, after cutting. */
   readonly tokens: number;
   readonly trainedTokens: number;
   readonly truncatedRows: number;
   /** Longest row in tokens, before cutting. */
   readonly longest: number;
+  /** Those of training and validation, and those of the general data. */
   readonly files: readonly PreparedFile[];
+  readonly generalFiles: readonly PreparedFile[];
 }
 
 export interface PreparedData {
   readonly train: Dataset;
   readonly validation: Dataset | null;
+  readonly general: Dataset | null;
   readonly stats: DataStats;
   readonly findings: readonly Finding[];
   /** Closes the cache files; the data sets can't be read any more. */
@@ -72,7 +77,8 @@ interface CachedFile {
 
 /**
  * Prepares the data of a run. Data sets read from disk: nothing but lengths and row numbers is held in memory.
- * @throws UserError naming file and row for data that can't be used; `data/nothing-to-train` when no trained token is left.
+ * @throws UserError naming file and row for data that can't be used; `data/nothing-to-train` when no trained token is left,
+ *   `data/general-empty` when none is in the general data.
  */
 export async function prepareData(spec: DataSpec, options: PrepareOptions): Promise<PreparedData> {
   const open: CachedFile[] = [];
@@ -88,6 +94,7 @@ export async function prepareData(spec: DataSpec, options: PrepareOptions): Prom
     };
     const trainFiles = await cacheAll(spec.train);
     const heldFiles = 'files' in spec.validation ? await cacheAll(spec.validation.files) : [];
+    const generalFiles = await cacheAll(spec.general ?? []);
     const fraction = 'fraction' in spec.validation ? spec.validation.fraction : 0;
     const seed = ('fraction' in spec.validation ? spec.validation.seed : undefined) ?? options.seed;
     const split = trainFiles.map((file) => splitFile(file, fraction, seed));
@@ -97,20 +104,31 @@ export async function prepareData(spec: DataSpec, options: PrepareOptions): Prom
       ...split.map(({ held }) => held),
       ...heldFiles.map((file) => splitFile(file, 0, 0).train),
     ]);
+    const general = joinParts(generalFiles.map((file) => splitFile(file, 0, 0).train));
+    if (spec.general !== undefined && general.length === 0) {
+      throw new UserError(
+        'data/general-empty',
+        `the general data hold no trained token: ${spec.general.map((file) => file.path).join(', ')}`,
+        'Check the mapping of these files, or set lossOn to "all".',
+      );
+    }
     const findings = collectFindings(trainFiles, heldFiles);
     if (train.length === 0) throw nothingToTrain(findings, spec);
     const summaries = trainFiles.map(({ cache }) => cache.summary);
     return {
       train,
       validation: validation.length > 0 ? validation : null,
+      general: general.length > 0 ? general : null,
       stats: {
         trainExamples: train.length,
         validationExamples: validation.length,
+        generalExamples: general.length,
         tokens: train.tokens,
         trainedTokens: train.trainedTokens,
         truncatedRows: summaries.reduce((sum, { truncatedRows }) => sum + truncatedRows, 0),
         longest: Math.max(...summaries.map(({ longest }) => longest)),
-        files: open.map(({ info }) => info),
+        files: [...trainFiles, ...heldFiles].map(({ info }) => info),
+        generalFiles: generalFiles.map(({ info }) => info),
       },
       findings,
       close: () => open.forEach(({ cache }) => cache.close()),

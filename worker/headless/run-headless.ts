@@ -36,6 +36,8 @@ export type TrainLine =
       readonly step: number;
       readonly loss: number;
       readonly trainedTokens: number;
+      /** On the general data, where the run has some. */
+      readonly general?: { readonly loss: number; readonly trainedTokens: number } | undefined;
     }
   | { readonly type: 'checkpoint'; readonly step: number; readonly path: string }
   | {

@@ -5,7 +5,7 @@ import { invariant } from '#core/contract/errors.ts';
 import type { RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
-import type { PreparedData } from '#worker/data/index.ts';
+import type { DataStats, PreparedData } from '#worker/data/index.ts';
 import { elementCount, moeLayerIndices, routerShapes, type Parameter } from '#worker/model/index.ts';
 import type { LoadedModel } from './load-model.ts';
 import { estimateTime } from './time-estimate.ts';
@@ -31,8 +31,8 @@ async function modelHash(folder: ModelFolder): Promise<string> {
   return `headers:${sha256(JSON.stringify([folder.config, folder.files, tensors]))}`;
 }
 
-function dataHash(data: PreparedData): string {
-  return sha256(JSON.stringify(data.stats.files.map((file) => [file.sha256, file.mapping])));
+function dataHash(files: DataStats['files']): string {
+  return sha256(JSON.stringify(files.map((file) => [file.sha256, file.mapping])));
 }
 
 /** A run may only be resumed by itself: the same data, method and training settings. Where it reports to does not count. */
@@ -42,7 +42,7 @@ export function runIdentity(spec: RunSpec, data: PreparedData, tokenizerHash: st
   const split = 'fraction' in validation ? validation : 'files';
   return sha256(
     JSON.stringify([
-      dataHash(data),
+      dataHash(data.stats.files),
       tokenizerHash,
       template,
       maxLength,
@@ -115,9 +115,11 @@ export async function runFacts(
       totalSteps,
       trainRows: data.stats.trainExamples,
       validationRows: data.stats.validationExamples,
+      ...(data.general && { generalRows: data.stats.generalExamples }),
       hashes: {
         model: await modelHash(folder),
-        data: dataHash(data),
+        data: dataHash(data.stats.files),
+        ...(data.general && { general: dataHash(data.stats.generalFiles) }),
         tokenizer: tokenizerHash,
         code: `condenser ${codeVersion()}`,
       },

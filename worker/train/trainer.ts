@@ -10,6 +10,7 @@ import {
   openTokenizer,
   prepareData,
   tokenCounts,
+  type Dataset,
   type Loader,
   type LoaderOptions,
   type MicroBatch,
@@ -144,7 +145,7 @@ class Trainer {
     this.#padId = padId;
     this.#tokenizerHash = tokenizerHash;
     const { train: settings } = run.spec;
-    this.#loader = this.#createLoader(true);
+    this.#loader = this.#createLoader(data.train, true);
     const microBatches = this.#loader.microBatchesPerEpoch;
     const totalSteps =
       settings.steps ??
@@ -160,11 +161,8 @@ class Trainer {
     this.#boundary = { step: 0, loader: this.#loader.state, method: model.session.save() };
   }
 
-  #createLoader(shuffle: boolean): Loader {
-    return createLoader(
-      shuffle || this.#data.validation === null ? this.#data.train : this.#data.validation,
-      loaderOptions(this.#run.spec, this.#padId, shuffle),
-    );
+  #createLoader(rows: Dataset, shuffle: boolean): Loader {
+    return createLoader(rows, loaderOptions(this.#run.spec, this.#padId, shuffle));
   }
 
   async run(choice: ProviderChoice): Promise<TrainingOutcome> {
@@ -288,21 +286,29 @@ class Trainer {
     return 'continue';
   }
 
-  /** Mean cross-entropy over the trained tokens of the validation split, if there is one. */
+  /** Losses on the validation split, if there is one, and on the general data. */
   async #evaluate(step: number): Promise<void> {
-    if (this.#data.validation === null) return;
-    const { observer } = this.#run;
+    const { validation, general } = this.#data;
+    if (validation === null) return;
+    this.#run.observer.evaluation({
+      step,
+      ...(await this.#lossOn(validation, step)),
+      ...(general && { general: await this.#lossOn(general, step) }),
+    });
+  }
+
+  /** Mean cross-entropy over the trained tokens of `rows`. */
+  async #lossOn(rows: Dataset, step: number): Promise<Omit<Evaluation, 'step' | 'general'>> {
     let lossSum = 0;
     let trainedTokens = 0;
-    for (const batch of this.#createLoader(false).pass()) {
-      observer.progress('evaluating', step, 0);
+    for (const batch of this.#createLoader(rows, false).pass()) {
+      this.#run.observer.progress('evaluating', step, 0);
       const result = await this.#model.executor.evaluate(batch);
       lossSum += result.lossSum;
       trainedTokens += result.trainedTokens;
       await new Promise(setImmediate);
     }
-    const evaluation: Evaluation = { step, loss: lossSum / trainedTokens, trainedTokens };
-    observer.evaluation(evaluation);
+    return { loss: lossSum / trainedTokens, trainedTokens };
   }
 
   #checkpoint(): void {

@@ -71,6 +71,18 @@ const cases: Record<string, { migrations: readonly Migration[]; cases: readonly 
         before: 'INSERT INTO step VALUES (1, 0, 2, 0.1, 1, 8, 8, 4, 100, NULL);',
         after: { 'SELECT step, rss_mb, device_mb FROM step': [{ step: 1, rss_mb: 100, device_mb: null }] },
       },
+      {
+        version: 4,
+        before: `
+          INSERT INTO event VALUES (1, 3, 0, 'evaluation', '');
+          INSERT INTO evaluation VALUES (3, 1.5, 40, 1);
+        `,
+        after: {
+          'SELECT step, loss, general_loss, general_tokens FROM evaluation': [
+            { step: 3, loss: 1.5, general_loss: null, general_tokens: null },
+          ],
+        },
+      },
     ],
   },
 };

@@ -10,6 +10,7 @@ type Group = Comparison['groups'][number];
 
 const measures: readonly (readonly [Measure, string, (value: number) => string])[] = [
   ['validationLoss', 'Validation loss', formatNumber],
+  ['forgetting', 'Forgetting', (value) => formatNumber(value, 3)],
   ['trainingLoss', 'Training loss', formatNumber],
   ['tokens', 'Tokens', formatLarge],
   ['seconds', 'Time', formatDuration],
@@ -65,6 +66,7 @@ function columnsOf(groups: readonly Group[], notComparable: readonly Measure[]):
     ...(rates ? [rate] : []),
     { key: 'seeds', title: 'Seeds', value: (group) => group.seeds.length },
     ...measures.flatMap(([measure, title, format]): readonly Column<Group>[] => {
+      if (measure === 'forgetting' && groups.every((group) => !group.measures.forgetting)) return [];
       const column = estimated(
         measure,
         notComparable.includes(measure) ? `${title} ${NOT_COMPARABLE}` : title,

@@ -39,10 +39,11 @@ function measure(
   };
 }
 
-/** The table's columns; also its copied forms. */
+/** The table's columns; also its copied forms. @param forgets forgetting was measured. */
 function metricColumns(
   colours: ReadonlyMap<string, string>,
   notComparable: readonly Measure[],
+  forgets: boolean,
 ): readonly Column<Run>[] {
   const mark = (measure: Measure, title: string) =>
     notComparable.includes(measure) ? `${title} ${NOT_COMPARABLE}` : title;
@@ -74,6 +75,16 @@ function metricColumns(
       (run) => run.finalValidationLoss,
       formatNumber,
     ),
+    ...(forgets
+      ? [
+          measure(
+            'forgetting',
+            mark('forgetting', 'Forgetting'),
+            (run) => run.forgetting,
+            (value) => `${value > 0 ? '+' : ''}${formatNumber(value, 3)}`,
+          ),
+        ]
+      : []),
     measure('loss', mark('trainingLoss', 'Training loss, last tenth'), (run) => run.finalLoss, formatNumber),
     measure('steps', 'Steps', (run) => run.steps, formatCount),
     measure('tokens', mark('tokens', 'Tokens'), (run) => run.tokens, formatLarge),
@@ -111,7 +122,11 @@ export function MetricsCard({
 }: Pick<Comparison, 'runs' | 'notComparable'> & {
   readonly colours: ReadonlyMap<string, string>;
 }) {
-  const columns = metricColumns(colours, notComparable);
+  const columns = metricColumns(
+    colours,
+    notComparable,
+    runs.some((run) => run.forgetting !== undefined),
+  );
   return (
     <Card
       title="Numbers"

@@ -1,18 +1,19 @@
 import type { UseQueryResult } from '@tanstack/react-query';
-import type { Dispatch, SetStateAction } from 'react';
+import { useState, type Dispatch, type SetStateAction } from 'react';
 import { Link } from 'wouter';
 import type { DatasetEntry } from '#core/contract/dataset.ts';
 import { Card } from '../../ui/card.tsx';
 import { formatBytes, plural } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
+import { Switch } from '../../ui/switch.tsx';
 import { type FormState, runSpecSchema, type SetError, type SetSection } from './draft.ts';
 import { schemaAt } from './field-model.ts';
 import { SchemaForm } from './schema-form.tsx';
 
 const dataSchema = schemaAt(runSpecSchema, 'data');
 const SIMPLE = ['maxLength', 'lossOn'];
-const SKIP = ['train', 'validation'];
+const SKIP = ['train', 'validation', 'general'];
 const FRACTIONS = [0, 0.01, 0.02, 0.05, 0.1];
 
 function Pick({
@@ -57,6 +58,47 @@ function Pick({
   );
 }
 
+/** Data that the model should not become worse at; hidden until someone wants to know. */
+function Forgetting({
+  list,
+  picked,
+  onChange,
+}: {
+  readonly list: readonly DatasetEntry[];
+  readonly picked: readonly string[];
+  readonly onChange: (ids: readonly string[]) => void;
+}) {
+  const [open, setOpen] = useState(false);
+  const shown = open || picked.length > 0;
+  return (
+    <>
+      <div className="row wrap">
+        <h3>Forgetting</h3>
+        <Switch
+          id="measure-forgetting"
+          label="Measure forgetting"
+          describedBy="measure-forgetting-note"
+          checked={shown}
+          onChange={(next) => {
+            setOpen(next);
+            if (!next) onChange([]);
+          }}
+        />
+        <span id="measure-forgetting-note" className="muted">
+          How much worse the model becomes at data unlike the training data, measured with the validation
+          loss.
+        </span>
+      </div>
+      {shown &&
+        (list.length === 0 ? (
+          <p className="muted">There is no other data set. Import general text or questions under Data.</p>
+        ) : (
+          <Pick list={list} picked={picked} label="General data" onChange={onChange} />
+        ))}
+    </>
+  );
+}
+
 /** Which rows to train on, and which to hold out. */
 export function DataCard({
   form,
@@ -89,7 +131,13 @@ export function DataCard({
                 list={list}
                 picked={form.trainIds}
                 label="Training data"
-                onChange={(trainIds) => setForm((old) => ({ ...old, trainIds }))}
+                onChange={(trainIds) =>
+                  setForm((old) => ({
+                    ...old,
+                    trainIds,
+                    generalIds: old.generalIds.filter((id) => !trainIds.includes(id)),
+                  }))
+                }
               />
               <div className="row wrap">
                 <h3>Validation</h3>
@@ -129,6 +177,11 @@ export function DataCard({
                   onChange={(ids) => setForm((old) => ({ ...old, validation: { ids } }))}
                 />
               )}
+              <Forgetting
+                list={list.filter((set) => !form.trainIds.includes(set.id))}
+                picked={form.generalIds}
+                onChange={(generalIds) => setForm((old) => ({ ...old, generalIds }))}
+              />
               <SchemaForm
                 schema={dataSchema}
                 values={form.sections.data}

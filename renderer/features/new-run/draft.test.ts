@@ -45,10 +45,16 @@ test('an invalid value is named by its field', () => {
   expect(() => toDraft(wrong)).toThrow('data.maxLength');
 });
 
-test('RUN.json round trip', () => {
-  const { form: back, notes } = fromRunJson(toRunJson(form, models, datasets), 'RUN.json', models, datasets);
-  expect(notes).toEqual([]);
-  expect(toDraft(back)).toEqual(toDraft(form));
+test('RUN.json round trip, with and without data that forgetting is measured on', () => {
+  const entries = [...datasets, dataset({ id: 'data_general', path: '/data/general.jsonl' })];
+  for (const generalIds of [[], ['data_general']]) {
+    const given = { ...form, generalIds };
+    const text = toRunJson(given, models, entries);
+    expect(text.includes('"path": "/data/general.jsonl"')).toBe(generalIds.length > 0);
+    const { form: back, notes } = fromRunJson(text, 'RUN.json', models, entries);
+    expect(notes).toEqual([]);
+    expect(toDraft(back)).toEqual(toDraft(given));
+  }
 });
 
 test('an import says which files are not in the lists, and which field is wrong', () => {

@@ -35,6 +35,8 @@ export interface FormState {
   readonly modelId?: string;
   readonly trainIds: readonly string[];
   readonly validation: { readonly fraction: number } | { readonly ids: readonly string[] };
+  /** Data that forgetting is measured on; empty: it is not. */
+  readonly generalIds: readonly string[];
   readonly method?: string;
   /** In place of `method`: methods to compare on equal terms, each with its own options, and the seeds of each. */
   readonly compared?: Compared;
@@ -46,6 +48,7 @@ export const emptyForm: FormState = {
   name: '',
   trainIds: [],
   validation: { fraction: 0.02 },
+  generalIds: [],
   sections: { data: {}, train: {}, optimizer: {}, evaluate: {}, checkpoint: {}, engine: {}, options: {} },
 };
 
@@ -70,6 +73,12 @@ function sections(form: FormState) {
   return { data, train: { ...train, ...budget, optimizer }, evaluate, checkpoint, engine, options };
 }
 
+/** The data of a draft. */
+function dataOf(form: FormState, options: Values): Values {
+  const { trainIds: train, validation, generalIds } = form;
+  return { ...options, train, validation, ...(generalIds.length > 0 && { general: generalIds }) };
+}
+
 /**
  * The draft for the host.
  * @throws UserError `run-draft/invalid` naming what is missing or wrong.
@@ -82,7 +91,7 @@ export function toDraft(form: FormState): RunDraft {
     ...rest,
     name: form.name.trim() === '' ? undefined : form.name.trim(),
     model: { id: form.modelId },
-    data: { ...data, train: form.trainIds, validation: form.validation },
+    data: dataOf(form, data),
     method: { name: form.method, options },
   });
   if (!parsed.success) throw new UserError('run-draft/invalid', explainIssues(parsed.error, RunDraft));
@@ -100,7 +109,7 @@ export function toComparison(form: FormState): ComparisonDraft {
   const parsed = ComparisonDraft.safeParse({
     name: form.name.trim() === '' ? 'comparison' : form.name.trim(),
     model: { id: form.modelId },
-    data: { ...data, train: form.trainIds, validation: form.validation },
+    data: dataOf(form, data),
     ...form.compared,
     // The seeds stand beside the methods.
     train: Object.fromEntries(Object.entries(train).filter(([key]) => key !== 'seed')),
@@ -131,7 +140,7 @@ export function toRunJson(
   const model = models.find((entry) => entry.id === draft.model.id);
   if (model === undefined)
     throw new UserError('run-draft/model', 'the chosen model is not in the list any more');
-  const { validation } = draft.data;
+  const { validation, general } = draft.data;
   const spec = {
     ...draft,
     model: { path: model.path },
@@ -139,6 +148,7 @@ export function toRunJson(
       ...draft.data,
       train: draft.data.train.map(file),
       validation: 'ids' in validation ? { files: validation.ids.map(file) } : validation,
+      ...(general && { general: general.map(file) }),
     },
   };
   return `${JSON.stringify(spec, null, 2)}\n`;
@@ -202,7 +212,7 @@ export function fromRunJson(
         notes.push(`The data file ${file.path} is not in the list: import it under Data.`);
       return entry === undefined ? [] : [entry.id];
     });
-  const { train, validation, ...data } = spec.data;
+  const { train, validation, general = [], ...data } = spec.data;
   const { optimizer, ...training } = spec.train;
   return {
     form: {
@@ -210,6 +220,7 @@ export function fromRunJson(
       ...(model !== undefined && { modelId: model.id }),
       trainIds: ids(train),
       validation: 'files' in validation ? { ids: ids(validation.files) } : validation,
+      generalIds: ids(general),
       ...(compared === undefined ? { method: spec.method.name } : { compared }),
       sections: {
         data,

@@ -23,6 +23,9 @@ export function describeComparison(comparison: Comparison): string {
       row('steps', (run) => count(run.steps)),
       row('training loss, last tenth', (run) => optional(run.finalLoss, number)),
       row('validation loss, last', (run) => optional(run.finalValidationLoss, number)),
+      ...(runs.some((run) => run.forgetting !== undefined)
+        ? [row('forgetting on general data', (run) => optional(run.forgetting, (value) => number(value, 3)))]
+        : []),
       row('tokens', (run) => count(run.tokens)),
       row('seconds', (run) => number(run.seconds, 3)),
       row('tokens/s', (run) => optional(run.tokensPerSecond, (value) => number(value, 3))),

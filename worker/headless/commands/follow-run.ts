@@ -88,7 +88,9 @@ function createDescriber(label: string): (line: TrainLine) => string {
         ].join(' · ');
       }
       case 'evaluation':
-        return `step ${line.step}: validation loss ${line.loss.toFixed(4)} over ${line.trainedTokens} tokens`;
+        return `step ${line.step}: validation loss ${line.loss.toFixed(4)} over ${line.trainedTokens} tokens${
+          line.general ? `, on general data ${line.general.loss.toFixed(4)}` : ''
+        }`;
       case 'checkpoint':
         return `step ${line.step}: checkpoint ${line.path}`;
       case 'ended':
