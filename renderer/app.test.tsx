@@ -22,7 +22,13 @@ const never = () => Promise.race<never>([]);
 const calm: Partial<HostHandlers> = {
   'app.info': () => ({ version: '0.1.0', shell: 'node', home: '/home/ada', networkRequests: 0 }),
   'app.device': () => device,
-  'app.settings': () => ({ theme: 'light', provider: 'auto', threads: 'auto', memoryBudgetMB: null }),
+  'app.settings': () => ({
+    theme: 'light',
+    provider: 'auto',
+    threads: 'auto',
+    memoryBudgetMB: null,
+    deviceMemoryMB: null,
+  }),
   'models.list': () => [],
   'datasets.list': () => [],
   'runs.list': () => [],

@@ -53,8 +53,15 @@ export const RunPlan = z.object({
     /** The frozen experts of so many layers are read from disk whenever they are used; 0: none. */
     streamedLayers: z.int(),
   }),
-  /** Weights, gradients and moments on the graphics adapter, for a run that asks for it. */
-  deviceMB: z.number().optional(),
+  /** Memory of the graphics adapter, for a run that asks for it. */
+  deviceMB: z
+    .object({
+      total: z.number(),
+      parts: z.record(z.string(), z.number()),
+      /** What is kept in host memory to stay within the budget, in sentences. */
+      measures: z.array(z.string()),
+    })
+    .optional(),
   diskMB: z.object({ perCheckpoint: z.number(), total: z.number(), freeMB: z.number() }),
   /** Of a run on the CPU; nothing is known of a graphics adapter before it is tried. */
   timeSeconds: z.object({ low: z.number(), high: z.number(), basis: z.string() }).optional(),

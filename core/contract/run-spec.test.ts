@@ -17,7 +17,7 @@ test('what is left out has its default', () => {
     train: { epochs: 1, microBatch: 4, learningRate: 1e-5, optimizer: { name: 'adamw', weightDecay: 0 } },
     evaluate: { everySteps: 50 },
     checkpoint: { everySteps: 100, keep: 3 },
-    engine: { provider: 'auto', threads: 'auto', memoryBudgetMB: null },
+    engine: { provider: 'auto', threads: 'auto', memoryBudgetMB: null, deviceMemoryMB: null },
   });
   // The document with its defaults written out means the same.
   expect(parseRunSpec(JSON.parse(JSON.stringify(spec)))).toEqual(spec);

@@ -134,6 +134,12 @@ export const RunSpec = z.strictObject({
         description:
           'What a run may take; null: what is available when it starts. Layers are computed twice, or frozen experts read from disk, to stay within it.',
       }),
+      deviceMemoryMB: positiveInt.nullable().default(null).meta({
+        title: 'GPU memory budget',
+        unit: 'MB',
+        description:
+          'What a run may take of the memory of a graphics adapter, which does not tell how much it has; null: all that the run wants. Frozen experts are copied there when they are used, or moments and then weights kept in host memory, to stay within it.',
+      }),
     })
     .prefault({}),
 });

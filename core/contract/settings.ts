@@ -9,6 +9,7 @@ export const Settings = z.strictObject({
   provider: ProviderChoice,
   threads: z.union([z.literal('auto'), z.int().positive()]),
   memoryBudgetMB: z.int().positive().nullable(),
+  deviceMemoryMB: z.int().positive().nullable(),
 });
 export type Settings = z.infer<typeof Settings>;
 
@@ -18,6 +19,7 @@ export const defaultSettings: Settings = {
   provider: 'auto',
   threads: 'auto',
   memoryBudgetMB: null,
+  deviceMemoryMB: null,
 };
 
 /** One execution provider: used, or the reason why not. */

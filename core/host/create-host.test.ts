@@ -75,12 +75,14 @@ test('information, device and settings', async () => {
     provider: 'auto',
     threads: 'auto',
     memoryBudgetMB: null,
+    deviceMemoryMB: null,
   });
   await t.call('app.updateSettings', { theme: 'dark', threads: 2 });
   expect(await t.call('app.settings', null)).toMatchObject({
     theme: 'dark',
     threads: 2,
     memoryBudgetMB: null,
+    deviceMemoryMB: null,
   });
 });
 

@@ -187,7 +187,7 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
 /** The settings stand where the specification leaves a choice. */
 function applySettings(spec: RunSpec, { db }: HostContext): RunSpec {
   const settings = db.settings.get();
-  const { provider, threads, memoryBudgetMB } = spec.engine;
+  const { provider, threads, memoryBudgetMB, deviceMemoryMB } = spec.engine;
   return {
     ...spec,
     engine: {
@@ -195,6 +195,7 @@ function applySettings(spec: RunSpec, { db }: HostContext): RunSpec {
       provider: provider === 'auto' ? settings.provider : provider,
       threads: threads === 'auto' ? settings.threads : threads,
       memoryBudgetMB: memoryBudgetMB ?? settings.memoryBudgetMB,
+      deviceMemoryMB: deviceMemoryMB ?? settings.deviceMemoryMB,
     },
   };
 }

@@ -101,8 +101,15 @@ test('settings start at their defaults', () => {
     provider: 'auto',
     threads: 'auto',
     memoryBudgetMB: null,
+    deviceMemoryMB: null,
   });
-  const chosen = { theme: 'dark', provider: 'webgpu', threads: 4, memoryBudgetMB: 1000 } as const;
+  const chosen = {
+    theme: 'dark',
+    provider: 'webgpu',
+    threads: 4,
+    memoryBudgetMB: 1000,
+    deviceMemoryMB: 500,
+  } as const;
   db.settings.set(chosen);
   expect(db.settings.get()).toEqual(chosen);
   db.close();

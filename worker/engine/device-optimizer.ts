@@ -37,12 +37,13 @@ export class DeviceOptimizer {
     this.#ids = ids;
   }
 
-  /** The optimizer of what `store` has on the GPU; null: nothing. */
+  /** The optimizer of what `store` has on the GPU with its moments; null: nothing. */
   static async create(store: ParameterStore, runtime: Runtime): Promise<DeviceOptimizer | null> {
-    const parameters = store.parameters.filter(({ id }) => store.isOnDevice(id));
-    if (runtime.device === null || store.device === null || parameters.length === 0) return null;
+    const { device } = store;
+    const parameters = store.parameters.filter(({ id }) => device?.moves(id) === true);
+    if (runtime.device === null || device === null || parameters.length === 0) return null;
     const optimizer = new DeviceOptimizer(
-      store.device,
+      device,
       runtime.device,
       parameters.map(({ id }) => id),
     );

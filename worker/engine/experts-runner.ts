@@ -25,7 +25,9 @@ export class ExpertsRunner {
   constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number) {
     this.#parts = parts;
     this.#plan = plan;
-    const Programs = parts.runtime.device === null ? SingleExperts : ExpertGroups;
+    // Rows of different widths do not lie side by side in one tensor.
+    const Programs =
+      parts.runtime.device === null || plan.widths !== undefined ? SingleExperts : ExpertGroups;
     this.#programs = new Programs(parts, weights, index);
   }
 

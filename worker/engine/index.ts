@@ -10,6 +10,7 @@ export {
   type AdamWSettings,
   type Optimizer,
 } from './optimizer.ts';
+export type { DevicePlace } from './device-parameters.ts';
 export { locateParameter, readLocated } from './locate-parameter.ts';
 export { momentBytes, type TrainedPart } from './moments.ts';
 export { ParameterStore } from './parameter-store.ts';

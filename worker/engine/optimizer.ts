@@ -3,7 +3,9 @@ import type { Kernels } from '#worker/kernels/index.ts';
 import { moeLayerIndices, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import { DeviceOptimizer } from './device-optimizer.ts';
+import type { DeviceParameters } from './device-parameters.ts';
 import type { ParameterStore } from './parameter-store.ts';
+import type { OptimizerRange } from './trained-memory.ts';
 
 /** Constants of AdamW (Loshchilov & Hutter 2019) and of clipping. */
 export interface AdamWSettings {
@@ -56,6 +58,7 @@ export async function createOptimizer(
         root: Math.sqrt(1 - beta2 ** step),
         eps: settings.epsilon,
       });
+      store.publishWeights();
       store.clearGradients();
     },
   };
@@ -64,7 +67,7 @@ export async function createOptimizer(
 function hostSquares(store: ParameterStore, kernels: Kernels): Map<string, number> {
   const squares = new Map<string, number>();
   for (const { id } of store.parameters) {
-    if (!store.isTrained(id) || store.isOnDevice(id)) continue;
+    if (!store.isTrained(id) || store.device?.moves(id) === true) continue;
     // Gradients lie in the arena, so that a view says where.
     const { data } = store.gradient(id);
     squares.set(id, kernels.sumOfSquares(data.byteOffset, data.length));
@@ -111,9 +114,8 @@ function hostStep(
   gradScale: number,
 ): void {
   const { weights, gradients, moments, ranges } = store.trained;
-  // Of what trains on a graphics adapter only the embedding stays behind.
-  const own =
-    store.device === null ? ranges : store.isTrained('embedding') ? [store.trained.rangeOf('embedding')] : [];
+  const { device } = store;
+  const own = device === null ? ranges : rangesLeft(store, device);
   for (const { start, count, decays } of own) {
     moments.adamw(weights, gradients, start, count, {
       lr: learningRate,
@@ -125,4 +127,13 @@ function hostStep(
       gradScale,
     });
   }
+}
+
+/** What the graphics adapter leaves to the host; declares its weights changed. */
+function rangesLeft({ trained }: ParameterStore, device: DeviceParameters): OptimizerRange[] {
+  return [...trained.ids].flatMap((id) => {
+    if (device.moves(id)) return [];
+    device.beginRewrite(id);
+    return [trained.rangeOf(id)];
+  });
 }

@@ -13,7 +13,7 @@ import {
   type WeightDtype,
 } from '#worker/model/index.ts';
 import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
-import { DeviceParameters } from './device-parameters.ts';
+import { DeviceParameters, type DevicePlace } from './device-parameters.ts';
 import { FrozenWeights } from './frozen-weights.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { TrainedPart } from './moments.ts';
@@ -43,6 +43,8 @@ export interface LoadParts {
   readonly moments?: MomentFormat;
   /** Memory of the GPU that programs run on; absent or null: they run on the CPU. */
   readonly device?: DeviceMemory | null;
+  /** Where parameters lie for those, absent: all there. A trained embedding must lie in host memory, where its gradient is added up. */
+  readonly devicePlace?: (parameter: Parameter) => DevicePlace;
   /** A store of the same checkpoint over the same arena that is given up: what it holds and this one needs is not read again. */
   readonly from?: ParameterStore;
 }
@@ -73,7 +75,14 @@ export class ParameterStore {
   readonly #frozen: FrozenWeights;
 
   private constructor(
-    { arena, kernels, parameters, device = null, moments = 'float32' }: LoadParts,
+    {
+      arena,
+      kernels,
+      parameters,
+      device = null,
+      devicePlace = () => 'device',
+      moments = 'float32',
+    }: LoadParts,
     trainable: readonly Parameter[],
     frozen: FrozenWeights,
   ) {
@@ -82,7 +91,7 @@ export class ParameterStore {
     this.#kernels = kernels;
     this.parameters = parameters;
     this.trained = new TrainedMemory(trainable, arena, kernels, moments);
-    this.device = device && new DeviceParameters(device, this.trained);
+    this.device = device && new DeviceParameters(device, this.trained, parameters, devicePlace);
     // The embedding lies before the first layer, norm and head behind the last.
     this.#lowestTrained = trainable.reduce(
       (lowest, { role, layer }) => Math.min(lowest, layer ?? (role === 'embedding' ? -1 : Infinity)),
@@ -175,13 +184,13 @@ export class ParameterStore {
   weight(id: string): TensorView {
     const view = this.#views.get(id) ?? this.#frozen.view(id);
     invariant(view !== undefined, `no parameter ${id}`);
-    if (this.isOnDevice(id)) this.device?.pull(id, 'weight');
+    this.device?.pull(id, 'weight');
     return view;
   }
 
   /** The weight of a parameter that trains, to be changed in place; `publishWeights` ends the changes. */
   trainedWeight(id: string): Float32Array {
-    if (this.isOnDevice(id)) this.device?.beginRewrite(id);
+    this.device?.beginRewrite(id);
     return this.trained.view('weight', id).data;
   }
 
@@ -198,13 +207,7 @@ export class ParameterStore {
       invariant(view !== undefined, `no parameter ${id}`);
       return view.dtype === 'float32' ? view : { ...view, dtype: 'float32', data: this.values(id) };
     };
-    const stays = !this.isStreamed(id) && (this.isOnDevice(id) || !this.isTrained(id));
-    return stays ? this.device.weight(id, wide) : wide();
-  }
-
-  /** Whether a parameter trains on a graphics adapter. */
-  isOnDevice(id: string): boolean {
-    return this.device?.trains(id) ?? false;
+    return this.device.weight(id, wide);
   }
 
   /** A copy of a weight in float32. */
@@ -235,7 +238,7 @@ export class ParameterStore {
 
   /** Whether a view of the weight does not last. */
   isStreamed(id: string): boolean {
-    return this.#frozen.isStreamed(id);
+    return this.#frozen.isStreamed(id) || (this.device?.passes(id) ?? false);
   }
 
   isTrained(id: string): boolean {
@@ -251,7 +254,7 @@ export class ParameterStore {
   gradient(id: string): TensorView {
     const view = this.#gradients.get(id);
     invariant(view !== undefined, `${id} is not trained and has no gradient`);
-    if (this.isOnDevice(id)) this.device?.pull(id, 'gradient');
+    this.device?.pull(id, 'gradient');
     return view;
   }
 
@@ -294,7 +297,7 @@ export class ParameterStore {
 
   /** Where the gradient of `id` lies in host memory, made ready to be added to: zeroed if it is the first this step. */
   addableGradient(id: string): number {
-    invariant(!this.isOnDevice(id), `the gradient of ${id} is added up on the GPU`);
+    invariant(this.device?.trains(id) !== true, `the gradient of ${id} is added up on the GPU`);
     if (!this.#written.has(id)) this.#zeroGradient(id);
     this.#written.add(id);
     return this.trained.gradientOffset(id);
@@ -318,7 +321,7 @@ export class ParameterStore {
     for (const parameter of this.parameters) {
       const { id } = parameter;
       if (!this.isTrained(id)) continue;
-      if (this.isOnDevice(id)) this.device?.pull(id, 'weight', 'first', 'second');
+      this.device?.pull(id, 'weight', ...(this.device.moves(id) ? (['first', 'second'] as const) : []));
       yield { parameter, parts: this.trained.parts(id) };
     }
   }

@@ -99,7 +99,29 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics ada
     for (const each of [onCpu, other]) each.release();
   });
 
-  test('a lost adapter is told from a bug', async () => {
+  test('what no adapter holds is a full adapter, and the memory goes on', () => {
+    const before = memory.liveBytes;
+    // 4.8 GB; most adapters take 1 to 4 in one piece. The zeros are never touched here.
+    const huge = tensorView('float32', [1200, 1e6], new Float32Array(1.2e9));
+    expect(() => memory.upload(huge)).toThrow(
+      expect.objectContaining({
+        code: 'runtime/out-of-memory',
+        hint: expect.stringContaining('engine.deviceMemoryMB') as string,
+      }),
+    );
+    expect(memory.liveBytes).toBe(before);
+    upload([2], 1, 2).dispose();
+  });
+
+  test('the most there was at one time is told once', () => {
+    memory.takePeakBytes();
+    const before = memory.liveBytes;
+    for (let at = 0; at < 3; at++) upload([100], ...new Array<number>(100).fill(at)).dispose();
+    expect(memory.takePeakBytes() - before).toBe(400);
+    expect(memory.takePeakBytes()).toBe(before);
+  });
+
+  test('a lost adapter and a full one are told from a bug', async () => {
     const native = loadBinding();
     const create = native.createSession.bind(native);
     let message = '';
@@ -124,6 +146,9 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics ada
         hint: expect.stringContaining('engine.provider "cpu"') as string,
       }),
     );
+    // And what follows when a buffer could not be made there.
+    message = 'WebGPU validation failed. [Invalid Buffer (unlabeled)] is invalid due to a previous error.';
+    expect(() => program.run(feeds)).toThrow(expect.objectContaining({ code: 'runtime/out-of-memory' }));
     other.release();
   });
 

@@ -2,6 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import type { Tensor } from 'onnxruntime-node';
 import type { Binding, NativeSession } from './binding.ts';
+import { explainError } from './explain-error.ts';
 import type { TensorView } from './tensor-view.ts';
 
 /**
@@ -54,6 +55,8 @@ export class DeviceMemory {
   readonly #makeCopies: (rank: number) => CopySessions;
   readonly #copies = new Map<number, CopySessions>();
   readonly #live = new Set<DeviceTensor>();
+  #liveBytes = 0;
+  #peakBytes = 0;
 
   /** @param makeCopies sessions for tensors of so many axes. */
   constructor(binding: Binding, makeCopies: (rank: number) => CopySessions) {
@@ -63,9 +66,14 @@ export class DeviceMemory {
 
   /** Bytes of all tensors that were not disposed. */
   get liveBytes(): number {
-    let bytes = 0;
-    for (const tensor of this.#live) bytes += tensor.bytes;
-    return bytes;
+    return this.#liveBytes;
+  }
+
+  /** Most bytes of tensors at one time since this was last asked. */
+  takePeakBytes(): number {
+    const peak = this.#peakBytes;
+    this.#peakBytes = this.#liveBytes;
+    return peak;
   }
 
   /** How many tensors were not disposed. */
@@ -73,14 +81,16 @@ export class DeviceMemory {
     return this.#live.size;
   }
 
-  /** A copy of a float32 tensor. */
+  /** A copy of a float32 tensor. @throws UserError `runtime/out-of-memory`, `runtime/device-lost`, as the others do. */
   upload({ dtype, shape, data }: TensorView): DeviceTensor {
     invariant(dtype === 'float32', `the GPU holds float32, got ${dtype}`);
     const given = this.#binding.createTensor('float32', data, shape);
-    const { y } = this.#copiesOf(shape.length).upload.run({ x: given }, { y: null }, {});
+    const { y } = this.#run(shape, 'upload', { x: given }, { y: null });
     invariant(y?.location === 'gpu-buffer', 'a copy to the GPU stayed outside');
     const tensor = new DeviceTensor(this, shape, y);
     this.#live.add(tensor);
+    this.#liveBytes += tensor.bytes;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
     return tensor;
   }
 
@@ -92,20 +102,20 @@ export class DeviceMemory {
       `a device tensor [${tensor.shape.join(', ')}] does not fill ${into.length} elements`,
     );
     const y = this.#binding.createTensor('float32', into, tensor.shape);
-    this.#copiesOf(tensor.shape.length).copy.run({ x: tensor.native }, { y }, {});
+    this.#run(tensor.shape, 'copy', { x: tensor.native }, { y });
   }
 
   /** Replaces what a tensor holds. */
   write(tensor: DeviceTensor, from: Float32Array): void {
     const x = this.#binding.createTensor('float32', from, tensor.shape);
-    const { y } = this.#copiesOf(tensor.shape.length).copy.run({ x }, { y: tensor.native }, {});
+    const { y } = this.#run(tensor.shape, 'copy', { x }, { y: tensor.native });
     // A second handle on the same memory.
     y?.dispose();
   }
 
   /** A tensor tells that it is disposed. */
   forget(tensor: DeviceTensor): void {
-    this.#live.delete(tensor);
+    if (this.#live.delete(tensor)) this.#liveBytes -= tensor.bytes;
   }
 
   /** Disposes whatever is left. */
@@ -116,6 +126,19 @@ export class DeviceMemory {
       copy.dispose();
     }
     this.#copies.clear();
+  }
+
+  #run(
+    shape: readonly number[],
+    session: keyof CopySessions,
+    feeds: Record<string, Tensor>,
+    fetches: Record<string, Tensor | null>,
+  ) {
+    try {
+      return this.#copiesOf(shape.length)[session].run(feeds, fetches, {});
+    } catch (error) {
+      throw explainError(`copy of [${shape.join(', ')}]`, true, error);
+    }
   }
 
   #copiesOf(rank: number): CopySessions {

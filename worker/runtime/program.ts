@@ -1,7 +1,8 @@
-import { InvariantError, UserError, invariant } from '#core/contract/errors.ts';
+import { InvariantError, invariant } from '#core/contract/errors.ts';
 import type { Tensor } from 'onnxruntime-node';
 import type { Binding, NativeSession } from './binding.ts';
 import { DeviceTensor, type DeviceMemory } from './device-tensor.ts';
+import { explainError } from './explain-error.ts';
 import { dtypeOf } from './tensor-view.ts';
 import type { TensorView } from './tensor-view.ts';
 
@@ -63,7 +64,7 @@ export class SessionProgram implements Program {
     try {
       results = this.#session.run(given, wanted, {});
     } catch (error) {
-      throw this.#explain(error);
+      throw explainError(this.name, this.#device !== null, error);
     }
     const fresh: Record<string, TensorView> = {};
     for (const name of this.outputs) {
@@ -131,29 +132,5 @@ export class SessionProgram implements Program {
         { cause: error },
       );
     }
-  }
-
-  #explain(error: unknown): Error {
-    const message = error instanceof Error ? error.message : String(error);
-    if (/failed to allocate memory|bad_alloc|bad allocation|out of (device )?memory/i.test(message)) {
-      return new UserError(
-        'runtime/out-of-memory',
-        `Not enough memory to run '${this.name}': ${message}`,
-        'Use shorter sequences or a smaller micro-batch, or close other programs.',
-        { cause: error },
-      );
-    }
-    if (
-      this.#device !== null &&
-      /device (is |was )?lost|context lost|failed to download data from buffer/i.test(message)
-    ) {
-      return new UserError(
-        'runtime/device-lost',
-        `The GPU was lost while it ran '${this.name}': ${message}`,
-        'Resume the run from its last checkpoint; with engine.provider "cpu" it goes on without the GPU.',
-        { cause: error },
-      );
-    }
-    return new InvariantError(`${this.name}: ${message}`, { cause: error });
   }
 }

@@ -1,5 +1,4 @@
 /** A checkpoint folder made ready to run: family, plan, method, weights, executor. */
-import { UserError } from '#core/contract/errors.ts';
 import type { MomentFormat } from '#core/contract/run-spec.ts';
 import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
@@ -19,6 +18,7 @@ import {
 } from '#worker/model/index.ts';
 import { createRuntime, type ProviderName, type Runtime } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
+import { RESIDENT, placeUnder, type DevicePlan } from './device-plan.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import type { ModelLayout } from './step-cost.ts';
 import { methodContext } from './method-context.ts';
@@ -38,6 +38,8 @@ export interface LoadedModel {
   readonly runtime: Runtime;
   /** What `LoadRequest.planMemory` said; null: it was not asked. */
   readonly memory: MemoryPlan | null;
+  /** What `LoadRequest.planDevice` said; null: it was not asked. */
+  readonly devicePlan: DevicePlan | null;
   /** Gives compiled programs back and closes the folder; weights go with the last reference. */
   close(): void;
 }
@@ -65,6 +67,10 @@ export interface LoadRequest {
   readonly provider?: ProviderName;
   /** Says which layers keep their activations for the backward pass; absent: all do. */
   readonly planMemory?: (layout: ModelLayout) => MemoryPlan;
+  /**
+   * Says what lies on the graphics adapter that the model runs on, given how many layers have experts on disk; absent: all that can.
+   */
+  readonly planDevice?: (layout: ModelLayout, diskLayers: number) => DevicePlan;
   /** A model of the same folder that is given up: it is closed, and the weights it holds are not read again. */
   readonly from?: LoadedModel | null;
   /** What to run on, for instance a timed one; a new runtime when absent. */
@@ -73,7 +79,7 @@ export interface LoadRequest {
 
 /**
  * Reads a checkpoint folder into memory.
- * @throws UserError for everything wrong with folder, config, weights or options; `train/moments-need-cpu`, `train/mixture-needs-cpu`.
+ * @throws UserError for everything wrong with folder, config, weights or options.
  */
 export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   const { from } = request;
@@ -96,14 +102,8 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const plan = withAdditions(stored, session.additions ?? {});
     const { trains: trainsInstead = (parameter: Parameter) => trains(session, parameter) } = request;
     const isTrained = (parameter: Parameter) => trainsInstead !== false && trainsInstead(parameter);
-    const memory =
-      request.planMemory?.({
-        plan,
-        parameters,
-        isTrained,
-        storedBytes: folder.totalBytes,
-        session,
-      }) ?? null;
+    const layout = { plan, parameters, isTrained, storedBytes: folder.totalBytes, session };
+    const memory = request.planMemory?.(layout) ?? null;
     const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
     const isStreamed = ({ expert, layer }: Parameter) =>
       expert !== null && layer !== null && layer < streamedLayers;
@@ -111,33 +111,14 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const { moments = 'float32' } = request;
     const runtime =
       request.runtime ?? createRuntime({ provider, ...(typeof threads === 'number' && { threads }) });
-    if (runtime.device !== null && moments !== 'float32') {
-      throw new UserError(
-        'train/moments-need-cpu',
-        `on a graphics adapter moments are kept in float32, not in ${moments}`,
-        'Set train.optimizer.moments to "float32", or engine.provider to "cpu".',
-      );
-    }
-    const isRagged = plan.layers.some(
-      ({ feedForward: half }) => half.kind === 'moe' && half.widths !== undefined,
-    );
-    if (runtime.device !== null && isRagged) {
-      throw new UserError(
-        'model/ragged-needs-cpu',
-        `${request.modelDir} has experts of different widths, which a graphics adapter does not run side by side`,
-        'Set engine.provider to "cpu".',
-      );
-    }
-    // The gate of mixed outputs has no layer; its gradient is added up in host memory.
-    const isOutputGate = ({ role, layer }: Parameter) => role === 'localGate' && layer === null;
-    if (runtime.device !== null && parameters.filter(isOutputGate).some(isTrained)) {
-      throw new UserError(
-        'train/mixture-needs-cpu',
-        'the gate of mixed outputs (mixture: "output") does not train on a graphics adapter',
-        'Set engine.provider to "cpu", or train with gate "none" and fit the gate afterwards.',
-      );
-    }
     const kernels = from?.kernels ?? createKernels(arena, runtime.threads);
+    const devicePlan =
+      runtime.device === null ? null : (request.planDevice?.(layout, streamedLayers) ?? null);
+    const offload = devicePlan ?? {
+      ...RESIDENT,
+      streamedExpertLayers: streamedLayers,
+      momentsOnHost: moments !== 'float32',
+    };
     const store = ParameterStore.load({
       folder,
       family,
@@ -149,6 +130,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       kernels,
       moments,
       device: runtime.device,
+      devicePlace: (parameter) => placeUnder(offload, parameter, isTrained(parameter)),
       ...(from && { from: from.store }),
     });
     const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });
@@ -158,7 +140,20 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       runtime.release();
       folder.close();
     };
-    return { family, plan, session, store, executor, optimizer, kernels, arena, runtime, memory, close };
+    return {
+      family,
+      plan,
+      session,
+      store,
+      executor,
+      optimizer,
+      kernels,
+      arena,
+      runtime,
+      memory,
+      devicePlan,
+      close,
+    };
   } catch (error) {
     folder.close();
     throw error;

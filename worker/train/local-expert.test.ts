@@ -12,15 +12,22 @@ const inputIds = Int32Array.from({ length: LENGTH }, (_, i) => 5 + ((i * 37) % 2
 const batch = unpaddedBatch(inputIds, 1, inputIds);
 const everywhere = inputIds.map((_, i) => i);
 
-async function load(method: LoadRequest['method']): Promise<LoadedModel> {
-  const model = await loadModel({ modelDir, method, threads: 1 });
+async function load(
+  method: LoadRequest['method'],
+  provider: LoadRequest['provider'] = 'cpu',
+): Promise<LoadedModel> {
+  const model = await loadModel({ modelDir, method, threads: 1, provider });
   opened.push(model);
   return model;
 }
 
 /** A model with local experts that say something, behind gates that all have the same bias. */
-async function customised(options: Record<string, unknown>, gateBias = 0): Promise<LoadedModel> {
-  const model = await load({ name: 'local-expert', options });
+async function customised(
+  options: Record<string, unknown>,
+  gateBias = 0,
+  provider: LoadRequest['provider'] = 'cpu',
+): Promise<LoadedModel> {
+  const model = await load({ name: 'local-expert', options }, provider);
   for (const { id, role } of model.store.parameters) {
     const values = model.store.weight(id).data as Float32Array;
     if (role === 'localUp') values.forEach((_, i) => (values[i] = Math.sin(i) / 4));
@@ -97,6 +104,26 @@ test('the gradient of mixed outputs is that of their loss', async () => {
     expect(Math.abs(gradient - slope), id).toBeLessThan(0.02 * Math.abs(slope) + 0.01);
   }
 });
+
+test.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)(
+  'mixed outputs have the gradients of the CPU on a graphics adapter',
+  async () => {
+    const options = { mixture: 'output', rank: 4 };
+    const train = async (provider: LoadRequest['provider']) => {
+      const { executor, optimizer } = await customised(options, 0.3, provider);
+      const { lossSum } = await executor.train({ ...batch, labels: inputIds }, 1, 1);
+      return { lossSum, squares: optimizer.gradientSquares() };
+    };
+    const [onCpu, onDevice] = [await train('cpu'), await train('webgpu')];
+    expect(onDevice.lossSum / onCpu.lossSum).toBeCloseTo(1, 4);
+    expect([...onCpu.squares.keys()]).toContain('localGate');
+    for (const [id, square] of onCpu.squares) {
+      expect(square, id).toBeGreaterThan(0);
+      expect((onDevice.squares.get(id) ?? NaN) / square, id).toBeCloseTo(1, 2);
+    }
+  },
+  60_000,
+);
 
 test('before the first step the model is the base', async () => {
   const base = await logitsOf(await load({ name: 'full', options: {} }));

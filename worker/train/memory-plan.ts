@@ -143,6 +143,18 @@ function activationElements(layout: ModelLayout, { isHeadNarrow }: Sizes, spec: 
   });
 }
 
+/** Elements of the inputs, outputs and scratch of the largest stage. */
+export function largestStageElements(layout: ModelLayout, spec: RunSpec): number {
+  const { hiddenSize, vocabularySize, layers } = layout.plan;
+  const tokens = spec.train.microBatch * spec.data.maxLength;
+  const head = tokens * hiddenSize + 3 * Math.min(LOGIT_CHUNK, tokens * vocabularySize);
+  const ofLayers = Array.from(layers.keys(), (index) => {
+    const { kept, scratch } = layerElements(layout, index, spec);
+    return kept + scratch;
+  });
+  return Math.max(head, ...ofLayers);
+}
+
 /** Seconds of a micro-batch that each layer costs when it is computed once more, and bytes of its frozen experts. */
 function layerPrices(layout: ModelLayout, { stored, layers }: Sizes, spec: RunSpec) {
   const tokens = spec.train.microBatch * spec.data.maxLength;

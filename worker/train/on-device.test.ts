@@ -14,9 +14,9 @@ import { planRun } from './plan-run.ts';
 import { train } from './trainer.ts';
 import type { TrainingCommand } from './training-run.ts';
 
-const adapter = vi.hoisted(() => ({ isLost: false }));
+const adapter = vi.hoisted(() => ({ isLost: false, isFull: false }));
 
-/** Programs that find their adapter gone, once it is. */
+/** Programs that find their adapter gone, once it is, and memory that has no room left. */
 vi.mock('#worker/runtime/index.ts', async (importOriginal) => {
   const original = await importOriginal<typeof Runtime>();
   const losing = (program: Runtime.Program): Runtime.Program => ({
@@ -33,6 +33,14 @@ vi.mock('#worker/runtime/index.ts', async (importOriginal) => {
     ...original,
     createRuntime: (...options: Parameters<typeof Runtime.createRuntime>): Runtime.Runtime => {
       const runtime = original.createRuntime(...options);
+      const { device } = runtime;
+      if (device !== null) {
+        const upload = device.upload.bind(device);
+        device.upload = (view) => {
+          if (adapter.isFull) throw new UserError('runtime/out-of-memory', 'The GPU is full.');
+          return upload(view);
+        };
+      }
       return { ...runtime, compile: async (...graph) => losing(await runtime.compile(...graph)) };
     },
   };
@@ -121,17 +129,24 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software ada
     expectClose([stopped, middle, last].flatMap(numbers), numbers(onCpu));
   }, 120_000);
 
-  test('a lost adapter ends the run with a checkpoint, from which the CPU goes on', async () => {
-    const command = (asked: number): TrainingCommand => {
-      adapter.isLost = asked === 2;
-      return 'continue';
-    };
-    await expect(run('lost', 'webgpu', { command })).rejects.toMatchObject({ code: 'runtime/device-lost' });
-    adapter.isLost = false;
-    const resumed = await run('lost', 'cpu', { resume: true });
-    expect(resumed.steps.map(({ step }) => step)).toEqual([3]);
-    expectClose(numbers(resumed), numbers(await run('whole', 'cpu')).slice(-2));
-  }, 120_000);
+  test.each([
+    ['isLost', 'runtime/device-lost'],
+    ['isFull', 'runtime/out-of-memory'],
+  ] as const)(
+    'an adapter that %s ends the run with a checkpoint, from which the CPU goes on',
+    async (how, code) => {
+      const command = (asked: number): TrainingCommand => {
+        adapter[how] = asked === 2;
+        return 'continue';
+      };
+      await expect(run(how, 'webgpu', { command })).rejects.toMatchObject({ code });
+      adapter[how] = false;
+      const resumed = await run(how, 'cpu', { resume: true });
+      expect(resumed.steps.map(({ step }) => step)).toEqual([3]);
+      expectClose(numbers(resumed), numbers(await run(`${how} whole`, 'cpu')).slice(-2));
+    },
+    120_000,
+  );
 
   test('left to itself a run does not take a software adapter', async () => {
     const rehearse = vi.fn(() => Promise.resolve(1));
@@ -152,14 +167,30 @@ test('a plan for a graphics adapter says what it takes there, and what is in the
     train: { optimizer: { moments: 'bfloat16' } },
     engine: { provider: 'webgpu' },
   });
-  const { problems, deviceMB, timeSeconds, trainableParameters } = await planRun(spec, probe);
+  const { problems, deviceMB, timeSeconds } = await planRun(spec, probe);
   expect(problems).toEqual([
-    'On a graphics adapter moments are kept in float32, not in bfloat16.',
     'engine.provider "webgpu": No graphics adapter that WebGPU can use was found. Use "auto" or "cpu".',
   ]);
-  expect(deviceMB).toBeCloseTo((16 * trainableParameters) / 1e6);
+  expect(deviceMB?.measures).toEqual([
+    'Optimizer moments stay in host memory, and the processor moves the weights.',
+  ]);
   expect(timeSeconds).toBeUndefined();
   vi.unstubAllEnvs();
+});
+
+test('a plan that does not fit on the adapter says what is needed, and so does the run', async () => {
+  const spec = parseRunSpec({
+    model: { path: path.join(sample, 'sample-moe') },
+    data: { train: [{ path: rows }] },
+    method: { name: 'full' },
+    engine: { provider: 'webgpu', deviceMemoryMB: 10 },
+  });
+  const { problems, deviceMB } = await planRun(spec, probe);
+  const needed = Math.ceil(deviceMB?.total ?? NaN).toLocaleString('en-US');
+  expect(problems[0]).toMatch(
+    `at least ${needed} MB of the graphics adapter's memory are needed, engine.deviceMemoryMB allows 10.`,
+  );
+  expect(deviceMB?.measures).toHaveLength(2);
 });
 
 test('without an adapter a run stays on the CPU, and one that asks for it is refused', async () => {

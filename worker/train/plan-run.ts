@@ -17,6 +17,7 @@ import {
 } from '#worker/model/index.ts';
 import { findAdapter, type AdapterProbe } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
+import { DEVICE_HINT, deviceMeasures, deviceProblem, planDevice } from './device-plan.ts';
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
 import type { ModelLayout } from './step-cost.ts';
@@ -89,10 +90,14 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
         `about ${Math.round(memory.totalMB).toLocaleString('en-US')} MB of memory are needed, ${Math.round(limit).toLocaleString('en-US')} MB are available. Use a smaller micro-batch or shorter examples, or train fewer weights.`,
       );
     }
-    if (spec.engine.provider === 'webgpu') {
-      const { moments } = spec.train.optimizer;
-      if (moments !== 'float32')
-        problems.push(`On a graphics adapter moments are kept in float32, not in ${moments}.`);
+    const { deviceMemoryMB } = spec.engine;
+    const device =
+      spec.engine.provider === 'webgpu'
+        ? planDevice(layout, spec, deviceMemoryMB, memory.streamedLayers)
+        : null;
+    if (device !== null) {
+      const problem = deviceProblem(device, deviceMemoryMB);
+      if (problem !== null) problems.push(`${problem}. ${DEVICE_HINT}`);
       const { adapter, ...search } = await findAdapter(probe);
       if (adapter === null && 'reason' in search)
         problems.push(`engine.provider "webgpu": ${search.reason} Use "auto" or "cpu".`);
@@ -119,9 +124,14 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
         total: perCheckpoint * spec.checkpoint.keep,
         freeMB: (disk.bavail * disk.bsize) / 1e6,
       },
-      ...(spec.engine.provider === 'webgpu'
-        ? // All in float32; what trains with its gradient and two moments.
-          { deviceMB: (16 * trained + 4 * (size(parameters) - trained)) / 1e6 }
+      ...(device !== null
+        ? {
+            deviceMB: {
+              total: device.totalMB,
+              parts: device.parts,
+              measures: deviceMeasures(device, plan.layers.length),
+            },
+          }
         : steps !== undefined && { timeSeconds: estimateTime(layout, memory, steps, spec) }),
     };
   } finally {

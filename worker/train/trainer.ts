@@ -21,6 +21,7 @@ import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
 import type { ProviderName } from '#worker/runtime/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
+import { checkDevice, deviceMeasures, planDevice } from './device-plan.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { RoutingTotals } from './routing-totals.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
@@ -69,6 +70,10 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
         seed: spec.train.seed,
         tokenCounts: () => tokenCounts(data.train, plan.vocabularySize),
         planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
+        planDevice: (layout, diskLayers) => {
+          const { deviceMemoryMB } = spec.engine;
+          return checkDevice(planDevice(layout, spec, deviceMemoryMB, diskLayers), deviceMemoryMB);
+        },
       });
       from = null;
       return model;
@@ -190,7 +195,7 @@ class Trainer {
 
   /** What is done to stay within the memory budget, in sentences. */
   #memoryMeasures(): string[] {
-    const { memory, plan } = this.#model;
+    const { memory, devicePlan, plan } = this.#model;
     const of = (layers: number) => `${layers} of ${plan.layers.length} layers`;
     const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
     return [
@@ -202,6 +207,7 @@ class Trainer {
             `Frozen experts of ${of(streamedLayers)} are read from disk when they are used, for the same reason.`,
           ]
         : []),
+      ...(devicePlan === null ? [] : deviceMeasures(devicePlan, plan.layers.length)),
     ];
   }
 
@@ -273,7 +279,7 @@ class Trainer {
         trainedTokens: lossTokens,
         tokensPerSecond: tokens / seconds,
         rssMB: process.memoryUsage.rss() / 1e6,
-        ...(device !== null && { deviceMB: device.liveBytes / 1e6 }),
+        ...(device !== null && { deviceMB: device.takePeakBytes() / 1e6 }),
         ...(hasLosses && { auxLoss }),
       },
       this.#routing.take(done, session.routerState(), gradNorm_LE),

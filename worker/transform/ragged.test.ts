@@ -43,9 +43,14 @@ const inputIds = Int32Array.from({ length: 24 }, (_, i) => 2 + ((7 * i) % 190));
 const batch = unpaddedBatch(inputIds, 1, inputIds);
 const everywhere = inputIds.map((_, at) => at);
 
-async function withModel<T>(modelDir: string, name: string, work_: (model: LoadedModel) => Promise<T>) {
+async function withModel<T>(
+  modelDir: string,
+  name: string,
+  work_: (model: LoadedModel) => Promise<T>,
+  provider: 'cpu' | 'webgpu' = 'cpu',
+) {
   const options = name === 'lora' ? { rank: 2 } : {};
-  const model = await loadModel({ modelDir, method: { name, options }, threads: 1 });
+  const model = await loadModel({ modelDir, method: { name, options }, threads: 1, provider });
   try {
     return await work_(model);
   } finally {
@@ -66,6 +71,29 @@ test('a ragged checkpoint computes what the masked one does, and has fewer param
   const gone = 3 * 32 * (3 + 10 + 24 + 5 + 48 + 20 + 1);
   expect(large.parameters.total - small.parameters.total).toBe(gone);
 });
+
+test.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)(
+  'a ragged checkpoint trains on a graphics adapter as on the CPU',
+  async () => {
+    const train = (provider: 'cpu' | 'webgpu') =>
+      withModel(
+        ragged,
+        'full',
+        async ({ executor, optimizer }) => {
+          const { lossSum } = await executor.train(batch, 24, 1);
+          return { lossSum, squares: optimizer.gradientSquares() };
+        },
+        provider,
+      );
+    const [onCpu, onDevice] = [await train('cpu'), await train('webgpu')];
+    expect(onDevice.lossSum / onCpu.lossSum).toBeCloseTo(1, 4);
+    for (const [id, square] of onCpu.squares) {
+      const other = onDevice.squares.get(id) ?? NaN;
+      expect(Math.abs(other - square), id).toBeLessThanOrEqual(1e-3 * square);
+    }
+  },
+  60_000,
+);
 
 test.each(['full', 'lora', 'densemixer', 'default-moe', 'ds-moe'])(
   '%s trains it with the gradients of the masked one',

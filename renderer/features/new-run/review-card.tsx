@@ -96,7 +96,7 @@ export function Plan({ plan }: { readonly plan: RunPlan }) {
           <dt>Memory</dt>
           <dd>{formatRange(memoryMB.low, memoryMB.high, formatMB)}</dd>
           <dd className="muted">of {formatMB(memoryMB.availableMB)} available</dd>
-          {deviceMB !== undefined && <dd className="muted">and {formatMB(deviceMB)} of the GPU</dd>}
+          {deviceMB !== undefined && <dd className="muted">and {formatMB(deviceMB.total)} of the GPU</dd>}
           <PastError error={plan.pastErrors?.memory} />
         </div>
         <div>
@@ -136,6 +136,9 @@ export function Plan({ plan }: { readonly plan: RunPlan }) {
         </div>
       </dl>
       <Memory memory={memoryMB} />
+      {deviceMB?.measures.map((measure) => (
+        <p key={measure}>{measure}</p>
+      ))}
     </div>
   );
 }

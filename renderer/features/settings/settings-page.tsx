@@ -130,6 +130,14 @@ function Choices({ settings, change }: { readonly settings: Settings; readonly c
         value={settings.memoryBudgetMB}
         onSave={(memoryBudgetMB) => change({ memoryBudgetMB })}
       />
+      <LimitField
+        id="device-memory"
+        label="GPU memory budget"
+        note="Automatic: all that a run wants; a graphics adapter does not tell how much it has."
+        unit="MB"
+        value={settings.deviceMemoryMB}
+        onSave={(deviceMemoryMB) => change({ deviceMemoryMB })}
+      />
     </div>
   );
 }

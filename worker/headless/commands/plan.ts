@@ -36,7 +36,11 @@ export const plan: Command = async (invocation) => {
       : [['', `frozen experts of ${memoryMB.streamedLayers} layers read from disk when they are used`]]),
     ...(planned.deviceMB === undefined
       ? []
-      : [['GPU memory', `${megabytes(planned.deviceMB)} for weights, gradients and moments`]]),
+      : [
+          ['GPU memory', megabytes(planned.deviceMB.total)],
+          ...Object.entries(planned.deviceMB.parts).map(([part, size]) => ['', `${part} ${megabytes(size)}`]),
+          ...planned.deviceMB.measures.map((measure) => ['', measure]),
+        ]),
     [
       'disk',
       `${megabytes(diskMB.perCheckpoint)} a checkpoint, ${megabytes(diskMB.total)} in all; ${megabytes(diskMB.freeMB)} free`,
