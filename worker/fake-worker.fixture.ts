@@ -101,6 +101,7 @@ async function train(run: TrainingRun): Promise<TrainingOutcome> {
       },
       { step, counts_LE: new Uint32Array([8, 8, 8, 8]) },
     );
+    if (step === 1) observer.placed({ onAdapter: 7, sizesOnCpu: 1, leftToCpu: [] });
     if (step % spec.checkpoint.everySteps === 0) save(step);
   }
   return { state: 'completed', step: totalSteps };

@@ -275,6 +275,11 @@ test('WP4: what a notice announces is committed', async () => {
   await worker.exited;
   expect(checked).toBeGreaterThan(5);
   expect(behind).toEqual([]);
+  // Where operators are is known after the first step, and joins the facts.
+  expect(readRun((reader) => reader.facts())).toMatchObject({
+    family: 'fake',
+    placement: { onAdapter: 7, sizesOnCpu: 1, leftToCpu: [] },
+  });
 });
 
 test('WP5: notices carry high-water marks only, at most ten a second', async () => {

@@ -12,6 +12,7 @@ import {
   PROTOCOL_VERSION,
   type WorkerToHost,
 } from '#core/contract/worker-protocol.ts';
+import type { RunFacts } from '#core/contract/run.ts';
 import type { RunWriter } from '#core/store/index.ts';
 import { coalesce, NOTICE_INTERVAL_MS, type Link } from '#core/link/index.ts';
 import { createRunControl, type RunControl } from './run-control.ts';
@@ -170,6 +171,7 @@ function createObserver(
 ): TrainingObserver {
   let lastStep = 0;
   let lastEvent = 0;
+  let known: RunFacts | undefined;
   const notices = coalesce<WorkerToHost>(NOTICE_INTERVAL_MS, (notice) => {
     if (link.congested) return false;
     send(notice);
@@ -183,6 +185,7 @@ function createObserver(
 
   return {
     prepared: (facts, resumedFromStep) => {
+      known = facts;
       writer.facts(facts);
       lastStep = resumedFromStep ?? 0;
       // A run that failed before its first checkpoint begins again at the beginning.
@@ -194,6 +197,9 @@ function createObserver(
       hooks.prepared();
       send({ type: 'started', facts, step: lastStep });
       announce();
+    },
+    placed: (placement) => {
+      if (known !== undefined) writer.facts({ ...known, placement });
     },
     step: (metrics, routing) => {
       writer.step(metrics, routing);

@@ -23,6 +23,16 @@ export const RunSummary = z.object({
 });
 export type RunSummary = z.infer<typeof RunSummary>;
 
+/** Which operators of the programs of a step run on a graphics adapter, as ONNX Runtime recorded it. */
+export const Placement = z.object({
+  onAdapter: z.int(),
+  /** On the processor, computing sizes: that is where they belong. */
+  sizesOnCpu: z.int(),
+  /** On the processor though they compute more than sizes, by kind: there should be none. */
+  leftToCpu: z.array(z.object({ operator: z.string(), count: z.int() })),
+});
+export type Placement = z.infer<typeof Placement>;
+
 /** Facts fixed when the worker has prepared the run; the worker writes them, the host reads them. */
 export const RunFacts = z.object({
   family: z.string(),
@@ -44,6 +54,8 @@ export const RunFacts = z.object({
   provider: z.string(),
   /** The graphics adapter it trains on, in words. */
   adapter: z.string().optional(),
+  /** Of a run on a graphics adapter, once its first step is done. */
+  placement: Placement.optional(),
   threads: z.int(),
   /** What the plan foresaw, to be held against what was measured. */
   estimatedMemoryMB: z.number(),

@@ -131,6 +131,7 @@ await train({
         );
     },
     evaluation: (e) => console.log(`validation ${e.step}: ${e.loss.toFixed(4)}`),
+    placed: () => undefined,
     checkpoint: () => undefined,
     event: (_kind, step, message) => console.log(`${step}: ${message}`),
     progress: () => undefined,

@@ -31,6 +31,8 @@ export interface Runtime {
   compile(graph: Graph, options?: CompileOptions): Promise<Program>;
   /** Which nodes ran where since programs were compiled; ends its recording. Empty unless `recordPlacement` asked for it. */
   placement(): PlacedNodes[];
+  /** The same for the last time: programs that are compiled later are not recorded. */
+  endPlacement(): PlacedNodes[];
   /** Unloads every program. */
   release(): void;
 }
@@ -62,6 +64,7 @@ export function createRuntime({
   const programs = new Map<string, { readonly program: SessionProgram; users: number }>();
   const profiles = recordPlacement ? mkdtempSync(path.join(tmpdir(), 'condenser-profiles-')) : null;
   const settings = { threads, arena, profiles };
+  let isRecording = recordPlacement;
   const device = provider === 'cpu' ? null : createDeviceMemory(settings);
 
   const obtain = (graph: Graph, dialect: Dialect, recorded: boolean): Program => {
@@ -71,7 +74,7 @@ export function createRuntime({
       known.users++;
       return known.program;
     }
-    const own = recorded ? settings : { ...settings, profiles: null };
+    const own = recorded && isRecording ? settings : { ...settings, profiles: null };
     const program = load(graph, dialect, own, device, () => {
       const entry = programs.get(key);
       if (entry === undefined || --entry.users > 0) return;
@@ -82,6 +85,12 @@ export function createRuntime({
     return program;
   };
 
+  const placement = (): PlacedNodes[] => {
+    if (profiles === null || !isRecording) return [];
+    for (const { program } of programs.values()) program.endProfiling();
+    return readPlacement(profiles);
+  };
+
   return {
     provider,
     threads,
@@ -90,10 +99,11 @@ export function createRuntime({
       new Promise((resolve) => {
         resolve(obtain(graph, dialect, recorded));
       }),
-    placement() {
-      if (profiles === null) return [];
-      for (const { program } of programs.values()) program.endProfiling();
-      return readPlacement(profiles);
+    placement,
+    endPlacement() {
+      const placed = placement();
+      isRecording = false;
+      return placed;
     },
     release() {
       device?.release();

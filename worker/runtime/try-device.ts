@@ -2,6 +2,7 @@
 import { UserError } from '#core/contract/errors.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { loadBinding } from './binding.ts';
+import { summarizePlacement } from './placement.ts';
 import { createRuntime } from './runtime.ts';
 import { tensorView, zeroTensor } from './tensor-view.ts';
 
@@ -9,11 +10,11 @@ const SIZE = 64;
 
 /**
  * Multiplies two matrices on the GPU and checks the product. ONNX Runtime logs what devices it finds.
- * @throws UserError `runtime/no-adapter`, `runtime/wrong-result`.
+ * @throws UserError `runtime/no-adapter`, `runtime/wrong-result`, `runtime/left-to-cpu`.
  */
 export async function tryDevice(): Promise<void> {
   loadBinding('info');
-  const runtime = createRuntime({ provider: 'webgpu' });
+  const runtime = createRuntime({ provider: 'webgpu', recordPlacement: true });
   const builder = new GraphBuilder('product');
   const x = builder.input('x', 'float32', ['N', SIZE]);
   builder.output('y', op.matmul(x, builder.input('w', 'float32', [SIZE, SIZE])));
@@ -36,5 +37,12 @@ export async function tryDevice(): Promise<void> {
       }
     }
   }
+  const { onAdapter, leftToCpu } = summarizePlacement(runtime.placement());
   runtime.release();
+  if (onAdapter > 0 && leftToCpu.length === 0) return;
+  throw new UserError(
+    'runtime/left-to-cpu',
+    'A graphics adapter was found, but ONNX Runtime left the product to the CPU',
+    'Update its driver, or use engine.provider "cpu".',
+  );
 }

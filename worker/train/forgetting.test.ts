@@ -49,6 +49,7 @@ async function evaluated(name: string, general: string | null) {
       prepared: (prepared) => (facts = prepared),
       step: () => undefined,
       evaluation: (evaluation) => evaluations.push(evaluation),
+      placed: () => undefined,
       checkpoint: () => undefined,
       event: () => undefined,
       progress: () => undefined,

@@ -65,6 +65,8 @@ export interface LoadRequest {
   readonly moments?: MomentFormat;
   /** What computes; the CPU when absent. */
   readonly provider?: ProviderName;
+  /** Records which operators run on a graphics adapter, until `runtime.endPlacement` tells. */
+  readonly recordPlacement?: boolean;
   /** Says which layers keep their activations for the backward pass; absent: all do. */
   readonly planMemory?: (layout: ModelLayout) => MemoryPlan;
   /**
@@ -110,7 +112,12 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const { threads, provider = 'cpu' } = request;
     const { moments = 'float32' } = request;
     const runtime =
-      request.runtime ?? createRuntime({ provider, ...(typeof threads === 'number' && { threads }) });
+      request.runtime ??
+      createRuntime({
+        provider,
+        recordPlacement: request.recordPlacement === true && provider !== 'cpu',
+        ...(typeof threads === 'number' && { threads }),
+      });
     const kernels = from?.kernels ?? createKernels(arena, runtime.threads);
     const devicePlan =
       runtime.device === null ? null : (request.planDevice?.(layout, streamedLayers) ?? null);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { StepMetrics } from '#core/contract/metrics.ts';
-import type { RunFacts } from '#core/contract/run.ts';
+import type { Placement, RunFacts } from '#core/contract/run.ts';
 import { parseRunSpec, type ProviderChoice } from '#core/contract/run-spec.ts';
 import { UserError } from '#core/contract/errors.ts';
 import type * as Runtime from '#worker/runtime/index.ts';
@@ -63,6 +63,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 interface Recorded {
   readonly steps: StepMetrics[];
   readonly events: string[];
+  readonly placements: Placement[];
   facts: RunFacts | undefined;
 }
 
@@ -73,7 +74,7 @@ async function run(
 ): Promise<Recorded> {
   const runDir = path.join(work, name);
   mkdirSync(runDir, { recursive: true });
-  const recorded: Recorded = { steps: [], events: [], facts: undefined };
+  const recorded: Recorded = { steps: [], events: [], placements: [], facts: undefined };
   let asked = 0;
   await train({
     spec: parseRunSpec({
@@ -95,6 +96,7 @@ async function run(
       },
       step: (metrics) => recorded.steps.push(metrics),
       evaluation: () => undefined,
+      placed: (placement) => recorded.placements.push(placement),
       checkpoint: () => undefined,
       event: (_kind, _step, message) => recorded.events.push(message),
       progress: () => undefined,
@@ -120,6 +122,10 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software ada
     expect(stopped.facts).toMatchObject({ provider: 'webgpu', adapter: 'a software adapter' });
     expect(stopped.events).toContain('Trains on a software adapter, as asked.');
     expect(stopped.steps[0]?.deviceMB).toBeGreaterThan(20);
+    expect(onCpu.placements).toEqual([]);
+    expect(stopped.placements).toHaveLength(1);
+    expect(stopped.placements[0]?.leftToCpu).toEqual([]);
+    expect(stopped.placements[0]?.onAdapter).toBeGreaterThan(100);
     const middle = await run('moved', 'cpu', {
       resume: true,
       command: (asked) => (asked === 1 ? 'stop' : 'continue'),
@@ -127,7 +133,7 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software ada
     expect(middle.facts?.provider).toBe('cpu');
     const last = await run('moved', 'webgpu', { resume: true });
     expectClose([stopped, middle, last].flatMap(numbers), numbers(onCpu));
-  }, 120_000);
+  }, 300_000);
 
   test.each([
     ['isLost', 'runtime/device-lost'],
@@ -145,7 +151,7 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software ada
       expect(resumed.steps.map(({ step }) => step)).toEqual([3]);
       expectClose(numbers(resumed), numbers(await run(`${how} whole`, 'cpu')).slice(-2));
     },
-    120_000,
+    300_000,
   );
 
   test('left to itself a run does not take a software adapter', async () => {

@@ -93,6 +93,7 @@ async function run(
         if (routing) recorded.routing.push(routing);
       },
       evaluation: (evaluation) => recorded.evaluations.push(evaluation),
+      placed: () => undefined,
       checkpoint: () => undefined,
       event: (kind, _step, message) => recorded.events.push(`${kind}: ${message}`),
       progress: () => undefined,

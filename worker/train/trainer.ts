@@ -18,7 +18,7 @@ import {
 } from '#worker/data/index.ts';
 import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
-import type { ProviderName } from '#worker/runtime/index.ts';
+import { summarizePlacement, type ProviderName } from '#worker/runtime/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { checkDevice, deviceMeasures, planDevice } from './device-plan.ts';
@@ -57,12 +57,13 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     const submatrices = await submatricesOf(run, plan, () => first.next());
     if (submatrices === 'stopped') return { state: 'stopped', step: 0 };
     from = measured.model;
-    const load = (provider: ProviderName) => {
+    const load = (provider: ProviderName, recordPlacement: boolean) => {
       const model = loadModel({
         modelDir: spec.model.path,
         method: spec.method,
         threads: spec.engine.threads,
         provider,
+        recordPlacement,
         moments: spec.train.optimizer.moments,
         expertScores: measured.scores,
         from,
@@ -81,9 +82,9 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     const choice = await chooseProvider({
       asked: spec.engine.provider,
       probe: run.probe,
-      rehearse: async (provider) => secondsOfStep(await load(provider), first.next()),
+      rehearse: async (provider) => secondsOfStep(await load(provider, false), first.next()),
     });
-    const model = await load(choice.provider);
+    const model = await load(choice.provider, true);
     try {
       const trainer = new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256);
       return await trainer.run(choice);
@@ -136,6 +137,7 @@ class Trainer {
   readonly #routing = new RoutingTotals();
   #boundary: Boundary;
   #savedStep = -1;
+  #isPlacementTold = false;
 
   constructor(
     run: TrainingRun,
@@ -285,11 +287,29 @@ class Trainer {
       this.#routing.take(done, session.routerState(), gradNorm_LE),
     );
     for (const message of messages) observer.event('phase', done, message);
+    this.#tellPlacement();
     const { everySteps } = spec.evaluate;
     if (done === totalSteps || (everySteps !== null && done % everySteps === 0)) await this.#evaluate(done);
     if (checkpointWanted || (done % spec.checkpoint.everySteps === 0 && done < totalSteps))
       this.#checkpoint();
     return 'continue';
+  }
+
+  /** Tells once where the operators run that were needed so far. */
+  #tellPlacement(): void {
+    const { runtime } = this.#model;
+    if (this.#isPlacementTold || runtime.device === null) return;
+    this.#isPlacementTold = true;
+    const placement = summarizePlacement(runtime.endPlacement());
+    const { observer } = this.#run;
+    observer.placed(placement);
+    if (placement.leftToCpu.length === 0) return;
+    const left = placement.leftToCpu.map(({ operator, count }) => `${count} × ${operator}`).join(', ');
+    observer.event(
+      'alert',
+      this.#boundary.step,
+      `The graphics adapter leaves operators to the CPU: ${left}.`,
+    );
   }
 
   /** Losses on the validation split, if there is one, and on the general data. */

@@ -1,7 +1,7 @@
 /** What the trainer needs from the process that hosts it, and what it tells that process. */
 import type { CheckpointInfo } from '#core/contract/checkpoint.ts';
 import type { Evaluation, RoutingRecord, RunEventRecord, StepMetrics } from '#core/contract/metrics.ts';
-import type { RunFacts } from '#core/contract/run.ts';
+import type { Placement, RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { Heartbeat } from '#core/contract/worker-protocol.ts';
 import type { AdapterProbe } from '#worker/runtime/index.ts';
@@ -20,6 +20,8 @@ export interface TrainingControl {
  */
 export interface TrainingObserver {
   prepared(facts: RunFacts, resumedFromStep: number | null): void;
+  /** After the first step on a graphics adapter. */
+  placed(placement: Placement): void;
   step(metrics: StepMetrics, routing: RoutingRecord | null): void;
   evaluation(evaluation: Evaluation): void;
   checkpoint(info: CheckpointInfo): void;

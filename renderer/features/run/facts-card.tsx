@@ -45,6 +45,24 @@ export function FactsCard({ detail }: { readonly detail: RunDetail }) {
               {providerName(facts.provider)}
               {facts.adapter === undefined ? `, ${plural(facts.threads, 'thread')}` : ` on ${facts.adapter}`}
             </dd>
+            {facts.placement !== undefined && (
+              <>
+                <dt>Placement</dt>
+                <dd>
+                  {plural(facts.placement.onAdapter, 'operator')} on the adapter,{' '}
+                  {formatCount(facts.placement.sizesOnCpu)} on the CPU that compute sizes
+                  {facts.placement.leftToCpu.length > 0 && (
+                    <span className="warn-ink">
+                      {' '}
+                      · left to the CPU:{' '}
+                      {facts.placement.leftToCpu
+                        .map(({ operator, count }) => `${formatCount(count)} × ${operator}`)
+                        .join(', ')}
+                    </span>
+                  )}
+                </dd>
+              </>
+            )}
           </>
         )}
         <dt>Memory</dt>

@@ -30,6 +30,7 @@ const silent = {
   prepared: () => undefined,
   step: () => undefined,
   evaluation: () => undefined,
+  placed: () => undefined,
   checkpoint: () => undefined,
   event: () => undefined,
   progress: () => undefined,

@@ -21,6 +21,7 @@ export class StageClock {
       device: runtime.device,
       compile: async (graph, options) => this.#timed(await runtime.compile(graph, options)),
       placement: () => runtime.placement(),
+      endPlacement: () => runtime.endPlacement(),
       release: () => runtime.release(),
     };
   }
