@@ -24,13 +24,14 @@ const nothing = z.union([
 ]);
 const absent = nothing.optional();
 
-/** What changes the function beyond rank, scale and magnitude must be off. */
+/** What changes the function beyond rank, scale, magnitude and dropout must be off. */
 const Config = z.object({
   peft_type: z.literal('LORA'),
   r: z.int().positive(),
   lora_alpha: z.number(),
   use_rslora: z.boolean().default(false),
   use_dora: z.boolean().default(false),
+  lora_dropout: z.number().min(0).lt(1).nullish(),
   bias: z.literal('none').default('none'),
   rank_pattern: z.record(z.string(), z.int().positive()).nullish(),
   alpha_pattern: z.record(z.string(), z.number()).nullish(),
@@ -53,6 +54,8 @@ export interface AdapterConfig {
   readonly rankStabilised: boolean;
   /** DoRA. */
   readonly magnitude: boolean;
+  /** Part of the inputs that training leaves out at random. */
+  readonly dropout: number;
 }
 
 const SUFFIXES = {
@@ -86,7 +89,7 @@ export class AdapterFolder {
         'Supported are LoRA and DoRA, and nothing trained besides.',
       );
     }
-    const { r, lora_alpha, use_rslora, use_dora, rank_pattern, alpha_pattern } = parsed.data;
+    const { r, lora_alpha, lora_dropout, use_rslora, use_dora, rank_pattern, alpha_pattern } = parsed.data;
     this.config = {
       rank: r,
       alpha: lora_alpha,
@@ -94,6 +97,7 @@ export class AdapterFolder {
       alphaPattern: alpha_pattern ?? {},
       rankStabilised: use_rslora,
       magnitude: use_dora,
+      dropout: lora_dropout ?? 0,
     };
     for (const pattern of [this.config.rankPattern, this.config.alphaPattern].flatMap(Object.keys))
       checkPattern(file, pattern);
@@ -195,7 +199,7 @@ export function writeAdapterFolder(
     inference_mode: true,
     r: config.rank,
     lora_alpha: config.alpha,
-    lora_dropout: 0,
+    lora_dropout: config.dropout,
     bias: 'none',
     fan_in_fan_out: false,
     use_rslora: config.rankStabilised,

@@ -61,7 +61,7 @@ export class AttentionDecoder {
       const keyHeads = workspace.tensor(tokens, widths.keyHeads);
       const valueHeads = workspace.tensor(tokens, widths.valueHeads);
       const gate = this.#gateTensor(tokens);
-      const heads = await programs.attention.headsOnly(this.#index, dtypes);
+      const heads = await programs.of('inference').attention.headsOnly(this.#index, dtypes);
       heads.run(
         { ...tables, h, ...this.#weights.views('heads') },
         { queryHeads, keyHeads, valueHeads, ...gate },
@@ -73,7 +73,7 @@ export class AttentionDecoder {
         cache.append(workspace.rows(keyHeads, from, to), workspace.rows(valueHeads, from, to));
         await this.#mix(queryHeads, mixed, { row, from, to }, cache);
       }
-      const output = await programs.attention.output(this.#index, dtypes);
+      const output = await programs.of('inference').attention.output(this.#index, dtypes);
       output.run({ h, mixed, ...gate, ...this.#weights.views('attentionOutput') }, { out });
     });
     return out;
@@ -83,7 +83,7 @@ export class AttentionDecoder {
   async #mix(queries: ArenaTensor, mixed: ArenaTensor, { from, to }: RowSpan, cache: KeyValueCache) {
     const { programs, workspace } = this.#parts;
     const { window = Infinity } = this.#plan;
-    const mix = await programs.attention.mix(this.#index, this.#weights.dtypes());
+    const mix = await programs.of('inference').attention.mix(this.#index, this.#weights.dtypes());
     for (let start = from; start < to; start += QUERY_BLOCK) {
       const end = Math.min(to, start + QUERY_BLOCK);
       const place = cache.length - (to - start);

@@ -1,5 +1,11 @@
 /** The attention half of a layer, forward and backward. */
-import { attentionSaved, headWidths, headsSaved, type AttentionPlan } from '#worker/model/index.ts';
+import {
+  attentionSaved,
+  headWidths,
+  headsSaved,
+  type AttentionPlan,
+  type Mode,
+} from '#worker/model/index.ts';
 import { invariant } from '#core/contract/errors.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import type { AttentionMask, QueryBlock } from './attention-mask.ts';
@@ -54,19 +60,27 @@ export class AttentionRunner {
   }
 
   /** Hidden state `h` [N, hidden] through the attention. */
-  async forward(h: ArenaTensor, inputs: AttentionInputs): Promise<AttentionTrace> {
-    if (inputs.whole === null) return this.#forwardInBlocks(h, inputs);
-    const { programs, workspace } = this.#parts;
+  async forward(h: ArenaTensor, inputs: AttentionInputs, mode: Mode): Promise<AttentionTrace> {
+    if (inputs.whole === null) return this.#forwardInBlocks(h, inputs, mode);
+    const { workspace } = this.#parts;
+    const programs = this.#parts.programs.of(mode);
     const saved = this.#tensors(attentionSaved(this.#plan), h);
     const out = workspace.tensor(...h.shape);
     const program = await programs.attention.whole(this.#index, this.#weights.dtypes());
-    const feeds = { ...inputs.tables, mask: inputs.whole, h, ...this.#weights.views('attention') };
+    const weights = this.#read('attention', mode, h);
+    const feeds = { ...inputs.tables, mask: inputs.whole, h, ...weights };
     program.run(feeds, { ...saved, out });
     return { h, saved, mixed: null, out };
   }
 
-  async #forwardInBlocks(h: ArenaTensor, inputs: AttentionInputs): Promise<AttentionTrace> {
-    const { programs, workspace } = this.#parts;
+  /** The weights of a stage, and what its adapters leave out of the tokens `h`. */
+  #read(stage: 'attention' | 'heads' | 'attentionOutput', mode: Mode, h: ArenaTensor): Tensors {
+    return { ...this.#weights.views(stage), ...this.#weights.masks(stage, mode, h.shape[0] ?? 0) };
+  }
+
+  async #forwardInBlocks(h: ArenaTensor, inputs: AttentionInputs, mode: Mode): Promise<AttentionTrace> {
+    const { workspace } = this.#parts;
+    const programs = this.#parts.programs.of(mode);
     const dtypes = this.#weights.dtypes();
     const saved = this.#tensors(headsSaved(this.#plan), h);
     const mixed = workspace.tensor(h.shape[0] ?? 0, headWidths(this.#plan).mixed);
@@ -74,13 +88,13 @@ export class AttentionRunner {
     await workspace.scratch(async () => {
       const heads = this.#headTensors(h);
       const program = await programs.attention.heads(this.#index, dtypes);
-      program.run({ ...inputs.tables, h, ...this.#weights.views('heads') }, { ...saved, ...heads });
+      program.run({ ...inputs.tables, h, ...this.#read('heads', mode, h) }, { ...saved, ...heads });
       const mix = await programs.attention.mix(this.#index, dtypes);
       await this.#eachBlock(inputs, heads, (block, feeds) => {
         mix.run(feeds, { mixed: this.#queries(mixed, block, inputs) });
       });
       const output = await programs.attention.output(this.#index, dtypes);
-      output.run({ h, mixed, ...saved, ...this.#weights.views('attentionOutput') }, { out });
+      output.run({ h, mixed, ...saved, ...this.#read('attentionOutput', mode, h) }, { out });
     });
     return { h, saved, mixed, out };
   }
@@ -104,7 +118,7 @@ export class AttentionRunner {
         mask: inputs.whole,
         h,
         ...saved,
-        ...this.#weights.views('attention'),
+        ...this.#read('attention', 'training', h),
         'd.out': dOut,
         ...gradients.feeds,
       },
@@ -125,6 +139,7 @@ export class AttentionRunner {
       const dMixed = workspace.tensor(...mixed.shape);
       const dGate = this.#dGate(saved);
       await this.#outputBackward(
+        h,
         { h, mixed, ...saved, 'd.out': dOut },
         { 'grad.mixed': dMixed, ...dGate.grad },
       );
@@ -138,7 +153,7 @@ export class AttentionRunner {
           ...inputs.tables,
           h,
           ...saved,
-          ...this.#weights.views('heads'),
+          ...this.#read('heads', 'training', h),
           'd.queryHeads': dHeads.queryHeads,
           'd.keyHeads': dHeads.keyHeads,
           'd.valueHeads': dHeads.valueHeads,
@@ -159,12 +174,12 @@ export class AttentionRunner {
     return { grad: { 'grad.gateProjection': tensor }, d: { 'd.gateProjection': tensor } };
   }
 
-  async #outputBackward(feeds: Tensors, fetches: Tensors): Promise<void> {
+  async #outputBackward(h: ArenaTensor, feeds: Tensors, fetches: Tensors): Promise<void> {
     const use = this.#weights.use('attentionOutput');
     const program = await this.#parts.programs.attention.outputBackward(this.#index, use);
     const gradients = this.#weights.gradients(use);
     program.run(
-      { ...feeds, ...this.#weights.views('attentionOutput'), ...gradients.feeds },
+      { ...feeds, ...this.#read('attentionOutput', 'training', h), ...gradients.feeds },
       { ...fetches, ...gradients.fetches },
     );
   }
@@ -180,7 +195,7 @@ export class AttentionRunner {
     const { programs } = this.#parts;
     const heads = this.#headTensors(h);
     const again = await programs.attention.headsAgain(this.#index, this.#weights.dtypes());
-    again.run({ ...inputs.tables, h, ...saved, ...this.#weights.views('heads') }, { ...heads });
+    again.run({ ...inputs.tables, h, ...saved, ...this.#read('heads', 'training', h) }, { ...heads });
     dHeads.keyHeads.data.fill(0);
     dHeads.valueHeads.data.fill(0);
     await this.#eachBlock(inputs, heads, async (block, feeds) => {

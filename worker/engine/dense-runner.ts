@@ -28,16 +28,21 @@ export class DenseRunner {
     this.#index = index;
   }
 
-  /** Hidden state `h` [N, hidden] through the MLP. @param base what it is added to; ids and mode change nothing here. */
-  async forward(h: ArenaTensor, _ids: Int32Array, _mode: Mode, base?: ArenaTensor): Promise<DenseTrace> {
+  /** Hidden state `h` [N, hidden] through the MLP. @param base what it is added to; ids change nothing here. */
+  async forward(h: ArenaTensor, _ids: Int32Array, mode: Mode, base?: ArenaTensor): Promise<DenseTrace> {
     const { programs, workspace } = this.#parts;
     const [tokens = 0, hidden = 0] = h.shape;
     const gateProjection = workspace.tensor(tokens, this.#plan.intermediate);
     const upProjection = workspace.tensor(tokens, this.#plan.intermediate);
     const out = workspace.tensor(tokens, hidden);
-    const program = await programs.dense(this.#index, this.#weights.dtypes());
+    const program = await programs.of(mode).dense(this.#index, this.#weights.dtypes());
     program.run(
-      { h, ...(base && { base }), ...this.#weights.views('dense') },
+      {
+        h,
+        ...(base && { base }),
+        ...this.#weights.views('dense'),
+        ...this.#weights.masks('dense', mode, tokens),
+      },
       { out, gateProjection, upProjection },
     );
     return { kind: 'dense', h, gateProjection, upProjection, out };
@@ -53,7 +58,15 @@ export class DenseRunner {
     const dH = workspace.tensor(...trace.h.shape);
     const { h, gateProjection, upProjection } = trace;
     program.run(
-      { h, gateProjection, upProjection, ...this.#weights.views('dense'), 'd.out': dOut, ...gradients.feeds },
+      {
+        h,
+        gateProjection,
+        upProjection,
+        ...this.#weights.views('dense'),
+        ...this.#weights.masks('dense', 'training', h.shape[0] ?? 0),
+        'd.out': dOut,
+        ...gradients.feeds,
+      },
       { 'grad.h': dH, ...gradients.fetches },
     );
     dInput.data.set(dH.data);

@@ -13,6 +13,7 @@ import {
   type Mode,
 } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
+import { AdapterDropout, type BatchPlace } from './adapter-dropout.ts';
 import type { AttentionInputs } from './attention-runner.ts';
 import { auxiliaryLosses, type AuxiliaryValue } from './auxiliary-losses.ts';
 import { checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
@@ -63,6 +64,8 @@ export interface ExecutorParts {
    * the same to the bit. 0 when absent.
    */
   readonly recomputedLayers?: number;
+  /** Seed of the run, which dropout of adapters draws by; 0 when absent. */
+  readonly seed?: number;
 }
 
 /** What the model without its local experts makes of the trained positions of a micro-batch. */
@@ -97,13 +100,15 @@ export class Executor {
   readonly #probes: readonly ExpertProbe[];
   readonly #tables: InputTables;
   readonly #mixture: OutputMixture | null;
+  readonly #dropout: AdapterDropout | null;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
     this.#workspace = new Workspace(parts.arena);
     this.#tables = new InputTables(this.#workspace);
     const programs = new StagePrograms(parts.runtime, parts.plan, parts.session);
-    const stageParts = { ...parts, programs, workspace: this.#workspace };
+    this.#dropout = AdapterDropout.of(parts.session.adapters ?? null, parts.seed ?? 0);
+    const stageParts = { ...parts, programs, workspace: this.#workspace, dropout: this.#dropout };
     const moe = moeLayerIndices(parts.plan);
     this.#embedding = new EmbeddingRunner(stageParts);
     this.#layers = parts.plan.layers.map(
@@ -118,8 +123,15 @@ export class Executor {
    * Forward and backward of one micro-batch; gradients are added up in the store.
    * @param lossTokens trained tokens of the whole optimizer step: the loss is their mean.
    * @param microBatches micro-batches of the step, for auxiliary losses.
+   * @param place what dropout of adapters draws by; absent: the first micro-batch of a run.
    */
-  async train(batch: MicroBatch, lossTokens: number, microBatches: number): Promise<MicroBatchResult> {
+  async train(
+    batch: MicroBatch,
+    lossTokens: number,
+    microBatches: number,
+    place: BatchPlace = { step: 0, microBatch: 0 },
+  ): Promise<MicroBatchResult> {
+    this.#dropout?.moveTo(place);
     const { session, recomputedLayers = 0 } = this.#parts;
     return this.#workspace.scratch(async () => {
       const base = await this.#baseTargets(batch, session.wrongTokenGain ?? 0);

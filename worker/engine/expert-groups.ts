@@ -1,4 +1,5 @@
 /** The experts of a layer in a few programs: on a GPU each run waits for its result. */
+import type { Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { ExpertPrograms, Pairs } from './expert-programs.ts';
@@ -28,14 +29,14 @@ export class ExpertGroups implements ExpertPrograms {
     this.#index = index;
   }
 
-  async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor): Promise<void> {
-    const { programs } = this.#parts;
+  async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void> {
+    const programs = this.#parts.programs.of(mode);
     for (const group of groupsOf(dispatch)) {
       const program = await programs.expertGroup(
         this.#index,
         group.members.map(({ expert }) => this.#weights.dtypes(expert)),
       );
-      const feeds = this.#feeds(group, { x: pairs.x, weight: pairs.weight });
+      const feeds = this.#feeds(group, dispatch, mode, { x: pairs.x, weight: pairs.weight });
       const rows = (matrix: ArenaTensor) => this.#rows(matrix, group);
       program.run(feeds, {
         y: rows(y),
@@ -66,7 +67,7 @@ export class ExpertGroups implements ExpertPrograms {
         Object.assign({}, ...gradients.map((each, at) => suffixed(each[part], at))) as Tensors;
       program.run(
         {
-          ...this.#feeds(group, { x: pairs.x, weight: pairs.weight, 'd.y': dY }),
+          ...this.#feeds(group, dispatch, 'training', { x: pairs.x, weight: pairs.weight, 'd.y': dY }),
           ...this.#projections(group, pairs),
           ...numbered('feeds'),
         },
@@ -79,14 +80,26 @@ export class ExpertGroups implements ExpertPrograms {
     }
   }
 
-  /** The rows of each member, and its weights. */
-  #feeds({ members }: Group, matrices: Readonly<Record<string, ArenaTensor>>): Tensors {
+  /** The rows of each member, its weights, and what its adapters leave out. */
+  #feeds(
+    { members }: Group,
+    { tokens }: Dispatch,
+    mode: Mode,
+    matrices: Readonly<Record<string, ArenaTensor>>,
+  ): Tensors {
     return Object.assign(
       {},
       ...members.map((member, at) =>
         suffixed(
           {
             ...this.#weights.views('expert', member.expert),
+            ...this.#weights.masks(
+              'expert',
+              mode,
+              tokens.subarray(member.from, member.to),
+              member.expert,
+              at,
+            ),
             ...Object.fromEntries(
               Object.entries(matrices).map(([name, matrix]) => [name, this.#rows(matrix, member)]),
             ),

@@ -14,7 +14,7 @@ export class ExpertProbe {
   constructor(parts: LayerParts, index: number) {
     const feedForward = parts.plan.layers[index]?.feedForward;
     this.#parts = parts;
-    this.#weights = new LayerWeights(parts.store, index, parts.session.adapters ?? null);
+    this.#weights = new LayerWeights(parts, index);
     this.#index = index;
     this.#plan = feedForward?.kind === 'moe' ? feedForward : null;
   }
@@ -31,7 +31,7 @@ export class ExpertProbe {
       const weight = workspace.tensor(tokens.length, 1);
       weight.data.fill(1);
       const y = workspace.tensor(tokens.length, hidden);
-      const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
+      const program = await programs.of('inference').expert(this.#index, this.#weights.dtypes(expert));
       program.run(
         { x: rows, weight, ...this.#weights.views('expert', expert) },
         {

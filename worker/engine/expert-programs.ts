@@ -1,4 +1,5 @@
 /** How the experts of a layer run on their pairs of token and expert, once these are sorted. */
+import type { Mode } from '#worker/model/index.ts';
 import { busyExperts, type Dispatch } from './dispatch.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
@@ -18,7 +19,7 @@ export interface Pairs {
 /** Runs the experts of one layer. */
 export interface ExpertPrograms {
   /** Fills `y` [pairs, hidden] and the projections. */
-  forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor): Promise<void>;
+  forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void>;
   /** Fills the gradients of the pairs' `x` and `weight` from that of their outputs, and adds those of the weights up. */
   backward(
     dispatch: Dispatch,
@@ -41,8 +42,9 @@ export class SingleExperts implements ExpertPrograms {
     this.#index = index;
   }
 
-  async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor): Promise<void> {
-    const { programs, workspace } = this.#parts;
+  async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void> {
+    const { workspace } = this.#parts;
+    const programs = this.#parts.programs.of(mode);
     for (const { expert, from, to } of busyExperts(dispatch)) {
       const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
       const { gateProjection, upProjection } = pairs;
@@ -52,7 +54,12 @@ export class SingleExperts implements ExpertPrograms {
       }
       const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
       program.run(
-        { x: rows(pairs.x), weight: rows(pairs.weight), ...this.#weights.views('expert', expert) },
+        {
+          x: rows(pairs.x),
+          weight: rows(pairs.weight),
+          ...this.#weights.views('expert', expert),
+          ...this.#weights.masks('expert', mode, dispatch.tokens.subarray(from, to), expert),
+        },
         { y: rows(y), gateProjection: gateProjection.of(expert), upProjection: upProjection.of(expert) },
       );
     }
@@ -82,6 +89,7 @@ export class SingleExperts implements ExpertPrograms {
           gateProjection: pairs.gateProjection.of(expert),
           upProjection: pairs.upProjection.of(expert),
           ...this.#weights.views('expert', expert),
+          ...this.#weights.masks('expert', 'training', dispatch.tokens.subarray(from, to), expert),
           'd.y': rows(dY),
           ...gradients.feeds,
         },

@@ -1,5 +1,5 @@
 /** The experts of a layer on the tokens sent to them, forward and backward. */
-import type { MoePlan } from '#worker/model/index.ts';
+import type { Mode, MoePlan } from '#worker/model/index.ts';
 import { gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
 import { ExpertGroups } from './expert-groups.ts';
 import { SingleExperts, type ExpertPrograms } from './expert-programs.ts';
@@ -41,6 +41,7 @@ export class ExpertsRunner {
     gradientWeights: ArenaTensor,
     dispatch: Dispatch,
     out: ArenaTensor,
+    mode: Mode,
   ): Promise<ExpertsTrace> {
     const { workspace, kernels } = this.#parts;
     const [tokens = 0, hidden = 0] = x.shape;
@@ -59,7 +60,7 @@ export class ExpertsRunner {
       kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
       const y = workspace.tensor(pairs, hidden);
       const own = { x: sortedX, weight: pairWeights, gateProjection, upProjection };
-      await this.#programs.forward(dispatch, own, y);
+      await this.#programs.forward(dispatch, own, y, mode);
       kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
     });
     return { pairWeights: kept, gateProjection, upProjection };

@@ -2,6 +2,7 @@
 import type { Kernels } from '#worker/kernels/index.ts';
 import type { DecoderPlan, MethodSession } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
+import type { AdapterDropout } from './adapter-dropout.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import type { StagePrograms } from './stage-programs.ts';
 import type { Workspace } from './workspace.ts';
@@ -15,4 +16,6 @@ export interface LayerParts {
   readonly workspace: Workspace;
   readonly kernels: Kernels;
   readonly runtime: Runtime;
+  /** Null: adapters read everything. */
+  readonly dropout: AdapterDropout | null;
 }

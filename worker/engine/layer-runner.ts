@@ -32,7 +32,7 @@ export class LayerRunner {
     const layer = parts.plan.layers[index];
     invariant(layer !== undefined, `layer ${index} of ${parts.plan.layers.length}`);
     this.#parts = parts;
-    const weights = new LayerWeights(parts.store, index, parts.session.adapters ?? null, layer.parallel);
+    const weights = new LayerWeights(parts, index);
     this.#isParallel = layer.parallel ?? false;
     this.#attention = new AttentionRunner(parts, weights, index);
     this.#decoder = new AttentionDecoder(parts, weights, index);
@@ -46,7 +46,7 @@ export class LayerRunner {
 
   /** Hidden state `h` [N, hidden] through the layer. @param ids_N the token of each row; −1: it visits no expert. */
   async forward(h: ArenaTensor, inputs: AttentionInputs, ids_N: Int32Array, mode: Mode): Promise<LayerTrace> {
-    const attention = await this.#attention.forward(h, inputs);
+    const attention = await this.#attention.forward(h, inputs, mode);
     const feedForward = await this.#forwardFrom(h, attention.out, ids_N, mode);
     return { attention, feedForward };
   }

@@ -4,10 +4,13 @@ import {
   placementOf,
   takeSubmatrices,
   type AdapterPlan,
+  type Mode,
   type ParameterRole,
   type WeightDtypes,
 } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
+import type { AdapterDropout } from './adapter-dropout.ts';
+import type { LayerParts } from './layer-parts.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import type { WeightUse } from './stage-program.ts';
 import { rolesOf, type StageName } from './stage-roles.ts';
@@ -17,6 +20,7 @@ export class LayerWeights {
   readonly #store: ParameterStore;
   readonly #layer: number;
   readonly #adapters: AdapterPlan | null;
+  readonly #dropout: AdapterDropout | null;
   /** By expert, null for what all tokens read: ids of roles, and types of roles. Both are asked for in every run of a stage. */
   readonly #ids = new Map<number | null, (role: string) => string>();
   readonly #dtypes = new Map<number | null, WeightDtypes>();
@@ -26,11 +30,12 @@ export class LayerWeights {
   readonly #views = new Map<string | number, Tensors>();
   readonly #places = new Map<string, Tensors>();
 
-  constructor(store: ParameterStore, layer: number, adapters: AdapterPlan | null, parallel = false) {
-    this.#parallel = parallel;
+  constructor({ plan, store, session, dropout }: LayerParts, layer: number) {
+    this.#parallel = plan.layers[layer]?.parallel ?? false;
     this.#store = store;
     this.#layer = layer;
-    this.#adapters = adapters;
+    this.#adapters = session.adapters ?? null;
+    this.#dropout = dropout;
   }
 
   #idOf(expert: number | null): (role: string) => string {
@@ -65,6 +70,33 @@ export class LayerWeights {
     ) as Tensors;
     if (!present.some((role) => this.#store.isStreamed(idOf(role)))) this.#views.set(key, views);
     return views;
+  }
+
+  /**
+   * What dropout multiplies the inputs of the adapters of a stage with, under `role.dropout`; good for one run.
+   * @param mode nothing is left out but in training.
+   * @param tokens the token of each row, or how many there are.
+   * @param member tells experts apart whose masks are used together.
+   */
+  masks(
+    stage: StageName,
+    mode: Mode,
+    tokens: Int32Array | number,
+    expert: number | null = null,
+    member = 0,
+  ): Tensors {
+    const dropout = this.#dropout;
+    if (dropout === null || mode !== 'training') return {};
+    const rows = typeof tokens === 'number' ? Int32Array.from({ length: tokens }, (_, row) => row) : tokens;
+    const idOf = this.#idOf(expert);
+    return Object.fromEntries(
+      this.#present(stage, expert).flatMap((part) => {
+        const [role = '', name] = part.split('.');
+        if (name !== 'loraA') return [];
+        const [, width = 0] = this.#store.weight(idOf(part)).shape;
+        return [[`${role}.dropout`, dropout.mask(idOf(role), `${role} ${member}`, rows, width)]];
+      }),
+    );
   }
 
   /** Where the sub-matrices of a weight are, and what it has there: see `matrixInput`. */

@@ -101,11 +101,16 @@ export class MoeRunner {
     const scores = workspace.tensor(tokens, experts);
     const withBase = mode === 'training' && readsBaseRouting(session);
     const baseProbabilities = withBase ? workspace.tensor(tokens, experts) : null;
-    const router = await programs.router(this.#index, this.#weights.dtypes(), mode, withBase);
+    const router = await programs.of(mode).router(this.#index, this.#weights.dtypes(), mode, withBase);
     const routing = routingOf(session, mode);
     const rawLogits = this.#plan.learnedGate === undefined ? logits : workspace.tensor(tokens, experts);
     router.run(
-      { h, ...this.#weights.views('router'), ...this.#buffers(mode, tokens) },
+      {
+        h,
+        ...this.#weights.views('router'),
+        ...this.#weights.masks('router', mode, tokens),
+        ...this.#buffers(mode, tokens),
+      },
       {
         x,
         logits,
@@ -136,9 +141,9 @@ export class MoeRunner {
 
     const mix = this.#hasOutputNorm ? workspace.zeros(tokens, hidden) : null;
     const sum = mix ?? workspace.tensor(tokens, hidden);
-    const shared = await this.#sharedForward(mix ?? base, x, sum);
+    const shared = await this.#sharedForward(mix ?? base, x, sum, mode);
     if (shared === null && mix === null) sum.data.set(base.data);
-    const trace = await this.#experts.forward(x, weights, denseWeights ?? weights, dispatch, sum);
+    const trace = await this.#experts.forward(x, weights, denseWeights ?? weights, dispatch, sum, mode);
     const { dense } = routing;
     const meanOutput =
       dense !== undefined && denseWeights !== null
@@ -173,7 +178,12 @@ export class MoeRunner {
   }
 
   /** Writes `base` and what the shared expert makes of `x` into `sum`. */
-  async #sharedForward(base: ArenaTensor, x: ArenaTensor, sum: ArenaTensor): Promise<Tensors | null> {
+  async #sharedForward(
+    base: ArenaTensor,
+    x: ArenaTensor,
+    sum: ArenaTensor,
+    mode: Mode,
+  ): Promise<Tensors | null> {
     const { shared } = this.#plan;
     if (shared === undefined) return null;
     const { programs, workspace } = this.#parts;
@@ -182,8 +192,9 @@ export class MoeRunner {
       gateProjection: workspace.tensor(tokens, shared.intermediate),
       upProjection: workspace.tensor(tokens, shared.intermediate),
     };
-    const program = await programs.shared(this.#index, this.#weights.dtypes());
-    program.run({ h: base, x, ...this.#weights.views('shared') }, { out: sum, ...saved });
+    const program = await programs.of(mode).shared(this.#index, this.#weights.dtypes());
+    const masks = this.#weights.masks('shared', mode, tokens);
+    program.run({ h: base, x, ...this.#weights.views('shared'), ...masks }, { out: sum, ...saved });
     return saved;
   }
 
@@ -249,6 +260,7 @@ export class MoeRunner {
           x,
           logits,
           ...this.#weights.views('router'),
+          ...this.#weights.masks('router', 'training', tokens),
           ...this.#buffers('training', tokens),
           'd.x': dX,
           'd.logits': dLogits,
@@ -283,7 +295,14 @@ export class MoeRunner {
     const gradients = this.#weights.gradients(use);
     const dX = workspace.tensor(...trace.x.shape);
     program.run(
-      { x: trace.x, ...trace.shared, ...this.#weights.views('shared'), 'd.out': dMix, ...gradients.feeds },
+      {
+        x: trace.x,
+        ...trace.shared,
+        ...this.#weights.views('shared'),
+        ...this.#weights.masks('shared', 'training', dX.shape[0] ?? 0),
+        'd.out': dMix,
+        ...gradients.feeds,
+      },
       { 'grad.x': dX, ...gradients.fetches },
     );
     return dX;

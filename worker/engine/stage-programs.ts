@@ -25,6 +25,8 @@ import {
   type MoePlan,
   type Routings,
   type WeightDtypes,
+  hasDropout,
+  withoutDropout,
 } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import { AttentionPrograms } from './attention-programs.ts';
@@ -74,13 +76,29 @@ export class StagePrograms {
   /** Equal where the feed-forward halves of layers depend on the same. */
   readonly #shapes: readonly number[];
 
-  constructor(runtime: Runtime, plan: DecoderPlan, session: MethodSession) {
+  /** Those that leave nothing out at random. */
+  readonly #whole: StagePrograms;
+
+  constructor(
+    runtime: Runtime,
+    plan: DecoderPlan,
+    session: MethodSession,
+    adapters: AdapterPlan | null = session.adapters ?? null,
+  ) {
     this.#cache = new ProgramCache(runtime);
     this.#plan = plan;
     this.#session = routingsOf(session);
-    this.#adapters = session.adapters ?? null;
+    this.#adapters = adapters;
+    this.#whole = hasDropout(adapters)
+      ? new StagePrograms(runtime, plan, session, withoutDropout(adapters))
+      : this;
     this.#shapes = numberEqual(plan.layers.map(feedForwardShape));
     this.attention = new AttentionPrograms(this.#cache, plan, this.#adapters);
+  }
+
+  /** The programs of a forward pass. */
+  of(mode: Mode): StagePrograms {
+    return mode === 'training' ? this : this.#whole;
   }
 
   #layer(index: number): LayerPlan {

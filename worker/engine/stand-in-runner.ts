@@ -93,7 +93,7 @@ export class StandInRunner {
     const mean = workspace.zeros(this.#plan.experts, hidden);
     for (const { expert } of busyExperts(dispatch)) {
       if (gateProjection.isEmpty(expert)) continue;
-      const program = await programs.meanOutput(this.#index, this.#weights.dtypes(expert));
+      const program = await programs.of('inference').meanOutput(this.#index, this.#weights.dtypes(expert));
       program.run(
         {
           gateProjection: gateProjection.of(expert),
@@ -126,7 +126,12 @@ export class StandInRunner {
       };
       const dWeight = workspace.tensor(elsewhere.length, 1);
       program.run(
-        { x: rows(x), ...this.#weights.views('expert', expert), 'd.y': rows(dOut) },
+        {
+          x: rows(x),
+          ...this.#weights.views('expert', expert),
+          ...this.#weights.masks('expert', 'training', elsewhere, expert),
+          'd.y': rows(dOut),
+        },
         { 'grad.weight': dWeight },
       );
       elsewhere.forEach((token, row) => {

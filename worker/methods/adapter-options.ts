@@ -70,10 +70,16 @@ export const adapterOptions = {
       'Divide alpha by the square root of the rank (rsLoRA), so that high ranks learn as fast as low ones.',
     advanced: true,
   }),
+  dropout: z.number().min(0).lt(1).default(0).meta({
+    title: 'Dropout of adapters',
+    description:
+      'Share of the numbers an adapter reads that a training step leaves out at random, the others multiplied up; the weight beside it reads all. 0: none. 0.05 to 0.1 is usual where data are few. Validation and use leave nothing out.',
+    advanced: true,
+  }),
   adapterFolder: z.string().nullable().default(null).meta({
     title: 'Start from adapters',
     description:
-      'A folder in the format of PEFT (adapter_config.json and adapter_model.safetensors), from export --format adapter or elsewhere. It decides ranks, alphas, scale and weights in place of the fields above.',
+      'A folder in the format of PEFT (adapter_config.json and adapter_model.safetensors), from export --format adapter or elsewhere. It decides ranks, alphas, scale, dropout and weights in place of the fields above.',
     advanced: true,
   }),
 };
@@ -101,7 +107,7 @@ export type TrainedParts = Required<Pick<MethodSession, 'trainable' | 'added' | 
 
 /** `options` as a plan, checked against the model. @throws UserError `adapter/no-target`. */
 function planOf(options: AdapterOptions, magnitude: boolean, context: MethodContext): LowRankPlan {
-  const { rankPattern, alphaPattern, rankStabilised } = options;
+  const { rankPattern, alphaPattern, rankStabilised, dropout } = options;
   const roles = new Map<string, AdapterSize>(
     options.targets
       .flatMap((target): readonly WeightRole[] => targets[target])
@@ -120,7 +126,7 @@ function planOf(options: AdapterOptions, magnitude: boolean, context: MethodCont
       'Add "attention" or "experts".',
     );
   }
-  return { kind: 'low-rank', roles, rankStabilised, magnitude };
+  return { kind: 'low-rank', roles, rankStabilised, magnitude, dropout };
 }
 
 /** What a pattern says of a role: the smallest target it belongs to counts. */

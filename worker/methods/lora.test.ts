@@ -161,12 +161,23 @@ test('targets have ranks and alphas of their own, and a projection counts before
   expect(shapes.get('layers.0.experts.0.expertDown.loraB')).toEqual([2, 4]);
 });
 
-test('given adapters decide rank, scale and weights; those of the other kind are refused', () => {
+test('dropout is none unless asked for, and a share', () => {
+  const dropoutOf = (options: Record<string, unknown>) => {
+    const { adapters } = start(options);
+    return adapters?.kind === 'low-rank' ? adapters.dropout : NaN;
+  };
+  expect(dropoutOf({})).toBe(0);
+  expect(dropoutOf({ dropout: 0.05 })).toBe(0.05);
+  expect(() => start({ dropout: 1 })).toThrow('dropout');
+});
+
+test('given adapters decide rank, scale, dropout and weights; those of the other kind are refused', () => {
   const plan: LowRankPlan = {
     kind: 'low-rank',
     roles: new Map([['value', { rank: 2, alpha: 3 }]]),
     rankStabilised: true,
     magnitude: false,
+    dropout: 0.25,
   };
   const values = new Map([
     ['layers.0.value.loraA', Float32Array.of(1, 2, 3, 4)],

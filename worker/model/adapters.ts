@@ -7,6 +7,16 @@ import { placeSubmatrices, submatrixParameter, type SubmatrixPlan } from './subm
 /** Adapters of a model: which weights have one, and what they are. */
 export type AdapterPlan = LowRankPlan | SubmatrixPlan;
 
+/** The adapters as they are when a model is used: nothing is left out at random. */
+export function withoutDropout(plan: AdapterPlan | null): AdapterPlan | null {
+  return hasDropout(plan) ? { ...plan, dropout: 0 } : plan;
+}
+
+/** Whether training leaves inputs of the adapters out at random. */
+export function hasDropout(plan: AdapterPlan | null): plan is LowRankPlan {
+  return plan?.kind === 'low-rank' && plan.dropout > 0;
+}
+
 /** A role, and those of everything that can be beside a weight in it. */
 export function withAdapterRoles(role: WeightRole): ParameterRole[] {
   const parts = [...adapterParts({ magnitude: true }), 'submatrices'] as const;

@@ -1,7 +1,8 @@
 /**
  * Low-rank adapters beside weight matrices, as PEFT computes them: LoRA (Hu et al. 2021, arXiv 2106.09685)
  * `y = x Wᵀ + s (x Aᵀ) Bᵀ`, and DoRA (Liu et al. 2024, arXiv 2402.09353), where each output is multiplied by `m / n`, n the
- * norm of its row of `W + s B A`, taken as a constant by differentiation.
+ * norm of its row of `W + s B A`, taken as a constant by differentiation. With dropout x̃ = mask ⊙ x in training,
+ * `y = x Wᵀ + s (x̃ Aᵀ) Bᵀ`, and of DoRA `y = x Wᵀ + (m / n − 1) x̃ Wᵀ + (m / n) s (x̃ Aᵀ) Bᵀ`.
  */
 import { invariant } from '#core/contract/errors.ts';
 import type { LowRankPart, ParameterRole, WeightRole } from './parameter-roles.ts';
@@ -38,6 +39,8 @@ export interface LowRankPlan {
   readonly rankStabilised: boolean;
   /** DoRA: a trained magnitude m for each output. */
   readonly magnitude: boolean;
+  /** Part of an adapter's inputs that training leaves out at random; 0: none. */
+  readonly dropout: number;
 }
 
 /** Rank and α of an adapter. */

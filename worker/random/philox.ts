@@ -1,5 +1,6 @@
 const MULTIPLIER = 0xd256d193;
-const KEY_STEP = 0x9e3779b9;
+/** 2³² by the golden ratio: spreads neighbouring numbers. */
+export const KEY_STEP = 0x9e3779b9;
 
 /** High and low half of the 64-bit product of two unsigned 32-bit numbers. */
 function multiply(a: number, b: number): [high: number, low: number] {
@@ -30,7 +31,7 @@ export function philox(key: number, counter: number, stream: number): [number, n
 }
 
 /** 32 bits of a text (FNV-1a), to name a stream. */
-function streamOf(name: string): number {
+export function streamOf(name: string): number {
   let hash = 0x811c9dc5;
   for (const unit of name) hash = Math.imul(hash ^ (unit.codePointAt(0) ?? 0), 0x01000193);
   return hash >>> 0;

@@ -32,7 +32,10 @@ const adapters: LowRankPlan = {
   roles: sized(['query', 'key', 'value', 'output', 'expertGate', 'expertUp', 'expertDown', 'router'], 3),
   rankStabilised: false,
   magnitude: false,
+  dropout: 0,
 };
+/** Masks are inputs like others. */
+const dropped: LowRankPlan = { ...adapters, dropout: 0.5 };
 const latentAdapters = sized(['queryDown', 'query', 'keyValueDown', 'keyValueUp', 'output']);
 const mlpAdapters = sized([...denseWeights, ...sharedWeights]);
 /** Sub-matrices of every matrix; where they are does not matter to a gradient, which is linear in it. */
@@ -62,6 +65,68 @@ testStages([
     'latent attention with adapters',
     attentionStage({ ...layer, attention: latent }, 8, float32, { ...adapters, roles: latentAdapters }),
     { ...attentionInputs, outputs: ['out'], wrt: ['h', ...partsOf(latentAdapters.keys(), 'loraA', 'loraB')] },
+  ],
+  [
+    'attention with adapters under dropout',
+    attentionStage({ ...layer, residualScale: 0.3 }, 8, float32, dropped),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: ['h', 'query', 'output', ...partsOf(['query', 'key', 'value', 'output'], 'loraA', 'loraB')],
+    },
+  ],
+  [
+    'latent attention with adapters under dropout',
+    attentionStage({ ...layer, attention: latent }, 8, float32, { ...dropped, roles: latentAdapters }),
+    { ...attentionInputs, outputs: ['out'], wrt: ['h', ...partsOf(latentAdapters.keys(), 'loraA', 'loraB')] },
+  ],
+  [
+    'attention with magnitudes under dropout',
+    attentionStage({ ...layer, residualScale: 0.3 }, 8, float32, { ...dropped, magnitude: true }),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: ['h', ...partsOf(['query', 'key', 'value', 'output'], 'magnitude')],
+    },
+  ],
+  [
+    'dense layer with adapters under dropout',
+    denseStage({ ...layer, feedForward: { kind: 'dense', intermediate: 6 } }, 8, float32, {
+      ...dropped,
+      roles: mlpAdapters,
+    }),
+    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', ...partsOf(denseWeights, 'loraA', 'loraB')] },
+  ],
+  [
+    'shared expert with adapters under dropout',
+    sharedStage({ ...layer, feedForward: { ...moe, shared: { intermediate: 6, gated: true } } }, 8, float32, {
+      ...dropped,
+      roles: mlpAdapters,
+    }),
+    { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'x', ...partsOf(sharedWeights, 'loraA', 'loraB')] },
+  ],
+  [
+    'expert with adapters under dropout and a scale',
+    expertStage({ ...moe, routedScale: 2 }, 8, float32, 0.3, dropped),
+    {
+      shapes: { n: 5 },
+      outputs: ['y'],
+      wrt: ['x', 'weight', ...partsOf(expertWeights, 'loraA', 'loraB')],
+    },
+  ],
+  [
+    'expert with magnitudes under dropout',
+    expertStage(moe, 8, float32, 1, { ...dropped, magnitude: true }),
+    { shapes: { n: 5 }, outputs: ['y'], wrt: ['x', 'weight', ...partsOf(expertWeights, 'magnitude')] },
+  ],
+  [
+    'router with an adapter under dropout',
+    routerStage(layer, 8, plainRouting([moe]), float32, dropped),
+    {
+      shapes: { N: 5 },
+      outputs: ['x', 'logits'],
+      wrt: ['h', 'postAttentionNorm', ...partsOf(['router'], 'loraA', 'loraB')],
+    },
   ],
   [
     'attention with magnitudes',

@@ -65,6 +65,7 @@ test('rank, scale and weights come from the folder', () => {
     roles: new Map([['query', { rank: 3, alpha: 6 }]]),
     rankStabilised: true,
     magnitude: false,
+    dropout: 0.05,
   });
   expect([...values.keys()]).toEqual(
     [0, 1].flatMap((l) => [`layers.${l}.query.loraA`, `layers.${l}.query.loraB`]),
@@ -97,7 +98,7 @@ test.each([
   expect(message).toContain(also);
 });
 
-test('ranks and alphas by module are read and written back', () => {
+test('dropout, and ranks and alphas by module, are read and written back', () => {
   const module = (l: number, name: string, rank: number) => [
     tensor(`model.layers.${l}.self_attn.${name}`, 'lora_A.weight', rank, 2),
     tensor(`model.layers.${l}.self_attn.${name}`, 'lora_B.weight', 2, rank),
@@ -112,6 +113,7 @@ test('ranks and alphas by module are read and written back', () => {
     {
       rank_pattern: { '.*\\.experts\\.[0-9]+\\.down_proj': 1, k_proj: 2, proj: 9 },
       alpha_pattern: { k_proj: 1.5 },
+      lora_dropout: 0.1,
     },
     [...both, ...[0, 1].flatMap((l) => module(l, 'k_proj', 2)), ...experts],
   );
@@ -135,6 +137,7 @@ test('ranks and alphas by module are read and written back', () => {
     lora_alpha: 6,
     rank_pattern: { k_proj: 2, down_proj: 1 },
     alpha_pattern: { k_proj: 1.5 },
+    lora_dropout: 0.1,
     target_modules: ['down_proj', 'k_proj', 'q_proj'],
   });
   expect(readAdapters(out, family, plan)).toEqual(given);

@@ -77,8 +77,8 @@ export function readAdapters(dir: string, family: Family, plan: DecoderPlan): Gi
       }
       roles.set(weight.role, size);
     }
-    const { rankStabilised, magnitude } = folder.config;
-    const adapters: LowRankPlan = { kind: 'low-rank', roles, rankStabilised, magnitude };
+    const { rankStabilised, magnitude, dropout } = folder.config;
+    const adapters: LowRankPlan = { kind: 'low-rank', roles, rankStabilised, magnitude, dropout };
     const left = new Set(folder.names);
     const values = new Map(
       adapterParameters(parameters, adapters).map(({ id, part, weight, shape }) => {
@@ -122,8 +122,9 @@ export function adapterConfig(family: Family, plan: DecoderPlan, adapters: LowRa
     });
     return Object.fromEntries(named.flat());
   };
-  const { rankStabilised, magnitude } = adapters;
-  return { ...size, rankPattern: pattern('rank'), alphaPattern: pattern('alpha'), rankStabilised, magnitude };
+  const { rankStabilised, magnitude, dropout } = adapters;
+  const patterns = { rankPattern: pattern('rank'), alphaPattern: pattern('alpha') };
+  return { ...size, ...patterns, rankStabilised, magnitude, dropout };
 }
 
 /** What PEFT finds adapted modules by. */

@@ -10,6 +10,7 @@ export const AdapterState = z
       roles: z.record(z.string(), z.object({ rank: z.int(), alpha: z.number() })),
       rankStabilised: z.boolean(),
       magnitude: z.boolean(),
+      dropout: z.number().default(0),
     }),
     z.object({
       kind: z.literal('submatrices'),

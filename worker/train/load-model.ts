@@ -140,7 +140,16 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       devicePlace: (parameter) => placeUnder(offload, parameter, isTrained(parameter)),
       ...(from && { from: from.store }),
     });
-    const executor = new Executor({ plan, store, session, runtime, arena, kernels, recomputedLayers });
+    const executor = new Executor({
+      plan,
+      store,
+      session,
+      runtime,
+      arena,
+      kernels,
+      recomputedLayers,
+      ...(request.seed !== undefined && { seed: request.seed }),
+    });
     const optimizer = await createOptimizer(store, kernels, runtime);
     const close = () => {
       kernels.release();

@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { familyOf } from '#worker/families/index.ts';
-import { hasGradient, parametersOf, plainRouting, routerShapes } from '#worker/model/index.ts';
+import {
+  adapterParameters,
+  hasGradient,
+  parametersOf,
+  plainRouting,
+  routerShapes,
+} from '#worker/model/index.ts';
 import { exceedsBudget, planMemory } from './memory-plan.ts';
 import type { ModelLayout } from './step-cost.ts';
 
@@ -87,4 +93,16 @@ test('a method that sends tokens to all experts keeps the activations of all', (
   // 24 experts more, two projections of 256 and a gate weight each, in 8 layers of 1,024 tokens; and their rows at work.
   const kept = 8 * 1024 * 24 * (2 * 256 + 1);
   expect((dense ?? NaN) - (sparse ?? NaN)).toBeGreaterThan((kept * 4) / 1e6);
+});
+
+test('masks of dropout take as much as what the adapters of a layer read', () => {
+  const activations = (dropout: number) => {
+    const routing = plainRouting(routerShapes(plan));
+    const roles = new Map([['query', { rank: 4, alpha: 8 }], ['expertDown', { rank: 4, alpha: 8 }]]); // prettier-ignore
+    const adapters = { kind: 'low-rank', roles, rankStabilised: false, magnitude: false, dropout } as const;
+    const parameters = [...layout.parameters, ...adapterParameters(layout.parameters, adapters)];
+    const each = { ...layout, parameters, session: { routing, adapters } };
+    return planMemory(each, spec, 100_000).parts['activations'] ?? NaN;
+  };
+  expect(activations(0.1) - activations(0)).toBeCloseTo((4 * 1024 * (512 + 256)) / 1e6, 6);
 });

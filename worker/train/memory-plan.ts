@@ -6,7 +6,7 @@ import { freemem } from 'node:os';
 import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { LOGIT_CHUNK, QUERY_BLOCK, momentBytes } from '#worker/engine/index.ts';
-import { attentionSaved, elementCount, headWidths, isAdded } from '#worker/model/index.ts';
+import { attentionSaved, elementCount, hasDropout, headWidths, isAdded } from '#worker/model/index.ts';
 import { expertsAtWork, type ModelLayout } from './step-cost.ts';
 
 /** How a run fits in memory. Megabytes are 10⁶ bytes. */
@@ -123,6 +123,15 @@ function sizesOf({ plan, parameters, isTrained, storedBytes }: ModelLayout): Siz
   return { stored, trained, frozen, layers, isHeadNarrow: !isHeadTrained && storedBytes < 4 * stored };
 }
 
+/** Elements of the masks of dropout: those of one layer, and at most all tokens at one expert. */
+function maskElements({ parameters, session }: ModelLayout, tokens: number): number {
+  if (!hasDropout(session?.adapters ?? null)) return 0;
+  const widths = new Map(
+    parameters.filter(({ role }) => role.endsWith('.loraA')).map(({ role, shape }) => [role, shape[1] ?? 0]),
+  );
+  return tokens * [...widths.values()].reduce((sum, width) => sum + width, 0);
+}
+
 /** Elements of activations at the longest micro-batch when the first n layers keep only their input, for n from 0 to all. */
 function activationElements(layout: ModelLayout, { isHeadNarrow }: Sizes, spec: RunSpec): number[] {
   const { plan } = layout;
@@ -132,7 +141,7 @@ function activationElements(layout: ModelLayout, { isHeadNarrow }: Sizes, spec: 
     (isHeadNarrow ? vocabularySize * hidden : 0) + 3 * Math.min(LOGIT_CHUNK, tokens * vocabularySize);
   const layers = Array.from(plan.layers.keys(), (index) => layerElements(layout, index, spec));
   return Array.from({ length: layers.length + 1 }, (_, recomputed) => {
-    let kept = 2 * tokens * hidden;
+    let kept = 2 * tokens * hidden + maskElements(layout, tokens);
     let scratch = head;
     for (const [index, own] of layers.entries()) {
       const again = index < recomputed;

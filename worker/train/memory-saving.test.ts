@@ -51,6 +51,7 @@ describe.each<LoadRequest['method']>([
   { name: 'densemixer', options: {} },
   { name: 'default-moe', options: {} },
   { name: 'dora', options: { rank: 4 } },
+  { name: 'dora', options: { rank: 4, dropout: 0.25 } },
   { name: 'smt', options: { blockSize: 16, mlpShare: 0.1 } },
   { name: 'evomoe', options: {} },
   { name: 'local-expert', options: {} },

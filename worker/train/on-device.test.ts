@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { StepMetrics } from '#core/contract/metrics.ts';
 import type { Placement, RunFacts } from '#core/contract/run.ts';
-import { parseRunSpec, type ProviderChoice } from '#core/contract/run-spec.ts';
+import { parseRunSpec, type ProviderChoice, type RunSpecInput } from '#core/contract/run-spec.ts';
 import { UserError } from '#core/contract/errors.ts';
 import type * as Runtime from '#worker/runtime/index.ts';
 import { probeBeside } from '#worker/runtime/index.ts';
@@ -70,7 +70,11 @@ interface Recorded {
 async function run(
   name: string,
   provider: ProviderChoice,
-  options: { readonly resume?: boolean; readonly command?: (asked: number) => TrainingCommand } = {},
+  options: {
+    readonly resume?: boolean;
+    readonly method?: RunSpecInput['method'];
+    readonly command?: (asked: number) => TrainingCommand;
+  } = {},
 ): Promise<Recorded> {
   const runDir = path.join(work, name);
   mkdirSync(runDir, { recursive: true });
@@ -80,7 +84,7 @@ async function run(
     spec: parseRunSpec({
       model: { path: path.join(sample, 'sample-moe') },
       data: { train: [{ path: rows }], maxLength: 64 },
-      method: { name: 'full' },
+      method: options.method ?? { name: 'full' },
       train: { steps: STEPS, microBatch: 1, gradientAccumulation: 1, learningRate: 1e-4, warmupRatio: 0 },
       checkpoint: { everySteps: 1 },
       engine: { provider },
@@ -153,6 +157,12 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software ada
     },
     300_000,
   );
+
+  test('adapters leave out there what they leave out on the CPU', async () => {
+    const method = { name: 'lora', options: { rank: 4, dropout: 0.25 } };
+    const onCpu = await run('dropout-cpu', 'cpu', { method });
+    expectClose(numbers(await run('dropout', 'webgpu', { method })), numbers(onCpu));
+  }, 120_000);
 
   test('left to itself a run does not take a software adapter', async () => {
     const rehearse = vi.fn(() => Promise.resolve(1));

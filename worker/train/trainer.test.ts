@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { Evaluation, RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
 import { parseRunSpec, type MomentFormat, type RunSpecInput } from '#core/contract/run-spec.ts';
@@ -13,6 +13,7 @@ import {
   readExpertScores,
   readForcedExperts,
 } from '#worker/checkpoint/index.ts';
+import { Executor } from '#worker/engine/index.ts';
 import { selectExperts } from '#worker/methods/index.ts';
 import { openTrainedWeights } from './trainer-state.ts';
 import { train } from './trainer.ts';
@@ -159,6 +160,7 @@ const resumed: readonly (readonly [string, Method, MomentFormat?])[] = [
   ['condensers', condensers],
   ['esft', esft],
   ['lora', lora],
+  ['lora-dropout', { name: 'lora', options: { rank: 4, dropout: 0.25 } }],
   ['condensers-lora', { name: 'expert-condenser', options: { biasSpeed: 0.0625, adapters: { rank: 2 } } }],
   ['default-outputs', defaults],
   ['dora', { name: 'dora', options: { rank: 2, targets: ['experts'] } }],
@@ -222,6 +224,16 @@ test('LoRA trains and saves its adapters and nothing else', async () => {
   const { bytes = Infinity } = openLatestCheckpoint(join(work, 'adapters'))?.info ?? {};
   const { bytes: whole = 0 } = openLatestCheckpoint(join(work, 'adapters-full'))?.info ?? {};
   expect(bytes).toBeLessThan(whole / 5);
+});
+
+test('every micro-batch of a run has a place of its own, which dropout draws by', async () => {
+  const trained = vi.spyOn(Executor.prototype, 'train');
+  await run('places', { rows: eightRows(), method: lora });
+  const places = trained.mock.calls.map(([, , , place]) => place);
+  expect(places).toEqual(
+    [0, 1, 2, 3, 4, 5].flatMap((step) => [0, 1].map((microBatch) => ({ step, microBatch }))),
+  );
+  trained.mockRestore();
 });
 
 test('SMT chooses sub-matrices in a warm-up, trains them from the checkpoint and nothing else', async () => {

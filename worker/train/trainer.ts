@@ -245,7 +245,10 @@ class Trainer {
       waitedMs += performance.now() - asked;
       if (command === 'stop' || command === 'discard') return command;
       checkpointWanted ||= command === 'checkpoint';
-      const result = await executor.train(batch, Math.max(1, lossTokens), microBatches);
+      const result = await executor.train(batch, Math.max(1, lossTokens), microBatches, {
+        step,
+        microBatch,
+      });
       await this.#checkFinite('loss', result.lossSum, batch, step);
       lossSum += result.lossSum;
       auxLoss += result.auxiliary.reduce((sum, { weighted }) => sum + weighted, 0);

@@ -62,7 +62,7 @@ function declareExpert(
   const intermediate = widthOf(plan);
   const scale = routedScale * residualScale;
   const matrix = (role: string, shape: readonly [Dim, Dim]) =>
-    matrixInput(builder, role, dtypes, shape, adapters);
+    matrixInput(builder, role, dtypes, shape, adapters, 'n');
   const bias = (role: string, width: Dim) =>
     expertBiases ? weightInput(builder, role, dtypes(role), [width]) : undefined;
   const x_nH = builder.input('x', 'float32', ['n', hidden]);

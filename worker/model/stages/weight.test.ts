@@ -12,7 +12,7 @@ function graphOf(plan: LowRankPlan | null, tokens = 1): Graph {
     'y',
     linear(
       x,
-      matrixInput(builder, 'query', () => 'float32', [2, 2], plan),
+      matrixInput(builder, 'query', () => 'float32', [2, 2], plan, tokens),
     ),
   );
   return builder.build();
@@ -23,6 +23,7 @@ const planOf = (magnitude: boolean): LowRankPlan => ({
   roles: new Map([['query', { rank: 1, alpha: 2 }]]),
   rankStabilised: false,
   magnitude,
+  dropout: 0,
 });
 
 // W = [[1, 2], [3, 4]], A = [[1, 1]], B = [[½], [−½]], s = 2, so that W + s B A = [[2, 3], [2, 3]].
@@ -85,6 +86,24 @@ test('an adapter whose B is zero changes nothing', async () => {
   const zero = { x, 'query.loraB': [0, 0] };
   expect(await output(graphOf(planOf(false)), zero)).toEqual(base);
   expectClose(await output(graphOf(planOf(true)), zero), base);
+});
+
+test('dropout: the weight reads everything, the adapter what is left', async () => {
+  // x = [1, 1], of which the second is left out and the first doubled: x̃ = [2, 0].
+  const given = { x: [1, 1], 'query.dropout': [2, 0] };
+  const dropped = (dora: boolean) => graphOf({ ...planOf(dora), dropout: 0.5 });
+  // W x = [3, 7], s B A x̃ = [2, −2].
+  expectClose(await output(dropped(false), given), [5, 5]);
+  expectClose(await output(dropped(false), { ...given, 'query.dropout': [0, 2] }), [5, 5]);
+  expectClose(await output(dropped(false), { ...given, 'query.dropout': [0, 0] }), [3, 7]);
+  // DoRA as PEFT: W x + (m / n − 1) W x̃ + (m / n) s B A x̃, W x̃ = [2, 6].
+  const [a = NaN, b = NaN] = magnitude.map((m) => m / Math.sqrt(13));
+  expectClose(await output(dropped(true), given), [3 + (a - 1) * 2 + a * 2, 7 + (b - 1) * 6 - b * 2]);
+  // Nothing left out: the same as without dropout.
+  expectClose(
+    await output(dropped(true), { ...given, 'query.dropout': [1, 1] }),
+    await output(graphOf(planOf(true)), given),
+  );
 });
 
 test('DoRA gives A and B the gradient of LoRA for outputs scaled by m / n', async () => {

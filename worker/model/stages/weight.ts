@@ -33,6 +33,8 @@ interface LowRankInputs {
   readonly loraA: Value;
   readonly loraB: Value;
   readonly magnitude?: Value;
+  /** What the adapter's input is multiplied by, entry by entry: see `dropoutMask`. */
+  readonly dropout?: Value;
   readonly scale: number;
 }
 
@@ -49,7 +51,9 @@ interface SubmatrixInputs {
 
 /**
  * Declares matrix `role`, and what its adapter reads where it has one: `role.loraA`, `role.loraB` and `role.magnitude`, or
- * `role.submatrices`, `role.start`, `role.rows`, `role.columns` and `role.at`.
+ * `role.submatrices`, `role.start`, `role.rows`, `role.columns` and `role.at`. Under dropout there is a mask
+ * `role.dropout` [rows, in].
+ * @param rows how many there are of what the matrix is multiplied with.
  */
 export function matrixInput(
   builder: GraphBuilder,
@@ -57,17 +61,19 @@ export function matrixInput(
   dtypes: WeightDtypes,
   [out, width]: readonly [out: Dim, width: Dim],
   adapters: AdapterPlan | null,
+  rows: Dim = 'N',
 ): Matrix {
   const weight = weightInput(builder, role, dtypes(role), [out, width]);
   const part = (name: string, ...shape: readonly Dim[]) => builder.input(`${role}.${name}`, 'float32', shape);
   const size = adapters?.kind === 'low-rank' ? adapters.roles.get(role) : undefined;
   if (adapters?.kind === 'low-rank' && size !== undefined) {
     const { rank } = size;
-    const { magnitude, rankStabilised } = adapters;
+    const { magnitude, rankStabilised, dropout } = adapters;
     const lowRank = {
       loraA: part('loraA', rank, width),
       loraB: part('loraB', out, rank),
       ...(magnitude && { magnitude: part('magnitude', out) }),
+      ...(dropout > 0 && { dropout: part('dropout', rows, width) }),
       scale: adapterScale(size, rankStabilised),
     };
     return { weight, lowRank };
@@ -102,15 +108,19 @@ function withLowRank(
   x: Value,
   weight: Value,
   product: Value,
-  { loraA, loraB, magnitude, scale }: LowRankInputs,
+  { loraA, loraB, magnitude, dropout, scale }: LowRankInputs,
   alpha: number,
 ): Value {
-  const low_NR = op.matmul(x, loraA, { transB: true });
-  const sum = op.add(product, op.matmul(low_NR, loraB, { transB: true, alpha: alpha * scale }));
-  if (magnitude === undefined) return sum;
+  const read = dropout === undefined ? x : op.mul(x, dropout);
+  const low_NR = op.matmul(read, loraA, { transB: true });
+  const change = op.matmul(low_NR, loraB, { transB: true, alpha: alpha * scale });
+  if (magnitude === undefined) return op.add(product, change);
   const direction = op.add(weight, op.matmul(loraB, loraA, { alpha: scale }));
   const norm = op.stopGradient(op.sqrt(op.reduceSum(op.square(direction), { axes: [-1] })));
-  return op.mul(sum, op.div(magnitude, norm));
+  const share = op.div(magnitude, norm);
+  if (dropout === undefined) return op.mul(op.add(product, change), share);
+  const dropped = op.matmul(read, weight, { transB: true, alpha });
+  return op.add(product, op.sub(op.mul(op.add(dropped, change), share), dropped));
 }
 
 /**
