@@ -92,6 +92,7 @@ export default defineConfig({
       'heartbeat.thread': 'worker/heartbeat.thread.ts',
       'kernel.thread': 'worker/kernels/kernel.thread.ts',
       'adapter.process': 'worker/adapter.process.ts',
+      'preview.process': 'worker/preview.process.ts',
       cli: 'worker/headless/cli.ts',
     }),
   },

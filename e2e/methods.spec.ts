@@ -68,6 +68,22 @@ test('every method: choose, read its options, start, see what came of it', async
   }
 });
 
+test('the experts that ESFT would train, before a run', async ({ workbench: { page } }) => {
+  await addSample(page);
+  await importSampleRun(page, { name: 'preview', train: { steps: STEPS, microBatch: 1 } });
+  await chooseMethod(page, 'Expert-specialised fine-tuning');
+  const method = card(page, '3 · Method');
+  await method.getByRole('button', { name: 'Preview experts' }).click();
+  await expect(method.getByRole('status')).toHaveText(
+    /^\d+ experts would train .* parameters, .*B in a file\.$/,
+  );
+  const layers = await tableRows(method.getByRole('region', { name: 'Experts that would train' }));
+  expect(layers.map((row) => row['Layer'])).toEqual(['0', '1', '2', '3']);
+  await method.getByRole('button', { name: 'use 0.5' }).click();
+  await expect(method.getByRole('textbox', { name: /^Share of the routing/ })).toHaveValue('0.5');
+  await expect(method.getByRole('cell', { name: 'chosen' })).toBeVisible();
+});
+
 /** The option of the method with this title. */
 const field = (page: Page, title: string): Locator =>
   card(page, '3 · Method')

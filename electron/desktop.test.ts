@@ -25,7 +25,7 @@ const unused = (): never => {
 const engine: EnginePorts = {
   models: { inspect: unused, sha256: unused },
   data: { open: unused, inspect: unused, preview: unused, sample: unused },
-  planner: { methods: () => Promise.resolve([]), plan: unused },
+  planner: { methods: () => Promise.resolve([]), plan: unused, previewExperts: unused },
   device: unused,
   networkRequests: () => 2,
 };

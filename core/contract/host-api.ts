@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { DatasetEntry, DatasetInspection, PreviewRow } from './dataset.ts';
 import { DatasetId, FileHandle, ModelId, RunId } from './ids.ts';
-import { MethodInfo, RunPlan } from './method.ts';
+import { MethodInfo, ExpertPreview, RunPlan } from './method.ts';
 import { ComparisonTerms, MOST_COMPARED } from './method-comparison.ts';
 import { ModelEntry } from './model.ts';
 import {
@@ -156,6 +156,8 @@ export const hostApi = {
     list: call(none, z.array(RunSummary)),
     get: call(runId, RunDetail),
     plan: call(RunDraft, RunPlan),
+    /** Routes a sample of the data through the model first, in a process of its own: takes seconds to minutes. */
+    previewExperts: call(RunDraft, ExpertPreview),
     start: call(RunDraft, runId),
     pause: call(runId, z.null()),
     /** Goes on from the last checkpoint; with `provider`, from now on computed there. */

@@ -69,3 +69,23 @@ export const RunPlan = z.object({
   pastErrors: z.object({ memory: EstimateError.optional(), time: EstimateError.optional() }).optional(),
 });
 export type RunPlan = z.infer<typeof RunPlan>;
+
+/** Experts that would train, and what that takes. */
+const ChosenExperts = z.object({
+  /** Of each MoE layer, the most used first. */
+  experts: z.array(z.array(z.int())),
+  trainableParameters: z.number(),
+  /** What the trained weights take in an export, in the type the checkpoint has them in. */
+  storedBytes: z.number(),
+});
+
+/** What a method that chooses experts by the data would choose, measured before a run. */
+export const ExpertPreview = ChosenExperts.extend({
+  /** Decoder layer of each MoE layer. */
+  layers: z.array(z.int()),
+  /** Score of each expert of each MoE layer, by which it is chosen. */
+  scores: z.array(z.array(z.number())),
+  /** The same for other shares of the routing. */
+  shares: z.array(ChosenExperts.extend({ share: z.number() })),
+});
+export type ExpertPreview = z.infer<typeof ExpertPreview>;

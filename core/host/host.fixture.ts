@@ -256,6 +256,15 @@ export function openTestHost(root: string, ports: Partial<HostPorts> = {}): Test
           },
           diskMB: { perCheckpoint: 1, total: 3, freeMB: 100 },
         }),
+      previewExperts: () =>
+        Promise.resolve({
+          layers: [0],
+          scores: [[0.75, 0.25]],
+          experts: [[0]],
+          trainableParameters: 5,
+          storedBytes: 20,
+          shares: [],
+        }),
     },
     device: () =>
       Promise.resolve({

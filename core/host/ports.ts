@@ -1,6 +1,6 @@
 /** What the host needs of the program around it. The host itself touches only contract, link, store and report. */
 import type { DatasetEntry, DatasetInspection, PreviewRow } from '#core/contract/dataset.ts';
-import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
+import type { ExpertPreview, MethodInfo, RunPlan } from '#core/contract/method.ts';
 import type { ModelSummary } from '#core/contract/model.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { DeviceInfo } from '#core/contract/settings.ts';
@@ -75,6 +75,8 @@ export interface PlannerPort {
   methods(): Promise<MethodInfo[]>;
   /** `spec` with absolute paths. Problems are in the plan, not thrown. */
   plan(spec: RunSpec): Promise<RunPlan>;
+  /** Which experts the method of `spec` would choose. @param cacheDir for tokenized data. */
+  previewExperts(spec: RunSpec, cacheDir: string): Promise<ExpertPreview>;
 }
 
 /** Everything `createHost` is given. */

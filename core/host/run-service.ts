@@ -119,6 +119,8 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
         .map((row) => summarize(row, readers)),
     'runs.get': ({ id }) => describeRun(rowOf(id), readers, ports.now()),
     'runs.plan': plan,
+    'runs.previewExperts': (draft) =>
+      ports.planner.previewExperts(specOf(draft), path.join(ports.home, 'cache')),
     'runs.start': (draft) => ({ id: start(specOf(draft)) }),
     'runs.pause': async ({ id }) => {
       await lifecycle.command(id, 'pause');

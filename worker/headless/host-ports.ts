@@ -9,6 +9,7 @@ import { dataPort } from './data-port.ts';
 import { readDeviceInfo } from './device-info.ts';
 import { findAdapter, probeBeside, type AdapterSearch } from '#worker/runtime/index.ts';
 import { countNetworkRequests } from './network-counter.ts';
+import { previewBeside } from './preview-beside.ts';
 import { ownWorkerProgram, type WorkerProgram } from './spawn-worker.ts';
 
 /**
@@ -37,6 +38,7 @@ export function enginePorts(
     planner: {
       methods: async () => (await train()).listMethods(),
       plan: async (spec) => (await train()).planRun(spec, probe),
+      previewExperts: (spec, cacheDir) => previewBeside(worker, spec, cacheDir),
     },
     device: async () => readDeviceInfo(home, await (search ??= findAdapter(probe))),
     networkRequests: countNetworkRequests(),

@@ -7,6 +7,7 @@ export { inspectModel } from './inspect-model.ts';
 export { decoderPlanOf, loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';
 export { mergeAdapters } from './merge-adapters.ts';
 export { listMethods, planRun } from './plan-run.ts';
+export { previewExperts } from './preview-experts.ts';
 export { comparePrompts, weightChanges, type Prompt } from './prompt-usage.ts';
 export { measureDrift, studyRouting, type LayerStudy } from './routing-study.ts';
 export { train } from './trainer.ts';

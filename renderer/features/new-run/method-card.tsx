@@ -5,8 +5,12 @@ import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
 import type { FormState, SetError, SetSection } from './draft.ts';
 import { ComparedMethods } from './compared-methods.tsx';
+import { ExpertPreview } from './expert-preview.tsx';
 import { MethodText } from './method-text.tsx';
 import { SchemaForm } from './schema-form.tsx';
+
+/** The method that chooses experts by a sample of the data. */
+const CHOOSES_EXPERTS = 'esft';
 
 /** Three repetitions are the fewest that give an interval worth reading. */
 const FIRST_SEEDS = [1, 2, 3];
@@ -100,6 +104,12 @@ export function MethodCard({
                     onChange={(values) => setSection('options', values)}
                     onError={(key, error) => setError('options', key, error)}
                   />
+                  {chosen.name === CHOOSES_EXPERTS && (
+                    <ExpertPreview
+                      form={form}
+                      onShare={(share) => setSection('options', { ...form.sections.options, share })}
+                    />
+                  )}
                 </>
               )}
             </div>

@@ -65,7 +65,12 @@ export const commandTable: readonly CommandSpec[] = [
     usage: 'RUN.json',
     arguments: [1, 1],
     summary: 'check a run and estimate memory, disk and time, without starting it',
-    options: { steps: { value: 'N', help: 'optimizer steps in place of what the file says' } },
+    options: {
+      steps: { value: 'N', help: 'optimizer steps in place of what the file says' },
+      experts: {
+        help: 'for esft: route the sample of the data first, and say which experts would train at which share',
+      },
+    },
     load: async () => (await import('./plan.ts')).plan,
   },
   {

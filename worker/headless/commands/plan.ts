@@ -1,8 +1,11 @@
 /** `plan RUN.json`: what a run will need, and whether it can start. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { describeEstimateError, type EstimateError } from '#core/contract/method.ts';
+import { describeEstimateError, type EstimateError, type ExpertPreview } from '#core/contract/method.ts';
+import type { RunSpec } from '#core/contract/run-spec.ts';
 import { pastErrorsIn } from '#core/host/index.ts';
-import { planRun } from '#worker/train/index.ts';
+import { planRun, previewExperts } from '#worker/train/index.ts';
 import { probeBeside } from '#worker/runtime/index.ts';
 import { dataFolder } from '../host-ports.ts';
 import { ownWorkerProgram } from '../spawn-worker.ts';
@@ -16,6 +19,7 @@ export const plan: Command = async (invocation) => {
   const pastErrors = pastErrorsIn(path.resolve(invocation.home ?? dataFolder()));
   const { node, entry } = ownWorkerProgram();
   const planned = { ...(await planRun(spec, probeBeside(node, entry))), pastErrors };
+  const experts = invocation.flag('experts') ? await previewed(spec) : null;
   const { memoryMB, diskMB, timeSeconds } = planned;
   const rows = [
     ['run', spec.name],
@@ -54,10 +58,42 @@ export const plan: Command = async (invocation) => {
   ];
   return {
     exitCode: planned.ok ? EXIT.done : EXIT.failed,
-    document: planned,
-    text: [table(rows), ...planned.problems.map((problem) => `problem: ${problem}`)].join('\n'),
+    document: experts === null ? planned : { ...planned, experts },
+    text: [
+      table(rows),
+      ...planned.problems.map((problem) => `problem: ${problem}`),
+      ...(experts === null ? [] : ['', describeExperts(experts)]),
+    ].join('\n'),
   };
 };
+
+/** Which experts would train; tokenized data are thrown away, since no run may follow. */
+async function previewed(spec: RunSpec): Promise<ExpertPreview> {
+  const cacheDir = mkdtempSync(path.join(os.tmpdir(), 'condenser-preview-'));
+  try {
+    return await previewExperts(spec, cacheDir);
+  } finally {
+    rmSync(cacheDir, { recursive: true });
+  }
+}
+
+function describeExperts({ layers, scores, experts, shares, ...asked }: ExpertPreview): string {
+  const sum = (lists: readonly (readonly unknown[])[]) =>
+    lists.reduce((total, list) => total + list.length, 0);
+  const size = (chosen: typeof asked) => [
+    count(chosen.trainableParameters),
+    megabytes(chosen.storedBytes / 1e6),
+  ];
+  return [
+    table([
+      ['share', `experts of ${sum(scores)}`, 'parameters', 'in a file'],
+      ['as asked', String(sum(experts)), ...size(asked)],
+      ...shares.map((choice) => [String(choice.share), String(sum(choice.experts)), ...size(choice)]),
+    ]),
+    '',
+    table(layers.map((layer, index) => [`layer ${layer}`, (experts[index] ?? []).join(', ')])),
+  ].join('\n');
+}
 
 function pastError(error: EstimateError | undefined): string[][] {
   return error === undefined ? [] : [['', describeEstimateError(error)]];

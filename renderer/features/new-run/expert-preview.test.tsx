@@ -1,0 +1,73 @@
+import { QueryClientProvider } from '@tanstack/react-query';
+import { cleanup, fireEvent, render, screen, within } from '@testing-library/react';
+import { afterEach, expect, test } from 'vitest';
+import { UserError } from '#core/contract/errors.ts';
+import type { ExpertPreview as Preview } from '#core/contract/method.ts';
+import { Client } from '../../api/client.ts';
+import { FakeHost } from '../../api/fake-host.ts';
+import { ClientContext, createQueryClient } from '../../api/use-host.ts';
+import { emptyForm, type FormState } from './draft.ts';
+import { ExpertPreview } from './expert-preview.tsx';
+
+afterEach(cleanup);
+
+const form: FormState = {
+  ...emptyForm,
+  modelId: 'model_tiny',
+  trainIds: ['data_gsm8k'],
+  method: 'esft',
+  sections: { ...emptyForm.sections, options: { share: 0.2 } },
+};
+const preview: Preview = {
+  layers: [1, 3],
+  scores: [
+    [0.1, 0.6, 0.3],
+    [0.5, 0.5, 0],
+  ],
+  experts: [[1], [0]],
+  trainableParameters: 2_000_000,
+  storedBytes: 4_000_000,
+  shares: [
+    { share: 0.2, experts: [[1], [0]], trainableParameters: 2_000_000, storedBytes: 4_000_000 },
+    { share: 0.8, experts: [[1, 2], [0, 1]], trainableParameters: 4_000_000, storedBytes: 8_000_000 }, // prettier-ignore
+  ],
+};
+
+function show(given: FormState, answer: () => Preview) {
+  const shares: number[] = [];
+  render(
+    <ClientContext value={new Client(new FakeHost({ 'runs.previewExperts': answer }))}>
+      <QueryClientProvider client={createQueryClient()}>
+        <ExpertPreview form={given} onShare={(share) => shares.push(share)} />
+      </QueryClientProvider>
+    </ClientContext>,
+  );
+  return shares;
+}
+
+test('experts, parameters and size for several shares, one of which can be taken', async () => {
+  const shares = show(form, () => preview);
+  fireEvent.click(screen.getByRole('button', { name: 'Preview experts' }));
+  expect((await screen.findByRole('status')).textContent).toMatch(/^2 experts would train .*2.00 M.*4.00 MB/);
+  const layers = within(screen.getByRole('region', { name: 'Experts that would train' }));
+  expect(layers.getAllByRole('row').map((row) => row.textContent)).toEqual([
+    expect.stringContaining('Layer'),
+    '110.6001',
+    '310.5000',
+  ]);
+  expect(screen.getByText('chosen')).toBeTruthy();
+  fireEvent.click(screen.getByRole('button', { name: 'use 0.8' }));
+  expect(shares).toEqual([0.8]);
+});
+
+test('what is missing is named, and what went wrong', async () => {
+  show(emptyForm, () => preview);
+  expect(screen.getByRole<HTMLButtonElement>('button', { name: 'Preview experts' }).disabled).toBe(true);
+  expect(screen.getByText(/^Needs a model, training data/)).toBeTruthy();
+  cleanup();
+  show(form, () => {
+    throw new UserError('plan/no-experts', 'it does not choose', 'Choose esft.');
+  });
+  fireEvent.click(screen.getByRole('button', { name: 'Preview experts' }));
+  expect((await screen.findByRole('alert')).textContent).toContain('it does not choose');
+});

@@ -1,0 +1,146 @@
+import { useMutation } from '@tanstack/react-query';
+import { toErrorInfo } from '#core/contract/errors.ts';
+import type { ExpertPreview as Preview } from '#core/contract/method.ts';
+import { useClient } from '../../api/use-host.ts';
+import { Button } from '../../ui/button.tsx';
+import { type Column, DataTable } from '../../ui/data-table.tsx';
+import { formatBytes, formatLarge, formatNumber, plural } from '../../ui/format.ts';
+import { ErrorNote } from '../../ui/states.tsx';
+import { type FormState, missingParts, toDraft } from './draft.ts';
+
+type Choice = Preview['shares'][number];
+
+const expertsOf = ({ experts }: Pick<Choice, 'experts'>) =>
+  experts.reduce((sum, chosen) => sum + chosen.length, 0);
+
+/** One row a share of the routing. */
+function SharesTable({
+  preview,
+  share,
+  onShare,
+}: {
+  readonly preview: Preview;
+  readonly share: unknown;
+  readonly onShare: (share: number) => void;
+}) {
+  const all = preview.scores.reduce((sum, layer) => sum + layer.length, 0);
+  const columns: readonly Column<Choice>[] = [
+    { key: 'share', title: 'Share', value: (choice) => choice.share },
+    {
+      key: 'experts',
+      title: `Experts of ${all}`,
+      value: expertsOf,
+      cell: (choice) => String(expertsOf(choice)),
+    },
+    {
+      key: 'trained',
+      title: 'Trained',
+      value: (choice) => choice.trainableParameters,
+      cell: (choice) => formatLarge(choice.trainableParameters),
+    },
+    {
+      key: 'stored',
+      title: 'File',
+      value: (choice) => choice.storedBytes,
+      cell: (choice) => formatBytes(choice.storedBytes),
+    },
+    {
+      key: 'use',
+      title: 'Use',
+      value: (choice) => choice.share,
+      cell: (choice) =>
+        choice.share === share ? (
+          'chosen'
+        ) : (
+          <Button small look="quiet" onClick={() => onShare(choice.share)}>
+            use {choice.share}
+          </Button>
+        ),
+    },
+  ];
+  return (
+    <DataTable
+      caption="What trains at each share of the routing"
+      columns={columns}
+      rows={preview.shares}
+      rowKey={(choice) => String(choice.share)}
+    />
+  );
+}
+
+/** The experts of each layer, the most used first. */
+function LayersTable({ preview }: { readonly preview: Preview }) {
+  const rows = preview.layers.map((layer, index) => ({
+    layer,
+    experts: preview.experts[index] ?? [],
+    scores: preview.scores[index] ?? [],
+  }));
+  type Row = (typeof rows)[number];
+  const reached = ({ experts, scores }: Row) =>
+    experts.reduce((sum, expert) => sum + (scores[expert] ?? 0), 0);
+  const columns: readonly Column<Row>[] = [
+    { key: 'layer', title: 'Layer', value: (row) => row.layer },
+    { key: 'count', title: 'Experts', value: (row) => row.experts.length },
+    {
+      key: 'reached',
+      title: 'Score',
+      value: reached,
+      cell: (row) => formatNumber(reached(row), 3),
+    },
+    {
+      key: 'experts',
+      title: 'Which, most used first',
+      text: true,
+      value: (row) => row.experts.join(', '),
+    },
+  ];
+  return (
+    <DataTable
+      caption="Experts that would train"
+      columns={columns}
+      rows={rows}
+      rowKey={(row) => String(row.layer)}
+    />
+  );
+}
+
+/** Which experts ESFT would train on this data, measured when someone asks. */
+export function ExpertPreview({
+  form,
+  onShare,
+}: {
+  readonly form: FormState;
+  readonly onShare: (share: number) => void;
+}) {
+  const client = useClient();
+  const preview = useMutation({ mutationFn: () => client.call('runs.previewExperts', toDraft(form)) });
+  const missing = missingParts(form);
+  const { data } = preview;
+  return (
+    <div className="stack">
+      <div className="row wrap">
+        <Button small disabled={missing.length > 0 || preview.isPending} onClick={() => preview.mutate()}>
+          {preview.isPending ? 'Routing a sample…' : 'Preview experts'}
+        </Button>
+        <span className="muted">
+          {missing.length > 0
+            ? `Needs ${missing.join(', ')}.`
+            : 'Routes a sample of your data through the untouched model, as the run does before its first step.'}
+        </span>
+      </div>
+      {preview.isError && (
+        <ErrorNote what="The experts were not previewed" error={toErrorInfo(preview.error)} />
+      )}
+      {data !== undefined && (
+        <>
+          <p role="status">
+            {plural(expertsOf(data), 'expert')} would train as the options were when you asked:{' '}
+            {formatLarge(data.trainableParameters)} parameters, {formatBytes(data.storedBytes)} in a file.
+          </p>
+          <SharesTable preview={data} share={form.sections.options['share'] ?? null} onShare={onShare} />
+          <LayersTable preview={data} />
+        </>
+      )}
+    </div>
+  );
+}

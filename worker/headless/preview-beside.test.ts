@@ -1,0 +1,70 @@
+/** The experts of a run, previewed from another process and from the command line, and what the run then trains. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ExpertPreview } from '#core/contract/method.ts';
+import { parseRunSpec } from '#core/contract/run-spec.ts';
+import { condenser } from './commands/cli.fixture.ts';
+import { previewBeside } from './preview-beside.ts';
+import { ownWorkerProgram } from './spawn-worker.ts';
+
+const sample = path.join(import.meta.dirname, '../../resources/sample');
+let work = '';
+beforeAll(() => {
+  work = mkdtempSync(path.join(os.tmpdir(), 'condenser-preview-test-'));
+});
+afterAll(() => rmSync(work, { recursive: true }));
+
+const document = (options: object, train = path.join(sample, 'data/word-problems.jsonl')) => ({
+  model: { path: path.join(sample, 'sample-moe') },
+  data: { train: [{ path: train }], maxLength: 64 },
+  method: { name: 'esft', options: { sampleTokens: 512, ...options } },
+  train: { steps: 1, microBatch: 2, gradientAccumulation: 1 },
+  engine: { threads: 1 },
+});
+
+test('the preview names the experts that the run then trains', async () => {
+  const runFile = path.join(work, 'RUN.json');
+  writeFileSync(runFile, JSON.stringify(document({ share: 0.3 })));
+  const planned = await condenser('plan', runFile, '--experts', '--home', work, '--json');
+  const preview = ExpertPreview.parse(planned.json()[0]?.['experts']);
+  expect(preview.layers).toEqual([0, 1, 2, 3]);
+  // More of the routing takes more experts, and a share of all of it all that were chosen.
+  const trained = preview.shares.map(({ trainableParameters }) => trainableParameters);
+  expect(trained).toEqual(trained.toSorted((a, b) => a - b));
+  expect(preview.shares.find(({ share }) => share === 0.3)?.experts).toEqual(preview.experts);
+
+  const out = path.join(work, 'run');
+  const run = await condenser('train', runFile, '--out', out, '--home', work, '--json');
+  expect(run.status).toBe(0);
+  const config = JSON.parse(readFileSync(path.join(out, 'expert_cfg.json'), 'utf8')) as {
+    experts: Record<string, number[]>;
+  };
+  expect(Object.values(config.experts)).toEqual(preview.experts);
+  expect((await condenser('plan', runFile, '--experts', '--home', work)).stdout).toMatch(
+    /^share +experts of 64 +parameters +in a file$/m,
+  );
+});
+
+test('another process gives the same preview, and its errors are those of this one', async () => {
+  const program = ownWorkerProgram();
+  const cacheDir = path.join(work, 'cache');
+  const preview = await previewBeside(program, parseRunSpec(document({ score: 'gate' })), cacheDir);
+  expect(preview.scores).toHaveLength(4);
+  // Gate scores are means over tokens: two choices of a token add up to less than 1.
+  for (const layer of preview.scores) expect(layer.reduce((sum, score) => sum + score, 0)).toBeLessThan(1);
+  await expect(
+    previewBeside(program, parseRunSpec(document({}, path.join(work, 'none.jsonl'))), cacheDir),
+  ).rejects.toThrow('none.jsonl');
+  const fixed = parseRunSpec(document({ expertConfig: 'expert_cfg.json' }));
+  await expect(previewBeside(program, fixed, cacheDir)).rejects.toMatchObject({ code: 'plan/no-experts' });
+});
+
+test('a process that ends without an answer is an error with its last words', async () => {
+  const entry = path.join(work, 'main.mjs');
+  writeFileSync(path.join(work, 'preview.process.mjs'), 'console.error("killed"); process.exit(1);');
+  await expect(
+    previewBeside({ node: process.execPath, entry }, parseRunSpec(document({})), work),
+  ).rejects.toThrow('ended without an answer: killed');
+});
