@@ -16,7 +16,6 @@ const form: FormState = {
   modelId: 'model_tiny',
   trainIds: ['data_gsm8k'],
   method: 'esft',
-  sections: { ...emptyForm.sections, options: { share: 0.2 } },
 };
 const preview: Preview = {
   layers: [1, 3],
@@ -38,7 +37,7 @@ function show(given: FormState, answer: () => Preview) {
   render(
     <ClientContext value={new Client(new FakeHost({ 'runs.previewExperts': answer }))}>
       <QueryClientProvider client={createQueryClient()}>
-        <ExpertPreview form={given} onShare={(share) => shares.push(share)} />
+        <ExpertPreview form={given} share={0.2} onShare={(share) => shares.push(share)} />
       </QueryClientProvider>
     </ClientContext>,
   );

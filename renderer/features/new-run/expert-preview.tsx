@@ -107,9 +107,12 @@ function LayersTable({ preview }: { readonly preview: Preview }) {
 /** Which experts ESFT would train on this data, measured when someone asks. */
 export function ExpertPreview({
   form,
+  share,
   onShare,
 }: {
   readonly form: FormState;
+  /** The share that is asked for now. */
+  readonly share: unknown;
   readonly onShare: (share: number) => void;
 }) {
   const client = useClient();
@@ -137,7 +140,7 @@ export function ExpertPreview({
             {plural(expertsOf(data), 'expert')} would train as the options were when you asked:{' '}
             {formatLarge(data.trainableParameters)} parameters, {formatBytes(data.storedBytes)} in a file.
           </p>
-          <SharesTable preview={data} share={form.sections.options['share'] ?? null} onShare={onShare} />
+          <SharesTable preview={data} share={share} onShare={onShare} />
           <LayersTable preview={data} />
         </>
       )}

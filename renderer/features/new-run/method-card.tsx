@@ -6,6 +6,7 @@ import { EmptyState, Loaded } from '../../ui/states.tsx';
 import type { FormState, SetError, SetSection } from './draft.ts';
 import { ComparedMethods } from './compared-methods.tsx';
 import { ExpertPreview } from './expert-preview.tsx';
+import { fieldsOf } from './field-model.ts';
 import { MethodText } from './method-text.tsx';
 import { SchemaForm } from './schema-form.tsx';
 
@@ -107,6 +108,10 @@ export function MethodCard({
                   {chosen.name === CHOOSES_EXPERTS && (
                     <ExpertPreview
                       form={form}
+                      share={
+                        form.sections.options['share'] ??
+                        fieldsOf(chosen.optionsSchema).find(({ key }) => key === 'share')?.defaultValue
+                      }
                       onShare={(share) => setSection('options', { ...form.sections.options, share })}
                     />
                   )}

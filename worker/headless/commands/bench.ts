@@ -90,13 +90,14 @@ export const bench: Command = async (invocation) => {
     const document = {
       ...summarize(model, { batch, sequence, times, losses, firstStepMs }),
       ...(clock.plain.device !== null && { deviceMB: clock.plain.device.liveBytes / 1e6 }),
-      ...(recordPlacement && {
-        kernels: kernelUse(placed, WARM_UPS + steps),
-        placement: {
-          onGpu: placed.filter(({ provider: at }) => at === 'webgpu').length,
-          leftToCpu: strayNodes(placed).map(({ opType }) => opType),
-        },
-      }),
+      ...(recordPlacement && { kernels: kernelUse(placed, WARM_UPS + steps) }),
+      ...(recordPlacement &&
+        provider !== 'cpu' && {
+          placement: {
+            onGpu: placed.filter(({ provider: at }) => at === 'webgpu').length,
+            leftToCpu: strayNodes(placed).map(({ opType }) => opType),
+          },
+        }),
     };
     const request = { model: path.basename(modelDir), method, moments, batch, sequence, steps, provider };
     return {
