@@ -1,8 +1,8 @@
 /** Golden cases of the main families and methods on a graphics adapter, within the limits of the CPU. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, test } from 'vitest';
-import { hasAdapter } from './adapter.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { hasAdapter, holdAdapter } from './adapter.ts';
 import { runCase } from './run-case.ts';
 
 const committed = path.join(import.meta.dirname, 'goldens');
@@ -26,6 +26,8 @@ const found = cases.flatMap((name) => {
 });
 
 describe.runIf(hasAdapter)('on a graphics adapter', () => {
+  beforeAll(holdAdapter);
+
   test('some cases are there', () => {
     expect(found.length).toBeGreaterThan(3);
   });

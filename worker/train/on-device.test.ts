@@ -9,6 +9,7 @@ import { parseRunSpec, type ProviderChoice, type RunSpecInput } from '#core/cont
 import { UserError } from '#core/contract/errors.ts';
 import type * as Runtime from '#worker/runtime/index.ts';
 import { probeBeside } from '#worker/runtime/index.ts';
+import { hasAdapter, holdAdapter } from '#worker/testing/index.ts';
 import { chooseProvider } from './choose-provider.ts';
 import { planRun } from './plan-run.ts';
 import { train } from './trainer.ts';
@@ -116,7 +117,9 @@ function expectClose(got: readonly number[], want: readonly number[]): void {
   got.forEach((value, at) => expect(value / (want[at] ?? NaN)).toBeCloseTo(1, 3));
 }
 
-describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a software adapter', () => {
+describe.runIf(hasAdapter)('on a software adapter', () => {
+  beforeAll(holdAdapter);
+
   test('a run trains as on the CPU, goes over to it and comes back', async () => {
     const onCpu = await run('cpu', 'cpu');
     expect(onCpu.facts?.provider).toBe('cpu');
