@@ -1,5 +1,6 @@
 /** What tuning did to the routing of requests that the base model refuses: aggregates of each layer, and no names of experts. */
 import { z } from 'zod';
+import { Share } from './share.ts';
 
 /** Units (rows of the gate and up projections) of the base model's profiled experts in one layer. */
 export const UnitAudit = z.object({
@@ -44,11 +45,7 @@ export const LayerAudit = z.object({
 });
 export type LayerAudit = z.infer<typeof LayerAudit>;
 
-/** A share of answers, with its 95 % interval. */
-export const RefusalRate = z.object({ share: z.number(), low: z.number(), high: z.number() });
-export type RefusalRate = z.infer<typeof RefusalRate>;
-
-const BothRates = z.object({ base: RefusalRate, tuned: RefusalRate });
+const BothRates = z.object({ base: Share, tuned: Share });
 
 /** How often both models refuse, by a rule on the answers they give; the answers are not kept. */
 export const AnswerAudit = z.object({

@@ -10,7 +10,7 @@ import {
   toMarkdown,
   usageDifference,
 } from '#core/report/index.ts';
-import { readAudit, readRunSpec } from '#core/store/index.ts';
+import { readAudit, readScores, readRunSpec } from '#core/store/index.ts';
 import type { HostContext } from './host-context.ts';
 import { summarize } from './run-records.ts';
 import type { RunService } from './run-service.ts';
@@ -40,6 +40,7 @@ export function createReportHandlers({ ports, readers }: HostContext, runs: RunS
       spec: readRunSpec(row.dir),
       ...measured,
       ...(audit && { audit }),
+      scores: readScores(row.dir),
     };
   };
 

@@ -51,6 +51,7 @@ export function buildReport(
       'Drift is the Jensen–Shannon divergence (natural logarithm, at most 0.693) between the load of the first and of the last tenth of the run; moved is the share of selections that went to other experts (total variation).',
       'Differences of expert usage are load of the last tenth in one run minus the same in another, in multiples of the uniform load.',
       'Intervals over seeds are Student’s t, 95 %, over completed runs that differ in nothing but their seed; differences between settings are taken seed by seed first. Of settings that differ only in learning rate, the one with the lowest mean validation loss stands for its method.',
+      'Right answers count questions of a suite that the checkpoint answers greedily, with the 95 % interval of Wilson. Answers are found by two rules; in brackets that of published evaluators.',
       'What was not measured is left out; it is never shown as zero.',
     ],
   };
@@ -76,6 +77,7 @@ function reportOf(run: RunData, compared: Compared | undefined): RunReport {
     findings: findingsOf(run),
     ...(routing && { routing }),
     ...(run.audit && { audit: run.audit }),
+    scores: run.scores,
   };
 }
 

@@ -1,5 +1,6 @@
-/** Means with their uncertainty over independent repetitions. */
+/** Means over independent repetitions, and shares of counts, with their uncertainty. */
 import type { Estimate } from '#core/contract/run.ts';
+import type { Share } from '#core/contract/share.ts';
 
 /** 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom. */
 const T_QUANTILES = [
@@ -25,4 +26,13 @@ export function estimateOf(values: readonly number[]): Estimate | undefined {
   if (runs === 1) return { mean, runs };
   const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (runs - 1);
   return { mean, runs, half: tQuantile(runs - 1) * Math.sqrt(variance / runs) };
+}
+
+/** `count` of `total` as a share, with its 95 % interval (Wilson 1927). */
+export function shareOf(count: number, total: number): Share {
+  const share = count / total;
+  const middle = (share + Z ** 2 / (2 * total)) / (1 + Z ** 2 / total);
+  const half =
+    (Z * Math.sqrt((share * (1 - share)) / total + Z ** 2 / (4 * total ** 2))) / (1 + Z ** 2 / total);
+  return { share, low: Math.max(0, middle - half), high: Math.min(1, middle + half) };
 }

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { Comparison, RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { SuiteScore } from '#core/contract/suite-score.ts';
 import type { RoutingAudit } from '#core/contract/audit.ts';
 import type { UsageComparison } from '#core/contract/usage-difference.ts';
 import type { RunFinding } from '#core/contract/run-finding.ts';
@@ -79,6 +80,7 @@ export interface RunReport {
   readonly routing?: RoutingReport;
   /** Absent where the run was not audited. */
   readonly audit?: RoutingAudit;
+  readonly scores: readonly SuiteScore[];
 }
 
 /** Everything a report says, before layout. */

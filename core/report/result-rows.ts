@@ -1,4 +1,5 @@
 /** The table of measures, one row a measure and one column a run. */
+import type { SuiteScore } from '#core/contract/suite-score.ts';
 import type { RunReport } from './report-data.ts';
 import { count, duration, percent, short, significant } from './format.ts';
 
@@ -50,11 +51,34 @@ const measures: readonly (readonly [string, (run: RunReport) => string | undefin
   ],
 ];
 
-/** Rows of label and one value a run; a dash where nothing was measured, and no row of general data where no run has any. */
+/**
+ * Rows of label and one value a run; a dash where nothing was measured, no row of general data where no run has any, and one for
+ * each suite of questions that a run was asked.
+ */
 export function resultRows(runs: readonly RunReport[]): string[][] {
-  return measures
-    .filter(([label]) => label !== GENERAL || runs.some(({ totals }) => totals.general))
-    .map(([label, of]) => [label, ...runs.map((run) => of(run) ?? '–')]);
+  const suites = new Set(runs.flatMap(({ scores }) => scores.map(({ suite }) => suite)));
+  return [
+    ...measures
+      .filter(([label]) => label !== GENERAL || runs.some(({ totals }) => totals.general))
+      .map(([label, of]) => [label, ...runs.map((run) => of(run) ?? '–')]),
+    ...[...suites].map((suite) => [
+      `Right answers, ${suite}`,
+      ...runs.map((run) => scoreText(run.scores.find((score) => score.suite === suite))),
+    ]),
+  ];
+}
+
+function scoreText(score: SuiteScore | undefined): string {
+  if (score === undefined) return '–';
+  const { accuracy, correct, n, published, step } = score;
+  const [share, low, high, other] = [
+    accuracy.share,
+    accuracy.low,
+    accuracy.high,
+    published.accuracy.share,
+  ].map((value) => significant(100 * value, 3));
+  const at = step === undefined ? '' : ` at step ${count(step)}`;
+  return `${share} % (${low} to ${high}), ${count(correct)} of ${count(n)}${at} [${other} %]`;
 }
 
 /** `value` as text, or undefined. */

@@ -4,6 +4,7 @@ import type { CheckpointInfo } from '#core/contract/checkpoint.ts';
 import type { RoutingRecord } from '#core/contract/metrics.ts';
 import type { RunFacts, RunSummary, Series } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { SuiteScore } from '#core/contract/suite-score.ts';
 
 /** Everything a report or a comparison reads of one run. */
 export interface RunData {
@@ -18,6 +19,8 @@ export interface RunData {
   readonly checkpoints: readonly CheckpointInfo[];
   /** Absent where the run was not audited. */
   readonly audit?: RoutingAudit;
+  /** What its checkpoint scored on suites of questions; none where it was not asked. */
+  readonly scores: readonly SuiteScore[];
 }
 
 /** Sums and last values of a series; what was not measured is absent. */

@@ -1,7 +1,15 @@
 /** Everything that is remembered on disk in SQLite; nothing outside this folder imports the database library. */
 export { type AppDb, type Collection, newId, openAppDb, RunRow } from './app-db.ts';
 export { readRunRow, type Rebuilt, rebuildRuns } from './rebuild-runs.ts';
-export { readAudit, readRunSpec, runFiles, writeAudit, writeRunSpec } from './run-dir.ts';
+export {
+  readAudit,
+  readScores,
+  readRunSpec,
+  runFiles,
+  writeAudit,
+  writeScores,
+  writeRunSpec,
+} from './run-dir.ts';
 export { isRunLocked } from './run-lock.ts';
 export { openRunReader, type RunOutcome, type RunReader, type RunTotals } from './run-reader.ts';
 export { openRunWriter, type RecordedExit, type RunWriter } from './run-writer.ts';

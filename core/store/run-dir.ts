@@ -4,6 +4,7 @@ import path from 'node:path';
 import { RoutingAudit } from '#core/contract/audit.ts';
 import { UserError } from '#core/contract/errors.ts';
 import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
+import { RunScores, type SuiteScore } from '#core/contract/suite-score.ts';
 
 /** Paths inside the run directory `dir`. */
 export function runFiles(dir: string) {
@@ -17,6 +18,8 @@ export function runFiles(dir: string) {
     errorLog: path.join(dir, 'worker.log'),
     /** What the audit of its routing found, where there was one. */
     audit: path.join(dir, 'audit.json'),
+    /** What it scores on suites of questions, where it was asked any. */
+    scores: path.join(dir, 'scores.json'),
   };
 }
 
@@ -41,6 +44,25 @@ export function readAudit(dir: string): RoutingAudit | undefined {
     return RoutingAudit.parse(JSON.parse(readFileSync(file, 'utf8')));
   } catch (error) {
     throw new UserError('run/bad-audit', `${file} is not a valid audit`, 'Audit the run again.', {
+      cause: error,
+    });
+  }
+}
+
+/** Keeps `scores` beside the run, each in place of an earlier one of its suite. @throws UserError `run/bad-scores`. */
+export function writeScores(dir: string, scores: readonly SuiteScore[]): void {
+  const kept = readScores(dir).filter(({ suite }) => scores.every((score) => score.suite !== suite));
+  writeDocument(runFiles(dir).scores, { version: 1, suites: [...kept, ...scores] } satisfies RunScores);
+}
+
+/** Reads what `writeScores` wrote. @throws UserError `run/bad-scores`. */
+export function readScores(dir: string): readonly SuiteScore[] {
+  const file = runFiles(dir).scores;
+  if (!existsSync(file)) return [];
+  try {
+    return RunScores.parse(JSON.parse(readFileSync(file, 'utf8'))).suites;
+  } catch (error) {
+    throw new UserError('run/bad-scores', `${file} holds no valid scores`, 'Delete it and evaluate again.', {
       cause: error,
     });
   }

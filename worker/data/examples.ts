@@ -115,7 +115,7 @@ export interface ScanOptions extends ProcessOptions {
 }
 
 /** Puts the file name before a message about a row. */
-function inFile(name: string, error: UserError): UserError {
+export function inFile(name: string, error: UserError): UserError {
   const message = error.message.startsWith(name) ? error.message : `${name}: ${error.message}`;
   return new UserError(error.code, message, error.hint, { cause: error });
 }

@@ -15,6 +15,8 @@ export { prepareData } from './prepare.ts';
 export type { DataStats, PrepareOptions, PreparedData, PreparedFile } from './prepare.ts';
 export { IGNORED, renderPlain, spanTokens, toExample, tokenizeExample } from './processor.ts';
 export type { Example, ProcessOptions, TokenizedText } from './processor.ts';
+export { promptIds, readQuestions } from './questions.ts';
+export type { Question, QuestionFile } from './questions.ts';
 export { openSource } from './source.ts';
 export type { FileFormat, Source } from './source.ts';
 export type { OnBadRow, SourceRow } from './source-row.ts';

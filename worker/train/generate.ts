@@ -26,6 +26,32 @@ export async function generateGreedy(
   });
 }
 
+/** What a model wrote. */
+export interface GreedyAnswer {
+  readonly ids: readonly number[];
+  /** It had not ended when it was as long as was allowed. */
+  readonly isCut: boolean;
+}
+
+/** Answers each prompt greedily, with up to `count` tokens; one of `ends` ends an answer and is not part of it. */
+export async function answerGreedily(
+  executor: Executor,
+  prompts: readonly Int32Array[],
+  count: number,
+  ends: ReadonlySet<number>,
+): Promise<readonly GreedyAnswer[]> {
+  const answers = prompts.map(() => ({ ids: [] as number[], isCut: true }));
+  await generateGreedy(executor, prompts, count, (ids) => {
+    for (const [row, answer] of answers.entries()) {
+      const id = ids[row] as number;
+      if (answer.isCut && ends.has(id)) answer.isCut = false;
+      else if (answer.isCut) answer.ids.push(id);
+    }
+    return answers.some(({ isCut }) => isCut);
+  });
+  return answers;
+}
+
 function argmaxRows(values: Float32Array, rows: number): Int32Array {
   const width = values.length / rows;
   return Int32Array.from({ length: rows }, (_, row) => {

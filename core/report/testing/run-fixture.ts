@@ -104,5 +104,6 @@ export function runFixture(shape: RunShape = {}): RunData {
     },
     routing,
     checkpoints: [],
+    scores: [],
   };
 }

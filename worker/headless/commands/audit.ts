@@ -1,8 +1,9 @@
 /** `audit BASE TUNED`: what tuning did to the routing of requests that the base model refuses. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { AnswerAudit, RefusalRate, RoutingAudit } from '#core/contract/audit.ts';
+import type { AnswerAudit, RoutingAudit } from '#core/contract/audit.ts';
 import { UserError } from '#core/contract/errors.ts';
+import type { Share } from '#core/contract/share.ts';
 import {
   answerFlags,
   answerWords,
@@ -11,8 +12,8 @@ import {
   auditWords,
   isRefusal,
   profileLayer,
-  refusalRate,
   refusalRule,
+  shareOf,
   unitWords,
   type ProjectionPeaks,
 } from '#core/report/index.ts';
@@ -20,15 +21,15 @@ import { runFiles, writeAudit } from '#core/store/index.ts';
 import { moeLayerIndices, routerShapes } from '#worker/model/index.ts';
 import { uniform } from '#worker/random/index.ts';
 import {
+  answerGreedily,
   comparePrompts,
-  generateGreedy,
   unitPeaks,
   weightChanges,
   type LoadedModel,
   type Prompt,
 } from '#worker/train/index.ts';
 import { EXIT, type Command, type Invocation } from './command.ts';
-import { openModel, type OpenedModel } from './open-model.ts';
+import { endIds, openModel, type OpenedModel } from './open-model.ts';
 import { readPrompts } from './read-prompts.ts';
 import { number, table } from './terminal.ts';
 
@@ -158,13 +159,14 @@ async function auditAnswers(
 ): Promise<AnswerAudit | null> {
   const maxTokens = invocation.integer('answers', 0) ?? 0;
   if (maxTokens === 0) return null;
-  const rateOf = async (model: OpenedModel, prompts: readonly Prompt[]): Promise<RefusalRate> => {
+  const rateOf = async (model: OpenedModel, prompts: readonly Prompt[]): Promise<Share> => {
     let refusals = 0;
     for (const [done, { ids }] of prompts.entries()) {
       invocation.terminal.progress(`answer ${done + 1} of ${prompts.length}`);
-      if (isRefusal(await answerTo(ids, model, base, maxTokens))) refusals++;
+      const [answer] = await answerGreedily(model.model.executor, [ids], maxTokens, endIds(model));
+      if (isRefusal(base.tokenizer.decode(answer?.ids ?? [], { skipSpecialTokens: true }))) refusals++;
     }
-    return refusalRate(refusals, prompts.length);
+    return shareOf(refusals, prompts.length);
   };
   const ratesOf = async (prompts: readonly Prompt[]) => ({
     base: await rateOf(base, prompts),
@@ -172,23 +174,6 @@ async function auditAnswers(
   });
   const rates = { refused: await ratesOf(refused), benign: await ratesOf(benign) };
   return { maxTokens, rule: refusalRule, ...rates, flags: answerFlags(rates) };
-}
-
-/** What a model answers, each token the likeliest. @param base whose tokenizer the prompt was read with. */
-async function answerTo(
-  ids: Int32Array,
-  { model }: OpenedModel,
-  { tokenizer }: OpenedModel,
-  maxTokens: number,
-): Promise<string> {
-  const ends = new Set([...model.plan.endIds, tokenizer.eosId]);
-  const answer: number[] = [];
-  await generateGreedy(model.executor, [ids], maxTokens, ([next = 0]) => {
-    const goesOn = !ends.has(next);
-    if (goesOn) answer.push(next);
-    return goesOn;
-  });
-  return tokenizer.decode(answer, { skipSpecialTokens: true });
 }
 
 /** Beside a run, where reports find it, and where the user asks for it. */

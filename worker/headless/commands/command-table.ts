@@ -1,5 +1,4 @@
 /** Every command, in the order of help texts. */
-import { UserError } from '#core/contract/errors.ts';
 import type { CommandSpec, OptionSpec } from './command.ts';
 import { readingOptions, sampleOptions } from './sample-options.ts';
 
@@ -96,16 +95,31 @@ export const commandTable: readonly CommandSpec[] = [
     name: 'evaluate',
     usage: 'RUN|MODEL',
     arguments: [1, 1],
-    summary: 'score a suite (not there yet)',
-    options: { suite: { value: 'NAME|FILE', multiple: true, help: 'what to score' } },
-    load: () =>
-      Promise.reject(
-        new UserError(
-          'cli/not-supported',
-          'evaluate is not supported yet: there are no evaluation suites',
-          'Validation loss during training (evaluate.everySteps in RUN.json), generate and compare are there.',
-        ),
-      ),
+    summary: 'score answers to questions whose answers are known, with a 95 % interval',
+    details:
+      `${RUN} Its newest checkpoint is asked, and the scores are kept in scores.json beside it, which reports show. ` +
+      'A suite is a file of questions and answers in any format that training reads, or validation: the rows that the run held out. ' +
+      'Answers are greedy. They are found by two rules, that of published evaluators and a stricter one, which counts.',
+    options: {
+      suite: { value: 'FILE|validation', multiple: true, help: 'what to ask' },
+      mapping: {
+        value: 'FIELD=COLUMN',
+        multiple: true,
+        help: 'which column holds what, where it is not recognised',
+      },
+      answer: { value: 'COLUMN', help: 'column of the right answer (default: answer, else the response)' },
+      kind: {
+        value: 'number|letter|label|expression|text',
+        help: 'what answers are (default: what the right ones look like)',
+      },
+      samples: { value: 'N', help: 'at most so many questions, drawn with --seed (default: all)' },
+      seed: { value: 'N', help: 'seed of the draw (default: 0)' },
+      'max-new-tokens': { value: 'N', help: 'longest answer in tokens (default: 256)' },
+      batch: { value: 'B', help: 'questions answered at once (default: 8)' },
+      template: { value: 'auto|none', help: 'the checkpoint’s chat template, or none (default: as trained)' },
+      out: { value: 'FILE', help: 'write every answer and what was found in it, as JSON Lines' },
+    },
+    load: async () => (await import('./evaluate.ts')).evaluate,
   },
   {
     name: 'generate',

@@ -6,7 +6,15 @@ import { RunId } from '#core/contract/ids.ts';
 import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
 import { resolveSpecPaths } from '#core/host/index.ts';
 import type { RunData } from '#core/report/index.ts';
-import { openAppDb, openRunReader, readAudit, readRunRow, readRunSpec, runFiles } from '#core/store/index.ts';
+import {
+  openAppDb,
+  openRunReader,
+  readAudit,
+  readRunRow,
+  readRunSpec,
+  readScores,
+  runFiles,
+} from '#core/store/index.ts';
 import { dataFolder } from '../host-ports.ts';
 
 /** True for a folder with the specification of a run. */
@@ -105,6 +113,7 @@ export function readRun(runDir: string): RunData {
       series: { steps: [], evaluations: [], events: [] },
       routing: [],
       checkpoints: [],
+      scores: [],
     };
   }
   const audit = readAudit(runDir);
@@ -125,6 +134,7 @@ export function readRun(runDir: string): RunData {
       routing: reader.routing({ limit: ROUTING_LIMIT }),
       checkpoints: reader.checkpoints(),
       ...(audit && { audit }),
+      scores: readScores(runDir),
     };
   } finally {
     reader.close();

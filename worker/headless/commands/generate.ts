@@ -1,11 +1,11 @@
 /** `generate RUN|MODEL`: continues a prompt, token by token. */
 import { UserError } from '#core/contract/errors.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
-import { renderPlain } from '#worker/data/index.ts';
+import { promptIds as idsOfPrompt } from '#worker/data/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
 import { generateGreedy } from '#worker/train/index.ts';
 import type { Command } from './command.ts';
-import { openModel, type OpenedModel } from './open-model.ts';
+import { endIds, openModel, type OpenedModel } from './open-model.ts';
 import { number, table } from './terminal.ts';
 
 const DEFAULT_TOKENS = 64;
@@ -25,11 +25,12 @@ export const generate: Command = async (invocation) => {
   const speaker = await openModel(invocation.args[0] ?? '', invocation.home);
   const { model, tokenizer } = speaker;
   try {
-    const text = invocation.flag('plain') ? prompt : promptText(prompt, speaker);
-    const promptIds = tokenizer.encode(text, { addSpecialTokens: invocation.flag('plain') }).ids;
+    const promptIds = invocation.flag('plain')
+      ? tokenizer.encode(prompt, { addSpecialTokens: true }).ids
+      : idsOfPrompt([{ role: 'user', content: prompt }], speaker);
     if (promptIds.length === 0)
       throw new UserError('generate/empty-prompt', 'the prompt has no tokens', 'Write one.');
-    const ends = new Set([...model.plan.endIds, ...(tokenizer.eosId === null ? [] : [tokenizer.eosId])]);
+    const ends = endIds(speaker);
     const newIds: number[] = [];
     let ended = false;
     const started = performance.now();
@@ -67,15 +68,6 @@ export const generate: Command = async (invocation) => {
     model.close();
   }
 };
-
-/** The prompt as training would have shown it. */
-function promptText(prompt: string, { tokenizer, template }: OpenedModel): string {
-  const messages = [{ role: 'user', content: prompt }] as const;
-  if (template === 'auto' && tokenizer.hasChatTemplate) {
-    return tokenizer.renderChat(messages, { addGenerationPrompt: true });
-  }
-  return renderPlain(messages, tokenizer.eosToken).text;
-}
 
 /** Where one token went in one layer: experts by falling weight. */
 interface TokenRouting {

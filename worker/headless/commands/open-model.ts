@@ -57,6 +57,11 @@ export async function openModel(name: string, home: string | undefined): Promise
   }
 }
 
+/** Tokens that end what a model writes. */
+export function endIds({ model, tokenizer }: OpenedModel): ReadonlySet<number> {
+  return new Set([...model.plan.endIds, ...(tokenizer.eosId === null ? [] : [tokenizer.eosId])]);
+}
+
 /** Replaces a weight that is held for inference; half precision is rounded to, as an export in the source's type is. */
 function setWeight({ store }: LoadedModel, id: string, values: Float32Array): void {
   const { dtype, data } = store.weight(id);

@@ -49,7 +49,7 @@ test.each([
   [['export', 'run', '--format', 'onnx', '--out', 'x'], 'cli/not-supported', 'onnx'],
   [['export', 'run', '--format', 'gguf', '--out', 'x'], 'cli/bad-value', 'gguf'],
   [['generate', 'model', '--prompt', 'x', '--temperature', '0.7'], 'cli/not-supported', '--temperature 0.7'],
-  [['evaluate', 'model', '--suite', 'gsm8k'], 'cli/not-supported', 'evaluate is not supported yet'],
+  [['evaluate', 'model', '--suite', 'gsm8k'], 'suite/not-found', '--suite gsm8k'],
   [['parity', '/nowhere'], 'parity/no-case', '/nowhere does not exist'],
   [['inspect', '/nowhere'], 'model/folder-missing', '/nowhere'],
   [['data', 'x.jsonl', '--mapping', 'prompt'], 'cli/bad-value', '--mapping is "prompt"'],
