@@ -75,13 +75,16 @@ test('the experts that ESFT would train, before a run', async ({ workbench: { pa
   const method = card(page, '3 · Method');
   await method.getByRole('button', { name: 'Preview experts' }).click();
   await expect(method.getByRole('status')).toHaveText(
-    /^\d+ experts would train .* parameters, .*B in a file\.$/,
+    /^\d+ experts, .* parameters, .*B in a file would train\.$/,
   );
   const layers = await tableRows(method.getByRole('region', { name: 'Experts that would train' }));
   expect(layers.map((row) => row['Layer'])).toEqual(['0', '1', '2', '3']);
-  await method.getByRole('button', { name: 'use 0.5' }).click();
+  const few = await method.getByRole('status').textContent();
+  await method.getByRole('slider', { name: 'Share' }).fill('0.5');
   await expect(method.getByRole('textbox', { name: /^Share of the routing/ })).toHaveValue('0.5');
-  await expect(method.getByRole('cell', { name: 'chosen' })).toBeVisible();
+  await expect(method.getByRole('status')).not.toHaveText(few ?? '');
+  await method.getByRole('slider', { name: 'Share' }).press('ArrowRight');
+  await expect(method.getByRole('textbox', { name: /^Share of the routing/ })).toHaveValue('0.55');
 });
 
 /** The option of the method with this title. */

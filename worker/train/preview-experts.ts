@@ -10,8 +10,8 @@ import { loadModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { methodContext } from './method-context.ts';
 
-/** Shares of the routing that are looked at beside the one that is asked for. */
-const SHARES = [0.1, 0.2, 0.3, 0.5, 0.8];
+/** Shares of the routing that are looked at beside the one that is asked for: every twentieth. */
+const SHARES = Array.from({ length: 20 }, (_, twentieth) => (twentieth + 1) / 20);
 
 /**
  * Routes the sample of a run through the untouched model, as the run would before its first step, and says which experts

@@ -1,5 +1,6 @@
 import { QueryClientProvider } from '@tanstack/react-query';
 import { cleanup, fireEvent, render, screen, within } from '@testing-library/react';
+import { useState } from 'react';
 import { afterEach, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { ExpertPreview as Preview } from '#core/contract/method.ts';
@@ -33,30 +34,35 @@ const preview: Preview = {
 };
 
 function show(given: FormState, answer: () => Preview) {
-  const shares: number[] = [];
+  function Form() {
+    const [share, setShare] = useState(0.2);
+    return <ExpertPreview form={given} share={share} onShare={setShare} />;
+  }
   render(
     <ClientContext value={new Client(new FakeHost({ 'runs.previewExperts': answer }))}>
       <QueryClientProvider client={createQueryClient()}>
-        <ExpertPreview form={given} share={0.2} onShare={(share) => shares.push(share)} />
+        <Form />
       </QueryClientProvider>
     </ClientContext>,
   );
-  return shares;
 }
 
-test('experts, parameters and size for several shares, one of which can be taken', async () => {
-  const shares = show(form, () => preview);
+test('experts, parameters and size follow the share that is chosen', async () => {
+  show(form, () => preview);
   fireEvent.click(screen.getByRole('button', { name: 'Preview experts' }));
-  expect((await screen.findByRole('status')).textContent).toMatch(/^2 experts would train .*2.00 M.*4.00 MB/);
-  const layers = within(screen.getByRole('region', { name: 'Experts that would train' }));
-  expect(layers.getAllByRole('row').map((row) => row.textContent)).toEqual([
-    expect.stringContaining('Layer'),
-    '110.6001',
-    '310.5000',
-  ]);
-  expect(screen.getByText('chosen')).toBeTruthy();
-  fireEvent.click(screen.getByRole('button', { name: 'use 0.8' }));
-  expect(shares).toEqual([0.8]);
+  const status = await screen.findByRole('status');
+  expect(status.textContent).toBe('2 experts, 2.00 M parameters, 4.00 MB in a file would train.');
+  const rows = () =>
+    within(screen.getByRole('region', { name: 'Experts that would train' }))
+      .getAllByRole('row')
+      .map((row) => row.textContent);
+  expect(rows()).toEqual([expect.stringContaining('Layer'), '110.6001', '310.5000']);
+  const slider = screen.getByRole<HTMLInputElement>('slider', { name: 'Share' });
+  expect(slider.value).toBe('0.2');
+  fireEvent.change(slider, { target: { value: '0.8' } });
+  expect(status.textContent).toMatch(/^4 experts, 4.00 M/);
+  expect(slider.getAttribute('aria-valuetext')).toMatch(/^0.8: 4 experts/);
+  expect(rows().slice(1)).toEqual(['120.9001, 2', '321.000, 1']);
 });
 
 test('what is missing is named, and what went wrong', async () => {

@@ -1,4 +1,5 @@
 import { useMutation } from '@tanstack/react-query';
+import { useId } from 'react';
 import { toErrorInfo } from '#core/contract/errors.ts';
 import type { ExpertPreview as Preview } from '#core/contract/method.ts';
 import { useClient } from '../../api/use-host.ts';
@@ -13,25 +14,53 @@ type Choice = Preview['shares'][number];
 const expertsOf = ({ experts }: Pick<Choice, 'experts'>) =>
   experts.reduce((sum, chosen) => sum + chosen.length, 0);
 
-/** One row a share of the routing. */
-function SharesTable({
+/** What trains at a share of the routing, in words. */
+function wordsOf(choice: Omit<Choice, 'share'>): string {
+  return `${plural(expertsOf(choice), 'expert')}, ${formatLarge(choice.trainableParameters)} parameters, ${formatBytes(choice.storedBytes)} in a file`;
+}
+
+/** Moves the share over those that were looked at; while it is none of them, the experts shown are those asked for. */
+function ShareSlider({
   preview,
   share,
   onShare,
 }: {
   readonly preview: Preview;
-  readonly share: unknown;
+  readonly share: number;
   readonly onShare: (share: number) => void;
 }) {
+  const id = useId();
+  const [first, second] = preview.shares;
+  return (
+    <div className="row wrap">
+      <label htmlFor={id}>Share</label>
+      <input
+        id={id}
+        className="slider"
+        type="range"
+        min={first?.share ?? 0}
+        max={preview.shares.at(-1)?.share ?? 1}
+        step={(second?.share ?? 1) - (first?.share ?? 0)}
+        value={share}
+        aria-valuetext={`${share}: ${wordsOf(choiceAt(preview, share))}`}
+        onChange={(event) => onShare(Number(event.target.value))}
+      />
+      <span className="number">{share}</span>
+    </div>
+  );
+}
+
+/** What was looked at for `share`; where it was not, what was asked for. */
+function choiceAt(preview: Preview, share: number): Omit<Choice, 'share'> {
+  return preview.shares.find((choice) => choice.share === share) ?? preview;
+}
+
+/** One row a share of the routing. */
+function SharesTable({ preview }: { readonly preview: Preview }) {
   const all = preview.scores.reduce((sum, layer) => sum + layer.length, 0);
   const columns: readonly Column<Choice>[] = [
     { key: 'share', title: 'Share', value: (choice) => choice.share },
-    {
-      key: 'experts',
-      title: `Experts of ${all}`,
-      value: expertsOf,
-      cell: (choice) => String(expertsOf(choice)),
-    },
+    { key: 'experts', title: `Experts of ${all}`, value: expertsOf },
     {
       key: 'trained',
       title: 'Trained',
@@ -44,35 +73,26 @@ function SharesTable({
       value: (choice) => choice.storedBytes,
       cell: (choice) => formatBytes(choice.storedBytes),
     },
-    {
-      key: 'use',
-      title: 'Use',
-      value: (choice) => choice.share,
-      cell: (choice) =>
-        choice.share === share ? (
-          'chosen'
-        ) : (
-          <Button small look="quiet" onClick={() => onShare(choice.share)}>
-            use {choice.share}
-          </Button>
-        ),
-    },
   ];
   return (
-    <DataTable
-      caption="What trains at each share of the routing"
-      columns={columns}
-      rows={preview.shares}
-      rowKey={(choice) => String(choice.share)}
-    />
+    <details>
+      <summary>All shares as a table</summary>
+      <DataTable
+        caption="What trains at each share of the routing"
+        columns={columns}
+        rows={preview.shares}
+        rowKey={(choice) => String(choice.share)}
+      />
+    </details>
   );
 }
 
 /** The experts of each layer, the most used first. */
-function LayersTable({ preview }: { readonly preview: Preview }) {
+function LayersTable({ preview, share }: { readonly preview: Preview; readonly share: number }) {
+  const { experts } = choiceAt(preview, share);
   const rows = preview.layers.map((layer, index) => ({
     layer,
-    experts: preview.experts[index] ?? [],
+    experts: experts[index] ?? [],
     scores: preview.scores[index] ?? [],
   }));
   type Row = (typeof rows)[number];
@@ -111,8 +131,8 @@ export function ExpertPreview({
   onShare,
 }: {
   readonly form: FormState;
-  /** The share that is asked for now. */
-  readonly share: unknown;
+  /** The share that the form has now. */
+  readonly share: number;
   readonly onShare: (share: number) => void;
 }) {
   const client = useClient();
@@ -136,12 +156,10 @@ export function ExpertPreview({
       )}
       {data !== undefined && (
         <>
-          <p role="status">
-            {plural(expertsOf(data), 'expert')} would train as the options were when you asked:{' '}
-            {formatLarge(data.trainableParameters)} parameters, {formatBytes(data.storedBytes)} in a file.
-          </p>
-          <SharesTable preview={data} share={share} onShare={onShare} />
-          <LayersTable preview={data} />
+          <ShareSlider preview={data} share={share} onShare={onShare} />
+          <p role="status">{wordsOf(choiceAt(data, share))} would train.</p>
+          <SharesTable preview={data} />
+          <LayersTable preview={data} share={share} />
         </>
       )}
     </div>

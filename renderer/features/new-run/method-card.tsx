@@ -108,10 +108,10 @@ export function MethodCard({
                   {chosen.name === CHOOSES_EXPERTS && (
                     <ExpertPreview
                       form={form}
-                      share={
+                      share={Number(
                         form.sections.options['share'] ??
-                        fieldsOf(chosen.optionsSchema).find(({ key }) => key === 'share')?.defaultValue
-                      }
+                          fieldsOf(chosen.optionsSchema).find(({ key }) => key === 'share')?.defaultValue,
+                      )}
                       onShare={(share) => setSection('options', { ...form.sections.options, share })}
                     />
                   )}
