@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { ProviderName } from '#worker/runtime/index.ts';
-import { generateGreedy, loadModel } from '#worker/train/index.ts';
+import { generateTokens, loadModel } from '#worker/train/index.ts';
 import { GoldenTensors, absoluteCheck, equalCheck, type CaseDocument, type Check } from './golden-case.ts';
 
 const GenerationCase = z.object({
@@ -39,7 +39,7 @@ export async function checkGenerationCase(
         .subarray(row * length, (row + 1) * length)
         .filter((_id, place) => mask[row * length + place] === 1),
     );
-    await generateGreedy(model.executor, prompts, count, (ids, logits) => {
+    await generateTokens(model.executor, prompts, count, (ids, logits) => {
       ids.forEach((id, row) => {
         generated[row * count + step] = id;
         stepLogits.set(

@@ -1,27 +1,56 @@
-/** Greedy decoding. */
+/** Decoding: each token from the logits after the one before. */
 import type { Executor } from '#worker/engine/index.ts';
+import { uniform } from '#worker/random/index.ts';
+
+/** Chooses the token of a row that follows `logits_V`; `made` counts those chosen before. */
+export type NextToken = (logits_V: Float32Array, made: number, row: number) => number;
+
+/** The most likely token, the lower id of equals. */
+export const likeliest: NextToken = (logits_V) => {
+  let best = 0;
+  for (let id = 1; id < logits_V.length; id++)
+    if ((logits_V[id] as number) > (logits_V[best] as number)) best = id;
+  return best;
+};
+
+/** Draws from `softmax(logits / temperature)`: the same tokens for the same seed. @param temperature above 0. */
+export function sampled(temperature: number, seed: number): NextToken {
+  return (logits_V, made, row) => {
+    const largest = logits_V[likeliest(logits_V, made, row)] as number;
+    const weights_V = Float64Array.from(logits_V, (logit) => Math.exp((logit - largest) / temperature));
+    const total = weights_V.reduce((sum, weight) => sum + weight, 0);
+    let left = (uniform(seed, `token ${made} of row ${row}`, 1)[0] as number) * total;
+    const drawn = weights_V.findIndex((weight) => (left -= weight) < 0);
+    // Rounding may leave a little over.
+    return drawn < 0 ? weights_V.findLastIndex((weight) => weight > 0) : drawn;
+  };
+}
 
 /** Called with each decoded token, `[rows]`, and its logits, `[rows × vocabulary]`; false ends the generation. */
 export type TokenListener = (ids: Int32Array, logits: Float32Array) => boolean;
 
 /**
- * Appends up to `count` tokens to each prompt, each the most likely one (the lower id of equals). Keys and values of earlier
- * tokens are kept, so that a token costs one pass over itself.
+ * Appends up to `count` tokens to each prompt, each chosen by `next`. Keys and values of earlier tokens are kept, so that a
+ * token costs one pass over itself.
  * @param prompts token ids of each row, without padding.
  */
-export async function generateGreedy(
+export async function generateTokens(
   executor: Executor,
   prompts: readonly Int32Array[],
   count: number,
   onToken: TokenListener,
+  next: NextToken = likeliest,
 ): Promise<void> {
   const capacity = Math.max(...prompts.map(({ length }) => length)) + count;
   await executor.decode(prompts.length, capacity, async (decoder) => {
     let logits = await decoder.feed(prompts);
     for (let made = 1; made <= count; made++) {
-      const next = argmaxRows(logits, prompts.length);
-      if (!onToken(next, logits) || made === count) return;
-      logits = await decoder.step(next);
+      const vocabulary = logits.length / prompts.length;
+      const ids = Int32Array.from(prompts, (_, row) =>
+        next(logits.subarray(row * vocabulary, (row + 1) * vocabulary), made - 1, row),
+      );
+      if (!onToken(ids, logits) || made === count) return;
+      logits = await decoder.step(ids);
     }
   });
 }
@@ -41,7 +70,7 @@ export async function answerGreedily(
   ends: ReadonlySet<number>,
 ): Promise<readonly GreedyAnswer[]> {
   const answers = prompts.map(() => ({ ids: [] as number[], isCut: true }));
-  await generateGreedy(executor, prompts, count, (ids) => {
+  await generateTokens(executor, prompts, count, (ids) => {
     for (const [row, answer] of answers.entries()) {
       const id = ids[row] as number;
       if (answer.isCut && ends.has(id)) answer.isCut = false;
@@ -50,15 +79,4 @@ export async function answerGreedily(
     return answers.some(({ isCut }) => isCut);
   });
   return answers;
-}
-
-function argmaxRows(values: Float32Array, rows: number): Int32Array {
-  const width = values.length / rows;
-  return Int32Array.from({ length: rows }, (_, row) => {
-    let best = 0;
-    for (let column = 1; column < width; column++) {
-      if ((values[row * width + column] as number) > (values[row * width + best] as number)) best = column;
-    }
-    return best;
-  });
 }

@@ -1,7 +1,7 @@
 /** `bench --generate`: greedy decoding, timed. */
 import path from 'node:path';
 import { philox } from '#worker/random/index.ts';
-import { generateGreedy, loadModel } from '#worker/train/index.ts';
+import { generateTokens, loadModel } from '#worker/train/index.ts';
 import { fromRoot } from '../host-ports.ts';
 import type { Command } from './command.ts';
 import { measureLoad } from './machine-load.ts';
@@ -34,7 +34,7 @@ export const benchGenerate: Command = async (invocation) => {
         invocation.terminal.progress(`${count} prompts, ${repeat + 1}/${repeats}`);
         const started = performance.now();
         let firstAt = 0;
-        await generateGreedy(model.executor, prompts, NEW_TOKENS, () => {
+        await generateTokens(model.executor, prompts, NEW_TOKENS, () => {
           firstAt ||= performance.now();
           return true;
         });

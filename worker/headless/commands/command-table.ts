@@ -125,7 +125,7 @@ export const commandTable: readonly CommandSpec[] = [
     name: 'generate',
     usage: 'RUN|MODEL',
     arguments: [1, 1],
-    summary: 'continue a prompt greedily',
+    summary: 'continue a prompt',
     details: `${RUN} Its newest checkpoint is used. A MODEL is a checkpoint folder.`,
     options: {
       prompt: {
@@ -133,7 +133,11 @@ export const commandTable: readonly CommandSpec[] = [
         help: 'what to continue; put into the chat template where the checkpoint has one',
       },
       'max-new-tokens': { value: 'N', help: 'stop after N tokens (default: 64)' },
-      temperature: { value: 'T', help: 'only 0 (greedy) is supported yet' },
+      temperature: {
+        value: 'T',
+        help: 'draw each token from its probabilities at this temperature (default: 0, the likeliest)',
+      },
+      seed: { value: 'N', help: 'seed of what is drawn (default: 0)' },
       plain: { help: 'the prompt as it is, without chat template' },
       routing: { help: 'also the experts and weights of every token' },
     },

@@ -323,6 +323,13 @@ describe('generate', () => {
     }
   });
 
+  test('at a temperature tokens are drawn by the seed', async () => {
+    const drawn = async (seed: string) =>
+      (await condenser('generate', run, ...prompt, '--temperature', '3', '--seed', seed)).json()[0]?.['ids'];
+    expect(await drawn('1')).toEqual(await drawn('1'));
+    expect(await drawn('2')).not.toEqual(await drawn('1'));
+  });
+
   test('a run is not the model it came from', async () => {
     const [base] = (await condenser('generate', site.model, ...prompt)).json();
     expect(base).not.toHaveProperty('step');

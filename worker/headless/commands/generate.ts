@@ -3,25 +3,21 @@ import { UserError } from '#core/contract/errors.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
 import { promptIds as idsOfPrompt } from '#worker/data/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
-import { generateGreedy } from '#worker/train/index.ts';
+import { generateTokens, likeliest, sampled } from '#worker/train/index.ts';
 import type { Command } from './command.ts';
 import { endIds, openModel, type OpenedModel } from './open-model.ts';
 import { number, table } from './terminal.ts';
 
 const DEFAULT_TOKENS = 64;
 
-/** Generates greedily. */
+/** Generates greedily, or draws by temperature. */
 export const generate: Command = async (invocation) => {
   const prompt = invocation.requiredText('prompt');
   const most = invocation.integer('max-new-tokens') ?? DEFAULT_TOKENS;
   const temperature = invocation.number('temperature') ?? 0;
-  if (temperature !== 0) {
-    throw new UserError(
-      'cli/not-supported',
-      `--temperature ${temperature} is not supported yet: only greedy generation is there`,
-      'Leave it out, or give 0.',
-    );
-  }
+  if (temperature < 0)
+    throw new UserError('cli/bad-value', `--temperature is ${temperature}`, 'Expected 0 or more.');
+  const seed = invocation.integer('seed', 0) ?? 0;
   const speaker = await openModel(invocation.args[0] ?? '', invocation.home);
   const { model, tokenizer } = speaker;
   try {
@@ -34,13 +30,19 @@ export const generate: Command = async (invocation) => {
     const newIds: number[] = [];
     let ended = false;
     const started = performance.now();
-    await generateGreedy(model.executor, [Int32Array.from(promptIds)], most, (ids) => {
-      const id = ids[0] ?? 0;
-      ended = ends.has(id);
-      if (!ended) newIds.push(id);
-      invocation.terminal.progress(`${newIds.length} tokens`);
-      return !ended;
-    });
+    await generateTokens(
+      model.executor,
+      [Int32Array.from(promptIds)],
+      most,
+      (ids) => {
+        const id = ids[0] ?? 0;
+        ended = ends.has(id);
+        if (!ended) newIds.push(id);
+        invocation.terminal.progress(`${newIds.length} tokens`);
+        return !ended;
+      },
+      temperature === 0 ? likeliest : sampled(temperature, seed),
+    );
     const seconds = (performance.now() - started) / 1000;
     const made = newIds.length + Number(ended);
     const answer = tokenizer.decode(newIds, { skipSpecialTokens: true });

@@ -48,7 +48,7 @@ test.each([
   [['usage', 'run_unknown', '--home', '/nowhere'], 'run/not-found', 'run_unknown'],
   [['export', 'run', '--format', 'onnx', '--out', 'x'], 'cli/not-supported', 'onnx'],
   [['export', 'run', '--format', 'gguf', '--out', 'x'], 'cli/bad-value', 'gguf'],
-  [['generate', 'model', '--prompt', 'x', '--temperature', '0.7'], 'cli/not-supported', '--temperature 0.7'],
+  [['generate', 'model', '--prompt', 'x', '--temperature', '-1'], 'cli/bad-value', '--temperature is -1'],
   [['evaluate', 'model', '--suite', 'gsm8k'], 'suite/not-found', '--suite gsm8k'],
   [['parity', '/nowhere'], 'parity/no-case', '/nowhere does not exist'],
   [['inspect', '/nowhere'], 'model/folder-missing', '/nowhere'],
