@@ -71,7 +71,7 @@ try {
   const base = { maxLength, seed: 1, padId: 0, shuffle: false, packing: false, microBatch };
   const ways = Object.entries({
     padded: base,
-    buckets: { ...base, bucketByLength: true },
+    buckets: { ...base, packing: 'buckets' as const },
     packed: { ...base, packing: true, microBatch: packedRows },
   }).map(([name, loader]) => {
     const batches = [...createLoader(data.train, loader).pass()].map(fold);

@@ -33,6 +33,11 @@ test.each<[string, object, string]>([
     'train.optimizer.beta (did you mean betas?)',
   ],
   [
+    'that is no way to pack',
+    { data: { packing: 'sorted' } },
+    'data.packing: expected true, false or "buckets"',
+  ],
+  [
     'in a list',
     { data: { train: [{ path: 'a', maping: {} }] } },
     'unknown field data.train.0.maping (did you mean mapping?)',

@@ -20,6 +20,10 @@ const DataFile = z.strictObject({
 /** Decides which rows a fraction holds out; `train.seed` when absent. */
 export const SplitSeed = z.int().min(0).max(0xffffffff).optional();
 
+/** How examples become rows, and rows micro-batches. */
+const Packing = z.union([z.boolean(), z.literal('buckets')], 'expected true, false or "buckets"');
+export type Packing = z.infer<typeof Packing>;
+
 export const DataSpec = z.strictObject({
   train: z.array(DataFile).min(1),
   validation: z
@@ -38,9 +42,10 @@ export const DataSpec = z.strictObject({
   maxLength: positiveInt
     .default(512)
     .meta({ title: 'Longest example', unit: 'tokens', description: 'Longer examples lose their end.' }),
-  packing: z.boolean().default(true).meta({
-    title: 'Pack examples',
-    description: 'Several short examples share a row; attention stays inside each.',
+  packing: Packing.default(true).meta({
+    title: 'Packing',
+    description:
+      'true: several short examples share a row, and attention stays inside each; false: one example a row, padded to the longest of its micro-batch; buckets: the same, with examples of similar length in a micro-batch, which leaves little padding.',
   }),
   lossOn: z
     .enum(['completion', 'all'])

@@ -110,6 +110,9 @@ test('each caveat has its cause', () => {
   expect(caveats(base, { spec: { data: { ...data, lossOn: 'all' } } })).toEqual([
     'The loss counts different tokens (data.lossOn, data.template or data.maxLength differ).',
   ]);
+  expect(caveats(base, { spec: { data: { ...data, packing: 'buckets' } } })).toEqual([
+    'The runs put their examples into micro-batches differently (data.packing), and so take them in another order.',
+  ]);
   expect(caveats(base, { steps: 150 })).toEqual([
     'The token budgets differ: between 100,000 and 150,000 tokens, 50 % more.',
   ]);

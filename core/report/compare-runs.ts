@@ -172,6 +172,10 @@ function caveats(runs: readonly RunData[]): Caveat[] {
     'The runs differ in their seed besides their settings, and with it in the order of the data.',
   );
   say(
+    differ((run) => run.spec.data.packing),
+    'The runs put their examples into micro-batches differently (data.packing), and so take them in another order.',
+  );
+  say(
     [...seeds.values()].some((set) => set.size === 1),
     'At least one setting ran with one seed only: how far its result varies by chance was not measured.',
   );

@@ -67,7 +67,7 @@ function segmentsOf(micro: MicroBatch): number[][] {
   return segments;
 }
 
-test.each([{ packing: true }, { packing: false }, { packing: false, bucketByLength: true }])(
+test.each([{ packing: true }, { packing: false }, { packing: 'buckets' } as const])(
   'an epoch holds every example once, whole: %o',
   (more) => {
     const dataset = numbered(LENGTHS);
@@ -111,7 +111,7 @@ test('epochs follow each other in different orders, the same for the same seed',
   expect(draw(make({ packing: false, seed: 6 }))).not.toEqual(one);
 });
 
-test.each([{ packing: true }, { packing: false }, { packing: false, bucketByLength: true }])(
+test.each([{ packing: true }, { packing: false }, { packing: 'buckets' } as const])(
   'resuming from any state gives the same micro-batches: %o',
   (more) => {
     const whole = make(more);

@@ -1,5 +1,6 @@
 /** Turns a data set into micro-batches, in an order that can be resumed exactly. */
 import { UserError } from '#core/contract/errors.ts';
+import type { Packing } from '#core/contract/run-spec.ts';
 import type { Dataset } from './dataset.ts';
 import { epochOrder } from './order.ts';
 import { bucketByLength, packRows, singleRows } from './packer.ts';
@@ -40,14 +41,12 @@ export interface LoaderOptions {
   readonly microBatch: number;
   /** Longest row in tokens when packing. */
   readonly maxLength: number;
-  readonly packing: boolean;
+  readonly packing: Packing;
   readonly seed: number;
   /** Written where there is no token; any id of the vocabulary will do, since it is masked. */
   readonly padId: number;
-  /** false: file order, for evaluation. Default true. */
+  /** false: file order before rows are put into buckets, for evaluation. Default true. */
   readonly shuffle?: boolean;
-  /** Without packing: put examples of similar length into a micro-batch. Default false. */
-  readonly bucketByLength?: boolean;
 }
 
 export interface Loader {
@@ -148,11 +147,9 @@ class DatasetLoader implements Loader {
       this.#options.shuffle === false
         ? Uint32Array.from({ length }, (_, index) => index)
         : epochOrder(length, seed, epoch);
-    if (packing) return packRows(order, lengths, maxLength);
+    if (packing === true) return packRows(order, lengths, maxLength);
     return singleRows(
-      this.#options.bucketByLength === true
-        ? bucketByLength(order, lengths, { microBatch, seed, epoch })
-        : order,
+      packing === 'buckets' ? bucketByLength(order, lengths, { microBatch, seed, epoch }) : order,
     );
   }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { Evaluation, RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
-import { parseRunSpec, type MomentFormat, type RunSpecInput } from '#core/contract/run-spec.ts';
+import { parseRunSpec, type MomentFormat, type Packing, type RunSpecInput } from '#core/contract/run-spec.ts';
 import {
   openLatestCheckpoint,
   readBiasStates,
@@ -52,6 +52,7 @@ async function run(
     model?: string;
     rows?: string;
     moments?: MomentFormat;
+    packing?: Packing;
     command?: (asked: number) => TrainingCommand;
   } = {},
 ): Promise<Recorded> {
@@ -59,7 +60,12 @@ async function run(
   mkdirSync(runDir, { recursive: true });
   const spec = parseRunSpec({
     model: { path: options.model ?? join(sample, 'sample-moe') },
-    data: { train: [{ path: options.rows ?? data }], validation: { fraction: 0.1 }, maxLength: 128 },
+    data: {
+      train: [{ path: options.rows ?? data }],
+      validation: { fraction: 0.1 },
+      maxLength: 128,
+      ...(options.packing !== undefined && { packing: options.packing }),
+    },
     method: options.method ?? { name: 'full' },
     train: {
       steps: 6,
@@ -155,7 +161,7 @@ test('eight rows are learnt, every step has metrics and routing, evaluations com
   expect(ofExperts).toBeLessThan(steps[0]?.gradNorm ?? 0);
 });
 
-const resumed: readonly (readonly [string, Method, MomentFormat?])[] = [
+const resumed: readonly (readonly [string, Method, { moments?: MomentFormat; packing?: Packing }?])[] = [
   ['full', { name: 'full' }],
   ['condensers', condensers],
   ['esft', esft],
@@ -171,21 +177,22 @@ const resumed: readonly (readonly [string, Method, MomentFormat?])[] = [
   ['evomoe', { name: 'evomoe', options: { diversifyShare: 0.6 } }],
   ['hash', { name: 'hash-routing' }],
   ['stable', { name: 'stablemoe', options: { stageSplit: 0.8 } }],
-  ['bfloat16-moments', { name: 'full' }, 'bfloat16'],
-  ['float8-moments', lora, 'float8'],
+  ['bfloat16-moments', { name: 'full' }, { moments: 'bfloat16' }],
+  ['float8-moments', lora, { moments: 'float8' }],
+  ['buckets', lora, { packing: 'buckets' }],
 ];
-for (const [name, method, moments = 'float32'] of resumed) {
+for (const [name, method, settings] of resumed) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {
-    await run(`${name}-whole`, { method, moments });
+    await run(`${name}-whole`, { method, ...settings });
     // Micro-batch 7 is the second one of the fourth step; a warm-up has two steps before.
     const last = name === 'smt' ? 4 + 7 : 7;
     const first = await run(`${name}-parts`, {
       method,
-      moments,
+      ...settings,
       command: (asked) => (asked === last ? 'stop' : 'continue'),
     });
     expect(first.outcome).toEqual({ state: 'stopped', step: 3 });
-    const second = await run(`${name}-parts`, { method, moments, resume: true });
+    const second = await run(`${name}-parts`, { method, ...settings, resume: true });
     expect(second.outcome).toEqual({ state: 'completed', step: 6 });
     expect(second.steps.map(({ step }) => step)).toEqual([4, 5, 6]);
     expect(stateHash(`${name}-parts`)).toBe(stateHash(`${name}-whole`));

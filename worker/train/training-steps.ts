@@ -37,7 +37,7 @@ export function estimateSteps(spec: RunSpec, rows: number, bytes: number): Train
     spec.data.maxLength,
     Math.max(1, bytes / Math.max(1, rows) / CHARACTERS_PER_TOKEN),
   );
-  const packed = spec.data.packing ? Math.max(1, Math.floor(spec.data.maxLength / tokensPerRow)) : 1;
+  const packed = spec.data.packing === true ? Math.max(1, Math.floor(spec.data.maxLength / tokensPerRow)) : 1;
   const rowsPerStep = microBatch * gradientAccumulation * packed;
   const steps = spec.train.steps ?? Math.max(1, Math.ceil(((epochs ?? 1) * rows) / rowsPerStep));
   return { steps, tokensPerStep: rowsPerStep * tokensPerRow };

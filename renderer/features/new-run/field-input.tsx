@@ -2,7 +2,7 @@ import { type ReactNode, useEffect, useState } from 'react';
 import { Button } from '../../ui/button.tsx';
 import { Select } from '../../ui/select.tsx';
 import { Switch } from '../../ui/switch.tsx';
-import { differs, emptyMeaning, type Field, parseField, valueText } from './field-model.ts';
+import { chosen, differs, emptyMeaning, type Field, parseField, valueText } from './field-model.ts';
 
 /** A field of text whose value is taken as soon as it is valid. */
 function TextInput({
@@ -113,8 +113,8 @@ export function FieldInput({
             label={field.title}
             describedBy={`${id}-note`}
             value={shown === undefined ? null : valueText(shown)}
-            choices={field.choices.map((choice) => ({ value: choice, label: choice }))}
-            onChange={set}
+            choices={field.choices.map(valueText).map((text) => ({ value: text, label: text }))}
+            onChange={(text) => set(chosen(field, text))}
           />
         )}
         {(field.kind === 'number' ||

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { RunSpec } from '#core/contract/run-spec.ts';
 import {
+  chosen,
   differs,
   emptyMeaning,
   type Field,
@@ -25,6 +26,10 @@ const schema = z.toJSONSchema(
     }),
     file: z.string().nullable().default(null),
     pads: z.boolean().default(false),
+    rows: z
+      .union([z.boolean(), z.literal('buckets')])
+      .default(true)
+      .meta({ description: 'true: shared; false: single.' }),
     threads: z.union([z.literal('auto'), z.int().positive()]).default('auto'),
     targets: z.array(z.enum(['query', 'value'])).default(['query']),
     rates: z.array(z.number().positive()).optional().meta({ title: 'Rates' }),
@@ -48,6 +53,7 @@ test('every option becomes a field of its kind, and constants none', () => {
     ['clip', 'number'],
     ['file', 'text'],
     ['pads', 'switch'],
+    ['rows', 'choice'],
     ['threads', 'number'],
     ['targets', 'several'],
     ['rates', 'numbers'],
@@ -105,6 +111,15 @@ test('empty means the default, or nothing where nothing is allowed', () => {
   expect([emptyMeaning(field('speed')), emptyMeaning(field('clip'))]).toEqual(['1e-4', 'none']);
   expect(field('clip').description).toBe('none: unbounded.');
   expect(emptyMeaning(field('pads'))).toBe('off');
+});
+
+test('a switch with a third position is a choice, in the words of a form', () => {
+  const { choices, description } = field('rows');
+  expect(choices).toEqual([true, false, 'buckets']);
+  expect(choices.map(valueText)).toEqual(['on', 'off', 'buckets']);
+  expect(['on', 'off', 'buckets'].map((text) => chosen(field('rows'), text))).toEqual(choices);
+  expect(description).toBe('on: shared; off: single.');
+  expect(emptyMeaning(field('rows'))).toBe('on');
 });
 
 test('a value differs only when it is not the default', () => {

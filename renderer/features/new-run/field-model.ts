@@ -13,7 +13,7 @@ export interface Field {
   readonly advanced: boolean;
   readonly kind: FieldKind;
   /** Values of a choice, or those of which several may be given. */
-  readonly choices: readonly string[];
+  readonly choices: readonly (string | boolean)[];
   /** Words that may stand in place of a number: "auto". */
   readonly words: readonly string[];
   /** Empty means null. */
@@ -74,6 +74,11 @@ const NONE = 'none';
 const isType = (node: Node, name: string) =>
   Array.isArray(node.type) ? node.type.includes(name) : node.type === name;
 
+/** A description as a form shows the values it names: in a document they are null, true or false. */
+function inForm(description: string): string {
+  return description.replaceAll('null:', `${NONE}:`).replaceAll('true:', 'on:').replaceAll('false:', 'off:');
+}
+
 /** `weightDecay` → "Weight decay", for options without a title. */
 function titleOf(key: string): string {
   const words = key.replaceAll(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
@@ -90,13 +95,25 @@ function namesIn(node: Node): unknown[] | undefined {
   return entriesOf(node)[0]?.enum;
 }
 
+function wordsIn(variants: readonly Node[]): readonly string[] {
+  return variants.flatMap((variant) => (typeof variant.const === 'string' ? [variant.const] : []));
+}
+
+/** Values to choose from; a word beside true and false makes a choice of a switch. */
+function choicesOf(node: Node, variants: readonly Node[]): readonly (string | boolean)[] {
+  const words = wordsIn(variants);
+  if (words.length > 0 && variants.some((variant) => isType(variant, 'boolean')))
+    return [true, false, ...words];
+  return (node.enum ?? namesIn(node) ?? []).map(String);
+}
+
 function kindOf(node: Node, variants: readonly Node[]): FieldKind {
   const has = (name: string) => variants.some((variant) => isType(variant, name));
   if (node.enum !== undefined) return 'choice';
   if (has('object')) return 'json';
   if (has('array')) return namesIn(node) === undefined ? 'numbers' : 'several';
   if (has('number') || has('integer')) return 'number';
-  if (has('boolean')) return 'switch';
+  if (has('boolean')) return wordsIn(variants).length > 0 ? 'choice' : 'switch';
   return has('string') ? 'text' : 'json';
 }
 
@@ -111,13 +128,12 @@ function fieldOf(key: string, node: Node): Field {
   return {
     key,
     title: node.title ?? titleOf(key),
-    // In a document an option without a value is null, in a form it is a field that shows "none".
-    ...(node.description !== undefined && { description: node.description.replaceAll('null:', `${NONE}:`) }),
+    ...(node.description !== undefined && { description: inForm(node.description) }),
     ...(node.unit !== undefined && { unit: node.unit }),
     advanced: node.advanced ?? false,
     kind: kindOf(node, variants),
-    choices: (node.enum ?? namesIn(node) ?? []).map(String),
-    words: variants.flatMap((variant) => (typeof variant.const === 'string' ? [variant.const] : [])),
+    choices: choicesOf(node, variants),
+    words: wordsIn(variants),
     nullable,
     integer: number !== undefined && isType(number, 'integer'),
     single,
@@ -146,16 +162,21 @@ export function schemaAt(schema: unknown, key: string): unknown {
 /** What an empty field means, and what the field shows then. */
 export function emptyMeaning(field: Field): string {
   if (field.defaultValue === undefined || field.defaultValue === null) return field.nullable ? NONE : '';
-  if (field.kind === 'switch') return field.defaultValue === true ? 'on' : 'off';
   return Array.isArray(field.defaultValue) ? field.defaultValue.join(', ') : valueText(field.defaultValue);
 }
 
 /** A value as a field shows it. */
 export function valueText(value: unknown): string {
   if (value === undefined || value === null) return '';
+  if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (Array.isArray(value)) return value.map(valueText).join(', ');
   if (typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** The value of a choice that is shown as `text`. */
+export function chosen({ choices }: Field, text: string): string | boolean | undefined {
+  return choices.find((choice) => valueText(choice) === text);
 }
 
 /** The limits of a number in words: "above 0", "0 to 1". */
