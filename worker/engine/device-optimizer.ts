@@ -68,14 +68,15 @@ export class DeviceOptimizer {
     return new Map(this.#ids.map((id, at) => [id, read[at] ?? NaN]));
   }
 
-  /** One step of AdamW over every parameter; matrices decay, vectors do not. */
-  step(factors: AdamWFactors): void {
+  /** One step of AdamW over every parameter that is not frozen; matrices decay, vectors do not. */
+  step(frozen: ReadonlySet<string>, factors: AdamWFactors): void {
     const values = FACTORS.map((name) => factors[name]);
     const decaying = this.#memory.upload(vector(Float32Array.from(values)));
     const plain = this.#memory.upload(
       vector(Float32Array.from(FACTORS, (name) => (name === 'decay' ? 1 : factors[name]))),
     );
     for (const id of this.#ids) {
+      if (frozen.has(id)) continue;
       const { weight: w, gradient: g, first: m, second: v } = this.#parameters.trained(id);
       const program = programOf(this.#adamw, w.shape);
       const given = w.shape.length > 1 ? decaying : plain;

@@ -27,6 +27,7 @@ import type { MoeTrace } from './moe-runner.ts';
 import { OutputMixture, gateFeatures, mixLosses, mixRows } from './output-mixture.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import { StagePrograms } from './stage-programs.ts';
+import { TokenRouterRunner } from './token-router-runner.ts';
 import { layerRouting, layerUsage } from './usage.ts';
 import { Workspace, type ArenaTensor } from './workspace.ts';
 
@@ -98,6 +99,7 @@ export class Executor {
   readonly #head: HeadRunner;
   /** One for each decoder layer. */
   readonly #probes: readonly ExpertProbe[];
+  readonly #tokenRouters: readonly TokenRouterRunner[];
   readonly #tables: InputTables;
   readonly #mixture: OutputMixture | null;
   readonly #dropout: AdapterDropout | null;
@@ -117,6 +119,7 @@ export class Executor {
     this.#head = new HeadRunner(stageParts);
     this.#mixture = OutputMixture.of(parts.plan, parts.store);
     this.#probes = parts.plan.layers.map((_, index) => new ExpertProbe(stageParts, index));
+    this.#tokenRouters = parts.plan.layers.map((_, index) => new TokenRouterRunner(stageParts, index));
   }
 
   /**
@@ -133,6 +136,7 @@ export class Executor {
   ): Promise<MicroBatchResult> {
     this.#dropout?.moveTo(place);
     const { session, recomputedLayers = 0 } = this.#parts;
+    const distillation = this.#distillation(microBatches);
     return this.#workspace.scratch(async () => {
       const base = await this.#baseTargets(batch, session.wrongTokenGain ?? 0);
       const pass = this.#begin(batch);
@@ -141,10 +145,12 @@ export class Executor {
       let h = this.#embedding.forward(batch);
       const kept: { readonly h: ArenaTensor; readonly trace: LayerTrace | null }[] = [];
       for (const index of this.#layers.keys()) {
-        const read = ({ feedForward }: LayerTrace) => {
+        const read = async ({ feedForward }: LayerTrace) => {
           if (feedForward.kind !== 'moe') return;
           if (session.losses.length > 0) routing.push(this.#routing(feedForward, routing.length, pass));
-          usage.push(usageOf(feedForward, pass));
+          const own = usageOf(feedForward, pass);
+          usage.push(own);
+          await distillation?.learn(index, own);
         };
         const input = h;
         let trace: LayerTrace | null = null;
@@ -152,7 +158,7 @@ export class Executor {
           h = await this.#released(index, input, pass, 'training', read);
         } else {
           trace = await this.#forward(index, input, pass, 'training');
-          read(trace);
+          await read(trace);
           h = trace.feedForward.out;
         }
         kept.push({ h: input, trace });
@@ -177,8 +183,30 @@ export class Executor {
         [dOut, dIn] = [dIn, dOut];
       }
       this.#embedding.backward(batch, dOut);
-      return { ...loss, ...(mixed && { lossSum: mixed.lossSum }), auxiliary, usage };
+      return {
+        ...loss,
+        ...(mixed && { lossSum: mixed.lossSum }),
+        auxiliary: [...auxiliary, ...(distillation?.values() ?? [])],
+        usage,
+      };
     });
+  }
+
+  /** The loss of token routers over the layers of a micro-batch; null: they do not learn. */
+  #distillation(microBatches: number) {
+    const { plan, session } = this.#parts;
+    const { distillation } = session;
+    if (!distillation) return null;
+    const share = 1 / moeLayerIndices(plan).length;
+    const scale = distillation.coefficient / microBatches;
+    let value = 0;
+    return {
+      learn: async (index: number, { choice, ids_N, hard_E }: LayerUsage) => {
+        const router = entry(this.#tokenRouters, index);
+        value += share * (await router.learn(choice, ids_N, hard_E.length, distillation, share * scale));
+      },
+      values: (): AuxiliaryValue[] => [{ name: 'distillation', value, weighted: value * scale }],
+    };
   }
 
   /** Sum of cross-entropies over the trained tokens of a batch. */

@@ -3,7 +3,6 @@ import type { Kernels } from '#worker/kernels/index.ts';
 import { moeLayerIndices, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import { DeviceOptimizer } from './device-optimizer.ts';
-import type { DeviceParameters } from './device-parameters.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import type { OptimizerRange } from './trained-memory.ts';
 
@@ -27,8 +26,15 @@ export interface Optimizer {
   /**
    * One AdamW step over all trained parameters. The caller has made sure that `norm` is finite.
    * @param step counts from 1.
+   * @param frozen ids of parameters that stay as they are, moments included; absent: none.
    */
-  step(settings: AdamWSettings, step: number, learningRate: number, norm: number): void;
+  step(
+    settings: AdamWSettings,
+    step: number,
+    learningRate: number,
+    norm: number,
+    frozen?: ReadonlySet<string>,
+  ): void;
 }
 
 /** The optimizer of what trains in `store`, with its programs compiled. */
@@ -45,11 +51,11 @@ export async function createOptimizer(
       for (const [id, square] of onDevice?.squares() ?? []) squares.set(id, square);
       return squares;
     },
-    step(settings, step, learningRate, norm) {
+    step(settings, step, learningRate, norm, frozen = new Set()) {
       const clip = settings.maxGradNorm === null ? 1 : Math.min(1, settings.maxGradNorm / (norm + 1e-6));
       const [beta1, beta2] = settings.betas;
-      hostStep(store, settings, step, learningRate, clip);
-      onDevice?.step({
+      hostStep(store, settings, step, learningRate, clip, frozen);
+      onDevice?.step(frozen, {
         clip,
         decay: 1 - learningRate * settings.weightDecay,
         beta1,
@@ -112,10 +118,11 @@ function hostStep(
   step: number,
   learningRate: number,
   gradScale: number,
+  frozen: ReadonlySet<string>,
 ): void {
   const { weights, gradients, moments, ranges } = store.trained;
   const { device } = store;
-  const own = device === null ? ranges : rangesLeft(store, device);
+  const own = device === null && frozen.size === 0 ? ranges : rangesLeft(store, frozen);
   for (const { start, count, decays } of own) {
     moments.adamw(weights, gradients, start, count, {
       lr: learningRate,
@@ -129,11 +136,11 @@ function hostStep(
   }
 }
 
-/** What the graphics adapter leaves to the host; declares its weights changed. */
-function rangesLeft({ trained }: ParameterStore, device: DeviceParameters): OptimizerRange[] {
+/** What is not frozen and the graphics adapter, if there is one, leaves to the host; declares its weights changed. */
+function rangesLeft({ trained, device }: ParameterStore, frozen: ReadonlySet<string>): OptimizerRange[] {
   return [...trained.ids].flatMap((id) => {
-    if (device.moves(id)) return [];
-    device.beginRewrite(id);
+    if (frozen.has(id) || device?.moves(id) === true) return [];
+    device?.beginRewrite(id);
     return [trained.rangeOf(id)];
   });
 }

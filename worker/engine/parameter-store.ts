@@ -6,6 +6,7 @@ import type { Arena, Kernels } from '#worker/kernels/index.ts';
 import {
   elementCount,
   isAdded,
+  isTokenRouter,
   type AddedParameter,
   type DecoderPlan,
   type Family,
@@ -92,11 +93,13 @@ export class ParameterStore {
     this.parameters = parameters;
     this.trained = new TrainedMemory(trainable, arena, kernels, moments);
     this.device = device && new DeviceParameters(device, this.trained, parameters, devicePlace);
-    // The embedding lies before the first layer, norm and head behind the last.
-    this.#lowestTrained = trainable.reduce(
-      (lowest, { role, layer }) => Math.min(lowest, layer ?? (role === 'embedding' ? -1 : Infinity)),
-      Infinity,
-    );
+    // The embedding lies before the first layer, norm and head behind the last. Token routers lie beside the layers.
+    this.#lowestTrained = trainable
+      .filter((parameter) => !isTokenRouter(parameter))
+      .reduce(
+        (lowest, { role, layer }) => Math.min(lowest, layer ?? (role === 'embedding' ? -1 : Infinity)),
+        Infinity,
+      );
     for (const { id } of trainable) {
       this.#views.set(id, this.trained.view('weight', id));
       this.#gradients.set(id, this.trained.view('gradient', id));

@@ -16,6 +16,7 @@ import {
   routingOf,
   sharedStage,
   standInStage,
+  tokenRouterStage,
   type AdapterPlan,
   type DecoderPlan,
   type LayerPlan,
@@ -292,6 +293,19 @@ export class StagePrograms {
         }),
         ['grad.x'],
       ),
+    );
+  }
+
+  /** The loss of a token router and its gradients. @param width of word embeddings. */
+  tokenRouterBackward(index: number, width: number, use: WeightUse): Promise<StageProgram> {
+    return this.#cache.program(this.#key(`token router' ${width}`, index, useKey([], use)), () =>
+      backward(tokenRouterStage(this.#moe(index).experts, width), {
+        outputs: ['loss'],
+        through: ['rows'],
+        saved: [],
+        use,
+        valueToo: ['loss'],
+      }),
     );
   }
 

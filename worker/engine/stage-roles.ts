@@ -5,6 +5,7 @@ import {
   type GateRole,
   type LocalRole,
   type ParameterRole,
+  type TokenRouterRole,
   type WeightRole,
 } from '#worker/model/index.ts';
 
@@ -37,6 +38,7 @@ const roles = {
   router: ['postAttentionNorm', 'postAttentionNormBias', 'router', 'routerBias', 'selectionBias'],
   expert: ['expertGate', 'expertUp', 'expertDown', 'expertGateBias', 'expertUpBias', 'expertDownBias'],
   local: [],
+  tokenRouter: [],
   shared: ['sharedGate', 'sharedUp', 'sharedDown', 'sharedMix'],
   dense: [
     'postAttentionNorm',
@@ -63,6 +65,7 @@ const addedRoles: Partial<Record<StageName, readonly ParameterRole[]>> = {
     GateRole | BaseRouterRole
   )[],
   local: ['localDown', 'localUp', 'localGate', 'localGateBias'] satisfies readonly LocalRole[],
+  tokenRouter: ['tokenCentroids'] satisfies readonly TokenRouterRole[],
 };
 
 /** Everything a stage may read of a layer: weights, adapters beside them, and additions. */

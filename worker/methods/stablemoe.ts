@@ -5,13 +5,16 @@
  *
  * The paper's distilled router scores experts by a word embedding and is trained by cross-entropy on the choices. Of all
  * routers that read the token alone the one with the smallest such loss has each token's shares of choices as probabilities;
- * its k best experts are the most frequent ones, which are counted here. So distilling has no weights, no coefficient and no
- * learning rate that could be too low.
+ * its k best experts are the most frequent ones. Counting them is the other way to distil: it needs no learning rate.
  */
 import { z } from 'zod';
+import { invariant } from '#core/contract/errors.ts';
 import {
   plainRouting,
   routerShapes,
+  type AddedParameter,
+  type DecoderPlan,
+  type Distillation,
   type LayerUsage,
   type Method,
   type MethodContext,
@@ -23,6 +26,7 @@ import {
 } from '#worker/model/index.ts';
 import { loadDeviationLoss } from './gate-losses.ts';
 import { SavedChoices, TokenChoices } from './token-choices.ts';
+import { newTokenRouters, tokenRouterTables } from './token-routers.ts';
 import { chooseByToken } from './token-table.ts';
 
 const Options = z.strictObject({
@@ -30,7 +34,7 @@ const Options = z.strictObject({
     title: 'Stage 1',
     unit: 'share of the steps',
     description:
-      'Part of the steps in which the router chooses and learns; the paper has a tenth. Tokens that do not occur in it have no frozen experts. 1: all of them.',
+      'Part of the steps in which the router chooses and learns; the paper has a tenth. 1: all of them.',
   }),
   balanceCoefficient: z.number().min(0).default(0.3).meta({
     title: 'Balancing loss of stage 1',
@@ -38,28 +42,60 @@ const Options = z.strictObject({
     description:
       'Pulls gate weights from experts with many tokens to those with few. The paper: 0.3. 0: off.',
   }),
+  distilledBy: z.enum(['embedding', 'counts']).default('embedding').meta({
+    title: 'How choices are distilled',
+    description:
+      'embedding: word embeddings that learn in stage 1 with the learning rate of the run, as in the paper; one too small for them leaves routing at random. counts: each token keeps the experts it went to most often, and tokens that did not occur in stage 1 go where the router sends them.',
+  }),
+  distillCoefficient: z.number().positive().default(0.3).meta({
+    title: 'Distillation loss of stage 1',
+    unit: '× loss',
+    description: 'Cross-entropy of the router’s choices under the word embeddings. The paper: 0.3.',
+    advanced: true,
+  }),
+  embeddingSize: z.int().positive().default(50).meta({
+    title: 'Size of a word embedding',
+    description: 'Numbers that stand for a token in each layer with experts. The paper: 50.',
+    advanced: true,
+  }),
 });
 type Options = z.output<typeof Options>;
 
-const State = z.object({ frozen: z.boolean(), choices: SavedChoices });
+const State = z.object({
+  frozen: z.boolean(),
+  choices: SavedChoices,
+  /** What frozen embeddings choose: little-endian int16 `[vocabulary × k]` in base64, for each MoE layer. */
+  tables: z.array(z.base64()).readonly(),
+});
+
+const nothing: ReadonlySet<string> = new Set();
 
 class StableSession implements MethodSession {
   readonly readsPadding = false;
   readonly routing: Routing;
+  /** Word embeddings and centroids; none where choices are counted. */
+  readonly added: readonly AddedParameter[];
   readonly #options: Options;
-  readonly #vocabulary: number;
+  readonly #plan: DecoderPlan;
   readonly #balancing: readonly RoutingLoss[];
   readonly #choices: TokenChoices;
+  readonly #addedIds: ReadonlySet<string>;
   /** Experts by token, `[vocabulary × k]` for each MoE layer; null in stage 1. */
   #tables: readonly Int32Array[] | null = null;
+  /** The tables of word embeddings, as they are saved. */
+  #saved: readonly string[] = [];
+  /** The tables of the word embeddings at the end of stage 1, until they are frozen. */
+  #learnt: readonly Int32Array[] | null = null;
 
-  constructor(options: Options, { plan }: MethodContext) {
+  constructor(options: Options, { plan, seed }: MethodContext) {
     const shapes = routerShapes(plan);
     const plain = plainRouting(shapes);
     this.#options = options;
-    this.#vocabulary = plan.vocabularySize;
+    this.#plan = plan;
     this.#balancing = options.balanceCoefficient > 0 ? [loadDeviationLoss(options.balanceCoefficient)] : [];
     this.#choices = new TokenChoices(shapes);
+    this.added = this.#learns ? newTokenRouters(plan, options.embeddingSize, seed) : [];
+    this.#addedIds = new Set(this.added.map(({ id }) => id));
     this.routing = {
       ...plain,
       choose: (scores_NE, ids_N, layer) => {
@@ -70,8 +106,21 @@ class StableSession implements MethodSession {
     };
   }
 
+  get #learns(): boolean {
+    return this.#options.distilledBy === 'embedding';
+  }
+
   get losses(): readonly RoutingLoss[] {
     return this.#tables === null ? this.#balancing : [];
+  }
+
+  get distillation(): Distillation | null {
+    const { embeddingSize: width, distillCoefficient: coefficient } = this.#options;
+    return this.#learns && this.#tables === null ? { width, coefficient } : null;
+  }
+
+  get frozen(): ReadonlySet<string> {
+    return this.#tables === null ? nothing : this.#addedIds;
   }
 
   trainable(): boolean {
@@ -87,13 +136,31 @@ class StableSession implements MethodSession {
     usage.forEach(({ choice, ids_N }, layer) => this.#choices.add(choice, ids_N, layer));
   }
 
-  afterStep({ step, totalSteps }: StepPosition): readonly string[] {
+  /** Whether stage 1 ends with this step. */
+  #ends({ step, totalSteps }: StepPosition): boolean {
     const switchAt = Math.max(1, Math.round(totalSteps * this.#options.stageSplit));
-    if (this.#tables !== null || step + 1 < switchAt || step + 1 === totalSteps) return [];
-    this.#tables = this.#choices.mostFrequent(this.#vocabulary);
+    return this.#tables === null && step + 1 >= switchAt && step + 1 < totalSteps;
+  }
+
+  rewriteWeights(at: StepPosition, weights: (id: string) => Float32Array): void {
+    if (this.#learns && this.#ends(at))
+      this.#learnt = tokenRouterTables(this.#plan, this.#options.embeddingSize, weights);
+  }
+
+  afterStep(at: StepPosition): readonly string[] {
+    if (!this.#ends(at)) return [];
+    const tables = this.#learns ? this.#learnt : this.#choices.mostFrequent(this.#plan.vocabularySize);
+    invariant(tables !== null, 'weights are looked at before the step ends');
+    this.#freeze(tables);
+    const share = Math.round(100 * this.#choices.shareIn(tables));
     return [
-      `Stage 2 begins: ${this.#choices.tokens} tokens keep their experts in ${this.#tables.length} layers.`,
+      `Stage 2 begins: tokens keep their experts in ${tables.length} layers. This routing makes ${share} % of the choices of stage 1.`,
     ];
+  }
+
+  #freeze(tables: readonly Int32Array[]): void {
+    this.#tables = tables;
+    this.#saved = this.#learns ? tables.map(encoded) : [];
   }
 
   routerState(): RouterState {
@@ -101,24 +168,37 @@ class StableSession implements MethodSession {
   }
 
   save(): z.input<typeof State> {
-    return { frozen: this.#tables !== null, choices: this.#choices.save() };
+    return { frozen: this.#tables !== null, choices: this.#choices.save(), tables: this.#saved };
   }
 
   restore(saved: unknown): void {
-    const { frozen, choices } = State.parse(saved);
+    const { frozen, choices, tables } = State.parse(saved);
     this.#choices.restore(choices);
-    this.#tables = frozen ? this.#choices.mostFrequent(this.#vocabulary) : null;
+    this.#tables = null;
+    this.#saved = [];
+    if (frozen)
+      this.#freeze(
+        this.#learns ? tables.map(decoded) : this.#choices.mostFrequent(this.#plan.vocabularySize),
+      );
   }
+}
+
+function encoded(table_VK: Int32Array): string {
+  return Buffer.from(Int16Array.from(table_VK).buffer).toString('base64');
+}
+
+function decoded(text: string): Int32Array {
+  return Int32Array.from(new Int16Array(Uint8Array.from(Buffer.from(text, 'base64')).buffer));
 }
 
 /** A router that learns, then one that is frozen. */
 export const stableMoe: Method<typeof Options> = {
   name: 'stablemoe',
   title: 'StableMoE',
-  trains: 'Every weight; after the first stage each token keeps the experts it went to most often.',
-  cost: '1 ×.',
+  trains: 'Every weight; after the first stage each token keeps its experts.',
+  cost: '1 ×; word embeddings for each layer with experts take memory besides.',
   source:
-    'StableMoE, Dai et al. 2022 (arXiv 2204.08396), with the gate weights and the number of experts of the checkpoint; choices are distilled by counting.',
+    'StableMoE, Dai et al. 2022 (arXiv 2204.08396), with the gate weights and the number of experts of the checkpoint.',
   options: Options,
   needs: 'scores',
   start: (options, context) => new StableSession(options, context),

@@ -23,11 +23,6 @@ export class TokenChoices {
     this.#experts = end;
   }
 
-  /** Number of tokens with choices. */
-  get tokens(): number {
-    return this.#counts.size;
-  }
-
   /** Counts what MoE layer `layer` chose. @param ids_N the token of each row; −1: padding. */
   add({ chosen_NK, k }: Choice, ids_N: Int32Array, layer: number): void {
     this.#saved = null;
@@ -59,6 +54,19 @@ export class TokenChoices {
       }
       return table_VK;
     });
+  }
+
+  /** Share of all choices that tables `[vocabulary × k]`, one for each MoE layer, make too; 1 where there are none. */
+  shareIn(tables: readonly Int32Array[]): number {
+    let [alike, all] = [0, 0];
+    for (const [id, counts] of this.#counts) {
+      for (const count of counts) all += count;
+      this.#shapes.forEach(({ expertsPerToken: k }, layer) => {
+        for (const expert of tables[layer]?.subarray(id * k, (id + 1) * k) ?? [])
+          if (expert >= 0) alike += counts[(this.#starts[layer] ?? 0) + expert] as number;
+      });
+    }
+    return all === 0 ? 1 : alike / all;
   }
 
   save(): z.output<typeof SavedChoices> {

@@ -13,6 +13,7 @@ export type {
   LocalRole,
   LowRankPart,
   ParameterRole,
+  TokenRouterRole,
   WeightRole,
 } from './parameter-roles.ts';
 export * from './parameters.ts';
@@ -21,6 +22,7 @@ export * from './method-context.ts';
 export * from './routing-slots.ts';
 export * from './slots.ts';
 export * from './stored-block.ts';
+export * from './token-router.ts';
 export * from './top-k.ts';
 export * from './rope.ts';
 export * from './stages/index.ts';

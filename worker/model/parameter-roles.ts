@@ -55,15 +55,23 @@ export type GateRole = 'gateOffset' | 'gateLogTemperature';
 /** The router of a layer and its bias as the checkpoint has them, beside those that train. */
 export type BaseRouterRole = 'baseRouter' | 'baseRouterBias';
 
+/** A part of the token router of a layer. */
+export type TokenRouterRole = 'tokenEmbedding' | 'tokenCentroids';
+
 /** A part of the local expert of a layer. */
 export type LocalRole = 'localDown' | 'localUp' | 'localGate' | 'localGateBias';
 
 /**
  * What a parameter does: a weight, a part of the adapter beside one, the sub-matrices that replace parts of one, a part of the
- * gate or of the local expert, or the router as it was.
+ * gate, of the local expert or of the token router, or the router as it was.
  */
 export type ParameterRole =
-  WeightRole | `${WeightRole}.${LowRankPart | 'submatrices'}` | GateRole | LocalRole | BaseRouterRole;
+  | WeightRole
+  | `${WeightRole}.${LowRankPart | 'submatrices'}`
+  | GateRole
+  | LocalRole
+  | BaseRouterRole
+  | TokenRouterRole;
 
 /** A role with its shape, before it has a place. */
 export type RoleShape = readonly [role: ParameterRole, shape: readonly number[]];

@@ -133,3 +133,13 @@ export interface RoutingLoss {
     readonly gradients: readonly LayerRoutingGradient[];
   };
 }
+
+/**
+ * How token routers (`tokenRouterParameters`) learn what was chosen: by `mean_t −Σ_e y_te log softmax(ŝ_t)_e` over real tokens, mean
+ * over layers, y the shares of a token's choices. Each micro-batch counts 1 / (micro-batches of the step).
+ */
+export interface Distillation {
+  /** Numbers of a word embedding. */
+  readonly width: number;
+  readonly coefficient: number;
+}

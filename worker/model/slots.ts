@@ -17,7 +17,7 @@ import {
   type AddedParameter,
   type Parameter,
 } from './parameters.ts';
-import type { LayerUsage, Routing, RoutingLoss } from './routing-slots.ts';
+import type { Distillation, LayerUsage, Routing, RoutingLoss } from './routing-slots.ts';
 
 /** Where in the run a hook is called; `step` counts from 0. */
 export interface StepPosition {
@@ -75,6 +75,10 @@ export interface MethodSession {
   readonly visitedExperts?: (shape: RouterShape, layer: number) => number;
   /** Auxiliary losses of the present step. */
   readonly losses: readonly RoutingLoss[];
+  /** How the token routers among what is added learn in the present step; null or absent: they do not. */
+  readonly distillation?: Distillation | null;
+  /** Ids of parameters that train, and stay as they are from now on. Absent: none. */
+  readonly frozen?: ReadonlySet<string>;
   /** Statistics of this method look at padding, so padding must be computed; otherwise it skips the experts. */
   readonly readsPadding: boolean;
   /** Before the first micro-batch of a step. */
@@ -82,7 +86,7 @@ export interface MethodSession {
   /** After the backward pass of a micro-batch; one usage for each MoE layer. */
   afterMicroBatch(usage: readonly LayerUsage[], at: StepPosition): void;
   /**
-   * After the optimizer step, before `afterStep`: changes weights by hand.
+   * After the optimizer step, before `afterStep`: looks at weights, or changes them by hand.
    * @param weights values of a parameter that trains, to be changed in place.
    */
   rewriteWeights?(at: StepPosition, weights: (id: string) => Float32Array): void;

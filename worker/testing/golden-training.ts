@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { gradientNorm, lossTargets, type AdamWSettings } from '#worker/engine/index.ts';
 import { moeLayerIndices, type NoisePlace } from '#worker/model/index.ts';
 import type { ProviderName } from '#worker/runtime/index.ts';
-import { loadModel, type LoadedModel } from '#worker/train/index.ts';
+import { finishStep, loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import {
   GoldenTensors,
@@ -98,7 +98,7 @@ async function train(model: LoadedModel, document: TrainingCase, inputs: GoldenT
     }
     const norm = gradientNorm(model.optimizer.gradientSquares());
     model.optimizer.step(settings, step + 1, optimizer.lr[step] ?? 0, norm);
-    model.session.afterStep({ step, totalSteps: document.steps, microBatch: microBatches - 1, microBatches });
+    finishStep(model, { step, totalSteps: document.steps, microBatch: microBatches - 1, microBatches });
     trajectory.losses.push(lossSum / lossTokens);
     trajectory.norms.push(norm);
     trajectory.defaults.push(defaultOutputsOf(model));

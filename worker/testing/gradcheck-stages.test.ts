@@ -9,6 +9,7 @@ import {
   plainRouting,
   routerStage,
   sharedStage,
+  tokenRouterStage,
   type DecoderPlan,
   type LayerPlan,
   type MoePlan,
@@ -106,6 +107,15 @@ testStages([
       wrt: ['x', 'localDown', 'localUp', ...(gated ? ['localGate', 'localGateBias'] : [])],
     },
   ]),
+  [
+    'token router of tokens with one or two choices',
+    tokenRouterStage(4, 3),
+    {
+      shapes: { n: 3 },
+      wrt: ['rows', 'tokenCentroids'],
+      values: { targets: [0, 1, 0, 0, 0.5, 0, 0, 0.5, 0, 0.5, 0.5, 0] },
+    },
+  ],
   [
     'norm on the output of the experts',
     outputNormStage(dressed, 8, float32),

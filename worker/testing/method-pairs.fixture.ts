@@ -7,6 +7,7 @@ import { createRuntime, type Runtime } from '#worker/runtime/index.ts';
 import {
   anySubmatrices,
   decoderPlanOf,
+  finishStep,
   loadModel,
   type LoadedModel,
   type LoadRequest,
@@ -122,8 +123,8 @@ export async function trainSteps(model: LoadedModel, steps = STEPS, between = ()
     const { lossSum, usage } = await executor.train(paddedBatch(), TARGETS, 1);
     session.afterMicroBatch(usage, at);
     const squares = adam.gradientSquares();
-    adam.step(optimizer, step + 1, 1e-2, gradientNorm(squares));
-    session.afterStep(at);
+    adam.step(optimizer, step + 1, 1e-2, gradientNorm(squares), session.frozen);
+    finishStep(model, at);
     const bias_LE = session.routerState().bias_LE ?? new Float32Array(0);
     seen.push({ loss: lossSum, squares, usage, bias_LE });
   }

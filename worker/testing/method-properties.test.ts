@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { unpaddedBatch, type MicroBatchResult } from '#worker/engine/index.ts';
 import { familyNames } from '#worker/families/index.ts';
 import { routerShapes } from '#worker/model/index.ts';
-import { decoderPlanOf, type LoadedModel } from '#worker/train/index.ts';
+import { decoderPlanOf, finishStep, type LoadedModel } from '#worker/train/index.ts';
 import { goldenFamilyModel, hasGoldenFamilies } from './golden-families.ts';
 import {
   differing,
@@ -49,7 +49,7 @@ for (const model of hasGoldenFamilies ? await routerKinds() : []) {
 }
 
 /** Methods that draw numbers from the seed. */
-const drawing = new Set(['lora', 'dora', 'local-expert', 'evomoe', 'hash-routing']);
+const drawing = new Set(['lora', 'dora', 'local-expert', 'evomoe', 'hash-routing', 'stablemoe']);
 /** Methods that route the first step of a checkpoint differently. */
 const reroute = new Set(['ds-moe', 'evomoe', 'base-assignment', 'hash-routing']);
 /** Methods whose first gradients of what trains are those of full fine-tuning. */
@@ -156,7 +156,7 @@ describe.each(models)('$model', ({ model: modelName, names }) => {
         );
         expect(together).toEqual(hard_E);
       });
-      for (const { session } of [padded, apart]) session.afterStep({ ...at, microBatch: 1 });
+      for (const model of [padded, apart]) finishStep(model, { ...at, microBatch: 1 });
       expect(apart.session.routerState().bias_LE).toEqual(padded.session.routerState().bias_LE);
     },
   );

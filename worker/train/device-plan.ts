@@ -36,8 +36,11 @@ export function placeUnder(
   { id, role, layer, expert }: Parameter,
   trains: boolean,
 ): DevicePlace {
-  // The host looks rows of the embedding up, and reads and moves the gate of mixed outputs.
-  const onlyOnHost = (id === 'embedding' && trains) || (role.startsWith('localGate') && layer === null);
+  // The host looks rows of embeddings up, and reads and moves the gate of mixed outputs.
+  const onlyOnHost =
+    (id === 'embedding' && trains) ||
+    role === 'tokenEmbedding' ||
+    (role.startsWith('localGate') && layer === null);
   const isStreamed =
     layer !== null &&
     (layer < streamedLayers || (!trains && expert !== null && layer < streamedExpertLayers));
@@ -52,8 +55,8 @@ function partsUnder(offload: Offload, layout: ModelLayout, stageBytes: number) {
   const passing = new Map<number | null, number>();
   let largest = 0;
   for (const parameter of parameters) {
-    // Only a head that is tied to it reads the embedding there.
-    if (parameter.id === 'embedding' && !plan.tiedHead) continue;
+    // Only a head that is tied to it reads the embedding there, and nothing does those of token routers.
+    if (parameter.role === 'tokenEmbedding' || (parameter.id === 'embedding' && !plan.tiedHead)) continue;
     const trains = isTrained(parameter);
     const place = placeUnder(offload, parameter, trains);
     const own = BYTES * elementCount(parameter.shape);

@@ -2,6 +2,7 @@
 export { adaptersByName } from './adapter-names.ts';
 export { decoderOf } from './decoder-of.ts';
 export { measureExperts } from './expert-scores.ts';
+export { finishStep } from './finish-step.ts';
 export { answerGreedily, generateTokens, likeliest, sampled } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';
 export { decoderPlanOf, loadModel, type LoadedModel, type LoadRequest } from './load-model.ts';

@@ -115,7 +115,8 @@ function sizesOf({ plan, parameters, isTrained, storedBytes }: ModelLayout): Siz
     else frozen += count;
     if (role === (plan.tiedHead ? 'embedding' : 'head')) isHeadTrained = trains;
     const own = layer === null ? undefined : layers[layer];
-    if (own === undefined) continue;
+    // Computing a layer again does not run its token router.
+    if (own === undefined || role === 'tokenEmbedding') continue;
     if (expert === null) own.common += count;
     else own.experts += count;
     if (expert !== null && !trains) own.frozenExperts += count;

@@ -39,7 +39,8 @@ export function productFlops(layout: Omit<ModelLayout, 'storedBytes'>): number {
   const atWork = Array.from(plan.layers.keys(), (layer) => expertsAtWork(layout, layer));
   return parameters.reduce((sum, parameter) => {
     const { role, shape, layer, expert } = parameter;
-    if (shape.length !== 2 || (role === 'embedding' && !plan.tiedHead)) return sum;
+    if (shape.length !== 2 || role === 'tokenEmbedding' || (role === 'embedding' && !plan.tiedHead))
+      return sum;
     const each = first + (isTrained(parameter) ? 6 : 4);
     const feedForward = layer === null ? undefined : plan.layers[layer]?.feedForward;
     if (layer === null || expert === null || feedForward?.kind !== 'moe')

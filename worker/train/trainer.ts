@@ -20,6 +20,7 @@ import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/i
 import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
 import { summarizePlacement, type ProviderName } from '#worker/runtime/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
+import { finishStep } from './finish-step.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { checkDevice, deviceMeasures, planDevice } from './device-plan.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
@@ -237,7 +238,7 @@ class Trainer {
     let auxLoss = 0;
     let checkpointWanted = false;
     session.beforeStep?.({ step, totalSteps });
-    const hasLosses = session.losses.length > 0;
+    const hasLosses = session.losses.length > 0 || Boolean(session.distillation);
     for (const [microBatch, batch] of batches.entries()) {
       observer.progress('training', step, microBatch);
       const asked = performance.now();
@@ -263,11 +264,9 @@ class Trainer {
     const gradNorm_LE = expertGradientNorms(this.#model.plan, store.parameters, squares);
     const rate = learningRate(this.#schedule, step);
     const { optimizer: settings, maxGradNorm } = spec.train;
-    optimizer.step({ ...settings, maxGradNorm }, step + 1, rate, gradNorm);
+    optimizer.step({ ...settings, maxGradNorm }, step + 1, rate, gradNorm, session.frozen);
     const at = { step, totalSteps, microBatch: microBatches - 1, microBatches };
-    session.rewriteWeights?.(at, (id) => store.trainedWeight(id));
-    store.publishWeights();
-    const messages = session.afterStep(at);
+    const messages = finishStep(this.#model, at);
 
     const done = step + 1;
     const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);

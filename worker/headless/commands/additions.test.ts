@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ADDITIONS_FILE, readSafetensors, writeSafetensors } from '#worker/checkpoint/index.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
+import { loadModel } from '#worker/train/index.ts';
 import { condenser, makeSite, type Site } from './cli.fixture.ts';
 import { openModel } from './open-model.ts';
 
@@ -105,6 +106,31 @@ test('a method goes on with what the model has, and what does not train is carri
   expect(readFileSync(path.join(lora.out, ADDITIONS_FILE))).toEqual(
     readFileSync(path.join(both.out, ADDITIONS_FILE)),
   );
+});
+
+test('of token routers the table is exported, by which the weights compute the same', async () => {
+  const method = { name: 'stablemoe', options: { stageSplit: 0.5, embeddingSize: 8 } };
+  const run = await train('stable', 'model', method);
+  const { out, document } = await exported(run.dir);
+  expect(document['notes']).toEqual([
+    'Other programs ignore token_experts.safetensors and then compute something else.',
+  ]);
+  const [summary] = (await condenser('inspect', out, '--json')).json();
+  const [base] = (await condenser('inspect', site.model, '--json')).json();
+  expect(summary?.['parameters']).toEqual(base?.['parameters']);
+  const logits = await logitsOf(run.dir);
+  expect(await logitsOf(out)).not.toEqual(logits);
+  const model = await loadModel({
+    modelDir: out,
+    method: { name: 'hash-routing', options: { weights: 'published', tableFile: out } },
+    trains: false,
+  });
+  try {
+    const everywhere = inputIds.map((_, i) => i);
+    expect((await model.executor.logits(unpaddedBatch(inputIds), everywhere)).logits).toEqual(logits);
+  } finally {
+    model.close();
+  }
 });
 
 test('a file that does not belong to the model is refused', async () => {

@@ -31,6 +31,8 @@ export async function loadForBench(
       return load({ phase: 'both', phaseSplit: 1e-6 });
     case 'evomoe':
       return load({ fallSteps: 1_000_000 });
+    case 'stablemoe':
+      return load({ stageSplit: 1 });
     case 'esft': {
       const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
       try {

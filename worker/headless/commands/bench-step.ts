@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { UserError } from '#core/contract/errors.ts';
 import { gradientNorm, lossTargets, type MicroBatch } from '#worker/engine/index.ts';
 import { philox } from '#worker/random/index.ts';
-import type { LoadedModel } from '#worker/train/index.ts';
+import { finishStep, type LoadedModel } from '#worker/train/index.ts';
 
 /** Steps that are not measured: programs are compiled in the first. */
 export const WARM_UPS = 2;
@@ -18,12 +18,13 @@ const SEED = 1234;
  * @returns the mean loss.
  */
 export async function benchStep(
-  { session, executor, optimizer }: LoadedModel,
+  model: LoadedModel,
   batch: MicroBatch,
   step: number,
   totalSteps: number,
   computed = () => {},
 ): Promise<number> {
+  const { session, executor, optimizer } = model;
   const position = { step, totalSteps, microBatch: 0, microBatches: 1 };
   session.beforeStep?.(position);
   const trained = lossTargets(batch).at.length;
@@ -31,8 +32,8 @@ export async function benchStep(
   computed();
   session.afterMicroBatch(usage, position);
   const norm = gradientNorm(optimizer.gradientSquares());
-  optimizer.step(OPTIMIZER, step + 1, LEARNING_RATE, norm);
-  session.afterStep(position);
+  optimizer.step(OPTIMIZER, step + 1, LEARNING_RATE, norm, session.frozen);
+  finishStep(model, position);
   return lossSum / trained;
 }
 

@@ -8,8 +8,10 @@ import {
   adapterIds,
   isAdapted,
   parametersOf,
+  tokenRouterParameters,
   withAdditions,
   type AdapterPlan,
+  type DecoderPlan,
   type Parameter,
 } from '#worker/model/index.ts';
 import { decoderOf, openTrainedWeights, storedValues, type ChangedModel } from '#worker/train/index.ts';
@@ -38,7 +40,7 @@ export async function openTrainedRun(runDir: string): Promise<TrainedRun> {
     const trained = new Set(weights.ids);
     const parameters = parametersOf(plan);
     const { adapters } = weights;
-    checkPlaces(runDir, trained, parameters, adapters);
+    checkPlaces(runDir, trained, plan, adapters);
     const sourceValues = (parameter: Parameter) => storedValues({ source, family, plan }, parameter);
     return {
       spec,
@@ -70,15 +72,20 @@ export async function openTrainedRun(runDir: string): Promise<TrainedRun> {
   }
 }
 
-/** Everything that was trained is a weight, an addition or beside a weight. */
+/**
+ * Everything that was trained is a weight, an addition, beside a weight, or part of a token router, of which the table it makes
+ * is used.
+ */
 function checkPlaces(
   runDir: string,
   trained: ReadonlySet<string>,
-  parameters: readonly Parameter[],
+  plan: DecoderPlan,
   adapters: AdapterPlan | null,
 ): void {
+  const parameters = parametersOf(plan);
   const parts = adapters === null ? [] : adapterIds(adapters, parameters);
-  const places = new Set([...parameters.map(({ id }) => id), ...parts]);
+  const all = [...parameters, ...tokenRouterParameters(plan, 0)];
+  const places = new Set([...all.map(({ id }) => id), ...parts]);
   const lost = [...trained].find((id) => !places.has(id));
   invariant(lost === undefined, `${runDir} trained ${lost}, which has no place in a model`);
 }

@@ -7,4 +7,5 @@ export * from './head.ts';
 export * from './local-expert.ts';
 export * from './router.ts';
 export * from './stand-in.ts';
+export * from './token-router.ts';
 export * from './weight.ts';
