@@ -1,4 +1,4 @@
-/** The experts of a layer in a few programs: on a GPU each run waits for its result. */
+/** The experts of a layer in a few programs, where each run has a price of its own. */
 import type { Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { Dispatch } from './dispatch.ts';
@@ -7,8 +7,13 @@ import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
 import type { ArenaTensor } from './workspace.ts';
 
-/** Experts of one program; each of them brings about a dozen inputs. */
-const GROUP = 16;
+/** How experts are put together. */
+export interface Grouping {
+  /** Experts of one program; each of them brings about a dozen inputs. */
+  readonly size: number;
+  /** Experts without tokens are there too, so that a layer always has the same programs. */
+  readonly idle: boolean;
+}
 
 /** Experts of a program with their pairs; the pairs of the whole group lie together. */
 interface Group {
@@ -17,21 +22,23 @@ interface Group {
   readonly to: number;
 }
 
-/** Groups of experts side by side, those without tokens too, so that a layer always has the same programs. */
+/** Groups of experts side by side. */
 export class ExpertGroups implements ExpertPrograms {
   readonly #parts: LayerParts;
   readonly #weights: LayerWeights;
   readonly #index: number;
+  readonly #grouping: Grouping;
 
-  constructor(parts: LayerParts, weights: LayerWeights, index: number) {
+  constructor(parts: LayerParts, weights: LayerWeights, index: number, grouping: Grouping) {
     this.#parts = parts;
     this.#weights = weights;
     this.#index = index;
+    this.#grouping = grouping;
   }
 
   async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void> {
     const programs = this.#parts.programs.of(mode);
-    for (const group of groupsOf(dispatch)) {
+    for (const group of groupsOf(dispatch, this.#grouping)) {
       const program = await programs.expertGroup(
         this.#index,
         group.members.map(({ expert }) => this.#weights.dtypes(expert)),
@@ -54,7 +61,7 @@ export class ExpertGroups implements ExpertPrograms {
     dWeight: ArenaTensor,
   ): Promise<void> {
     const { programs } = this.#parts;
-    for (const group of groupsOf(dispatch)) {
+    for (const group of groupsOf(dispatch, this.#grouping)) {
       const own = group.members.map(({ expert }) => ({ expert, use: this.#weights.use('expert', expert) }));
       const accumulates = own.some(({ use }) => use.accumulates);
       const alike = own.map(({ expert, use }) => ({ expert, use: { ...use, accumulates } }));
@@ -125,14 +132,14 @@ export class ExpertGroups implements ExpertPrograms {
   }
 }
 
-function groupsOf({ experts, offsets }: Dispatch): Group[] {
+function groupsOf({ experts, offsets }: Dispatch, { size, idle }: Grouping): Group[] {
   const members = Array.from({ length: experts }, (_, expert) => ({
     expert,
     from: offsets[expert] ?? 0,
     to: offsets[expert + 1] ?? 0,
-  }));
-  return Array.from({ length: Math.ceil(experts / GROUP) }, (_, at) => {
-    const own = members.slice(at * GROUP, (at + 1) * GROUP);
+  })).filter(({ from, to }) => idle || to > from);
+  return Array.from({ length: Math.ceil(members.length / size) }, (_, at) => {
+    const own = members.slice(at * size, (at + 1) * size);
     return { members: own, from: own[0]?.from ?? 0, to: own.at(-1)?.to ?? 0 };
   });
 }

@@ -1,7 +1,7 @@
 /** The experts of a layer on the tokens sent to them, forward and backward. */
 import type { Mode, MoePlan } from '#worker/model/index.ts';
 import { gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
-import { ExpertGroups } from './expert-groups.ts';
+import { ExpertGroups, type Grouping } from './expert-groups.ts';
 import { SingleExperts, type ExpertPrograms } from './expert-programs.ts';
 import type { LayerParts } from './layer-parts.ts';
 import type { LayerWeights } from './layer-weights.ts';
@@ -16,19 +16,37 @@ export interface ExpertsTrace {
   readonly upProjection: Projections;
 }
 
+/**
+ * Up to so many pairs of token and expert, as in generation, experts of the CPU run several to a program too: what a run costs
+ * before it computes, 40 to 60 µs, is then a good part of it.
+ */
+const FEW_PAIRS = 128;
+
+/** On a GPU all experts of a layer, since each run waits; on the CPU those that have tokens. */
+const ALL: Grouping = { size: 16, idle: true };
+const BUSY: Grouping = { size: 8, idle: false };
+
 /** Runs the experts of decoder layer `index`. */
 export class ExpertsRunner {
   readonly #parts: LayerParts;
   readonly #plan: MoePlan;
   readonly #programs: ExpertPrograms;
+  /** Forward of few pairs. */
+  readonly #few: ExpertPrograms;
 
   constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number) {
     this.#parts = parts;
     this.#plan = plan;
-    // Rows of different widths do not lie side by side in one tensor.
-    const Programs =
-      parts.runtime.device === null || plan.widths !== undefined ? SingleExperts : ExpertGroups;
-    this.#programs = new Programs(parts, weights, index);
+    const single = new SingleExperts(parts, weights, index);
+    const grouped = (grouping: Grouping) =>
+      // Rows of different widths do not lie side by side in one tensor.
+      plan.widths === undefined ? new ExpertGroups(parts, weights, index, grouping) : single;
+    this.#programs = parts.runtime.device === null ? single : grouped(ALL);
+    // Streamed weights of a role lie in the same place, one at a time.
+    const streams = parts.store.parameters.some(
+      ({ id, layer, expert }) => layer === index && expert !== null && parts.store.isStreamed(id),
+    );
+    this.#few = parts.runtime.device === null && !streams ? grouped(BUSY) : this.#programs;
   }
 
   /**
@@ -60,7 +78,8 @@ export class ExpertsRunner {
       kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
       const y = workspace.tensor(pairs, hidden);
       const own = { x: sortedX, weight: pairWeights, gateProjection, upProjection };
-      await this.#programs.forward(dispatch, own, y, mode);
+      const programs = mode !== 'training' && pairs <= FEW_PAIRS ? this.#few : this.#programs;
+      await programs.forward(dispatch, own, y, mode);
       kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
     });
     return { pairWeights: kept, gateProjection, upProjection };
