@@ -14,7 +14,6 @@ import {
 } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import { AdapterDropout, type BatchPlace } from './adapter-dropout.ts';
-import type { AttentionInputs } from './attention-runner.ts';
 import { auxiliaryLosses, type AuxiliaryValue } from './auxiliary-losses.ts';
 import { checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
 import { Decoder } from './decoder.ts';
@@ -23,6 +22,7 @@ import { ExpertProbe } from './expert-probe.ts';
 import { HeadRunner, type LossSum } from './head-runner.ts';
 import { InputTables } from './input-tables.ts';
 import { LayerRunner, type LayerTrace } from './layer-runner.ts';
+import { LayerStack, type Pass, type ReadLayer } from './layer-stack.ts';
 import type { MoeTrace } from './moe-runner.ts';
 import { OutputMixture, gateFeatures, mixLosses, mixRows } from './output-mixture.ts';
 import type { ParameterStore } from './parameter-store.ts';
@@ -77,25 +77,13 @@ interface BaseTargets {
   readonly mixed: { readonly losses: Float32Array; readonly features: Float32Array } | null;
 }
 
-/** A micro-batch on its way through the layers. */
-interface Pass {
-  readonly batch: MicroBatch;
-  readonly inputs: readonly AttentionInputs[];
-  /** 1 for a real token, 0 for padding. */
-  readonly mask_N: Uint8Array;
-  /** The token of each row; −1: it visits no expert. */
-  readonly ids_N: Int32Array;
-}
-
-/** Looks at what a layer did before it is forgotten. */
-type ReadLayer = (trace: LayerTrace, index: number) => Promise<void> | void;
-
 /** Runs one model under one method. Not re-entrant: one micro-batch at a time. */
 export class Executor {
   readonly #parts: ExecutorParts;
   readonly #workspace: Workspace;
   readonly #embedding: EmbeddingRunner;
   readonly #layers: readonly LayerRunner[];
+  readonly #stack: LayerStack;
   readonly #head: HeadRunner;
   /** One for each decoder layer. */
   readonly #probes: readonly ExpertProbe[];
@@ -116,6 +104,7 @@ export class Executor {
     this.#layers = parts.plan.layers.map(
       (_, index) => new LayerRunner(stageParts, index, moe.indexOf(index)),
     );
+    this.#stack = new LayerStack(stageParts, this.#embedding, this.#layers, parts.recomputedLayers ?? 0);
     this.#head = new HeadRunner(stageParts);
     this.#mixture = OutputMixture.of(parts.plan, parts.store);
     this.#probes = parts.plan.layers.map((_, index) => new ExpertProbe(stageParts, index));
@@ -135,60 +124,75 @@ export class Executor {
     place: BatchPlace = { step: 0, microBatch: 0 },
   ): Promise<MicroBatchResult> {
     this.#dropout?.moveTo(place);
-    const { session, recomputedLayers = 0 } = this.#parts;
+    const { session } = this.#parts;
+    const losses = session.losses.filter(({ general }) => general === undefined);
     const distillation = this.#distillation(microBatches);
     return this.#workspace.scratch(async () => {
       const base = await this.#baseTargets(batch, session.wrongTokenGain ?? 0);
       const pass = this.#begin(batch);
       const usage: LayerUsage[] = [];
       const routing: LayerRouting[] = [];
-      let h = this.#embedding.forward(batch);
-      const kept: { readonly h: ArenaTensor; readonly trace: LayerTrace | null }[] = [];
-      for (const index of this.#layers.keys()) {
-        const read = async ({ feedForward }: LayerTrace) => {
-          if (feedForward.kind !== 'moe') return;
-          if (session.losses.length > 0) routing.push(this.#routing(feedForward, routing.length, pass));
-          const own = usageOf(feedForward, pass);
-          usage.push(own);
-          await distillation?.learn(index, own);
-        };
-        const input = h;
-        let trace: LayerTrace | null = null;
-        if (index < recomputedLayers) {
-          h = await this.#released(index, input, pass, 'training', read);
-        } else {
-          trace = await this.#forward(index, input, pass, 'training');
-          await read(trace);
-          h = trace.feedForward.out;
-        }
-        kept.push({ h: input, trace });
-      }
-      let dOut = this.#workspace.tensor(...h.shape);
-      let dIn = this.#workspace.tensor(...h.shape);
+      const { h, kept } = await this.#stack.forward(pass, async ({ feedForward }, index) => {
+        if (feedForward.kind !== 'moe') return;
+        if (losses.length > 0) routing.push(this.#routing(feedForward, routing.length, pass));
+        const own = usageOf(feedForward, pass);
+        usage.push(own);
+        await distillation?.learn(index, own);
+      });
+      const dOut = this.#workspace.tensor(...h.shape);
       const mixed =
         base.mixed && this.#mixedTargets(await this.#head.losses(batch, h), base, 'training', 1 / lossTokens);
       const weights = mixed?.weights ?? base.weights;
       const loss = await this.#head.lossBackward(batch, h, dOut, lossTokens, weights);
-      const { auxiliary, gradients } = auxiliaryLosses(session.losses, routing, microBatches);
-      let moeIndex = usage.length;
-      for (const [index, layer] of [...this.#layers.entries()].reverse()) {
-        if (!this.#parts.store.trainsBefore(index + 1)) break;
-        const { h: input, trace } = entry(kept, index);
-        const hasExperts = this.#parts.plan.layers[index]?.feedForward.kind === 'moe';
-        const lossGradient = (hasExperts ? gradients[--moeIndex] : null) ?? null;
-        await this.#workspace.scratch(async () => {
-          const own = trace ?? (await this.#forward(index, input, pass, 'training'));
-          await layer.backward(own, entry(pass.inputs, index), dOut, lossGradient, dIn);
-        });
-        [dOut, dIn] = [dIn, dOut];
-      }
-      this.#embedding.backward(batch, dOut);
+      const { auxiliary, gradients } = auxiliaryLosses(losses, routing, microBatches);
+      await this.#stack.backward(pass, kept, dOut, gradients);
       return {
         ...loss,
         ...(mixed && { lossSum: mixed.lossSum }),
         auxiliary: [...auxiliary, ...(distillation?.values() ?? [])],
         usage,
       };
+    });
+  }
+
+  /**
+   * Forward and backward of general data, on which only the losses count that are taken there; gradients are added up in the
+   * store.
+   * @param base_L routing probabilities of the untouched model, `[tokens × experts]` for each MoE layer.
+   * @param place as in `train`.
+   */
+  async trainGeneral(
+    batch: MicroBatch,
+    base_L: readonly Float32Array[],
+    place: BatchPlace,
+  ): Promise<readonly AuxiliaryValue[]> {
+    this.#dropout?.moveTo(place);
+    const losses = this.#parts.session.losses.filter(({ general }) => general !== undefined);
+    return this.#workspace.scratch(async () => {
+      const pass = this.#begin(batch);
+      const routing: LayerRouting[] = [];
+      const { h, kept } = await this.#stack.forward(pass, ({ feedForward }) => {
+        if (feedForward.kind !== 'moe') return;
+        const baseProbabilities_NE = entry(base_L, routing.length);
+        routing.push({ ...this.#routing(feedForward, routing.length, pass), baseProbabilities_NE });
+      });
+      const { auxiliary, gradients } = auxiliaryLosses(losses, routing, 1);
+      await this.#stack.backward(pass, kept, this.#workspace.zeros(...h.shape), gradients);
+      return auxiliary;
+    });
+  }
+
+  /** Scores as distributions, as auxiliary losses look at them: `[tokens × experts]` of each MoE layer. */
+  async routingProbabilities(batch: MicroBatch): Promise<Float32Array[]> {
+    return this.#workspace.scratch(async () => {
+      const ofLayers: Float32Array[] = [];
+      const read = ({ feedForward }: LayerTrace) => {
+        if (feedForward.kind !== 'moe') return;
+        invariant(feedForward.probabilities !== null, 'the session has auxiliary losses');
+        ofLayers.push(feedForward.probabilities.data.slice());
+      };
+      await this.#through(batch, read, 'training');
+      return ofLayers;
     });
   }
 
@@ -360,31 +364,7 @@ export class Executor {
 
   /** The last hidden state of a batch that is not trained on: no layer keeps anything once `read` has seen it. */
   async #through(batch: MicroBatch, read: ReadLayer, mode: Mode = 'inference'): Promise<ArenaTensor> {
-    const pass = this.#begin(batch);
-    let h = this.#embedding.forward(batch);
-    for (const index of this.#layers.keys()) h = await this.#released(index, h, pass, mode, read);
-    return h;
-  }
-
-  #forward(index: number, h: ArenaTensor, pass: Pass, mode: Mode): Promise<LayerTrace> {
-    return entry(this.#layers, index).forward(h, entry(pass.inputs, index), pass.ids_N, mode);
-  }
-
-  /** The output of a layer of which nothing else stays in memory once `read` has seen it. */
-  async #released(
-    index: number,
-    h: ArenaTensor,
-    pass: Pass,
-    mode: Mode,
-    read: ReadLayer,
-  ): Promise<ArenaTensor> {
-    const out = this.#workspace.tensor(...h.shape);
-    await this.#workspace.scratch(async () => {
-      const trace = await this.#forward(index, h, pass, mode);
-      await read(trace, index);
-      out.data.set(trace.feedForward.out.data);
-    });
-    return out;
+    return this.#stack.through(this.#begin(batch), mode, read);
   }
 
   /** What auxiliary losses read of a layer; copied, since the layer may not stay in memory. */

@@ -36,6 +36,7 @@ import { transformedGate } from './transformed-gate.ts';
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 export { moveBias } from './router-bias.ts';
 export { selectExperts } from './select-experts.ts';
+export { plainSession } from './stateless-session.ts';
 
 const methods: readonly Method[] = [
   full,

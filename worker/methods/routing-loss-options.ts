@@ -32,8 +32,20 @@ export const routingLossOptions = {
   baseKlCoefficient: z.number().min(0).default(0).meta({
     title: 'KL to base routing',
     unit: '× loss',
+    description: 'Holds routing to the probabilities that the checkpoint has. 0: off.',
+    advanced: true,
+  }),
+  baseKlOn: z.enum(['training', 'general']).default('training').meta({
+    title: 'KL to base routing is taken on',
     description:
-      'Holds each router to the probabilities that the checkpoint’s own router has for the same input. 0: off. Routers that do not train are there already.',
+      'training: on what is trained on, beside the checkpoint’s own router for the same input; routers that do not train are there already. general: on rows of the general data, beside the untouched model; a micro-batch more in each step.',
+    advanced: true,
+  }),
+  baseKlTokens: z.int().positive().default(2048).meta({
+    title: 'General tokens for KL to base routing',
+    unit: 'tokens',
+    description:
+      'The first rows of the general data with no more tokens than this; each step looks at one micro-batch of them in turn.',
     advanced: true,
   }),
   auxAccumulation: z.enum(['mean', 'sum']).default('mean').meta({
@@ -49,13 +61,18 @@ const RoutingLossOptions = z.object(routingLossOptions);
 /** The auxiliary losses that `options` switch on. */
 export function routingLosses(options: z.output<typeof RoutingLossOptions>): RoutingLoss[] {
   const { auxLossCoefficient, auxLossPooling, zLossCoefficient, baseKlCoefficient } = options;
+  const { baseKlOn, baseKlTokens } = options;
   const { auxAccumulation: accumulation, auxLossScores } = options;
   const losses = [
     auxLossPooling === 'perSequence'
       ? sequenceBalancingLoss(auxLossCoefficient, accumulation)
       : loadBalancingLoss(auxLossCoefficient, auxLossPooling, accumulation),
     zLoss(zLossCoefficient, accumulation),
-    baseRoutingLoss(baseKlCoefficient, accumulation),
+    baseRoutingLoss(
+      baseKlCoefficient,
+      accumulation,
+      baseKlOn === 'general' ? { tokens: baseKlTokens } : null,
+    ),
   ];
   return losses
     .filter(({ coefficient }) => coefficient > 0)

@@ -1,6 +1,6 @@
 /** Auxiliary losses on routing, for any method that trains the router. */
 import { invariant } from '#core/contract/errors.ts';
-import type { LayerRouting, LayerRoutingGradient, RoutingLoss } from '#worker/model/index.ts';
+import type { GeneralSample, LayerRouting, LayerRoutingGradient, RoutingLoss } from '#worker/model/index.ts';
 
 /** Adds up `[tokens, experts]` probabilities over real tokens, in double precision. */
 function probabilitySums(layer: LayerRouting): Float64Array {
@@ -132,15 +132,20 @@ export function zLoss(coefficient: number, accumulation: 'mean' | 'sum'): Routin
 }
 
 /**
- * How far routing went from that of the routers as the checkpoint has them, on the same inputs: `mean_t KL(p⁰_t ‖ p_t)` over
- * real tokens, in nats, mean over layers; p⁰ is a constant to the gradient.
+ * How far routing went from that of the routers as the checkpoint has them, on the same inputs, or on general data from that of
+ * the untouched model: `mean_t KL(p⁰_t ‖ p_t)` over real tokens, in nats, mean over layers; p⁰ is a constant to the gradient.
  */
-export function baseRoutingLoss(coefficient: number, accumulation: 'mean' | 'sum'): RoutingLoss {
+export function baseRoutingLoss(
+  coefficient: number,
+  accumulation: 'mean' | 'sum',
+  general: GeneralSample | null = null,
+): RoutingLoss {
   return {
     name: 'KL to base routing',
     coefficient,
     accumulation,
     readsBaseRouting: true,
+    ...(general && { general }),
     evaluate(layers) {
       let value = 0;
       const gradients = layers.map((layer): LayerRoutingGradient => {

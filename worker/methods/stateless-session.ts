@@ -1,5 +1,5 @@
 /** A session for methods that leave routing alone and keep no buffers. */
-import type { MethodSession } from '#worker/model/index.ts';
+import { plainRouting, routerShapes, type DecoderPlan, type MethodSession } from '#worker/model/index.ts';
 
 /** What such a method still decides: what trains, and losses on routing. */
 export function statelessSession(
@@ -28,4 +28,17 @@ export function statelessSession(
     save: () => null,
     restore: () => undefined,
   };
+}
+
+/** A session of the checkpoint as it is, in which nothing trains, with routing as the losses of another one look at it. */
+export function plainSession(
+  plan: DecoderPlan,
+  { losses, routing: { lossScoring } }: Pick<MethodSession, 'losses' | 'routing'>,
+): MethodSession {
+  const plain = plainRouting(routerShapes(plan));
+  return statelessSession({
+    trainable: () => false,
+    routing: lossScoring === undefined ? plain : { ...plain, lossScoring },
+    losses,
+  });
 }

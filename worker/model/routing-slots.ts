@@ -92,7 +92,10 @@ export interface LayerRouting {
   readonly mask_N: Uint8Array;
   /** Scores as a distribution (`routingProbabilities`), without any bias. */
   readonly probabilities_NE: Float32Array;
-  /** The same of the routers as the checkpoint has them, on the same inputs; only where a loss reads it. */
+  /**
+   * The same of the routers as the checkpoint has them, on the same inputs; on general data, of the whole model as it was. Only
+   * where a loss reads it.
+   */
   readonly baseProbabilities_NE?: Float32Array;
   /** `log Σ exp(logits)` of each row. */
   readonly logSumExp_N: Float32Array;
@@ -115,6 +118,12 @@ export interface LayerRoutingGradient {
   readonly weights_NE?: Float32Array | null;
 }
 
+/** General data that a loss is taken on. */
+export interface GeneralSample {
+  /** So many tokens at most, of which each step looks at one micro-batch in turn. */
+  readonly tokens: number;
+}
+
 /** An auxiliary loss on routing. */
 export interface RoutingLoss {
   readonly name: string;
@@ -125,6 +134,8 @@ export interface RoutingLoss {
   readonly readsPadding?: true;
   /** The loss compares with routing by the routers as they were. */
   readonly readsBaseRouting?: true;
+  /** The loss is taken on general data, in a micro-batch of its own in each step. Absent: on what is trained on. */
+  readonly general?: GeneralSample;
   /** The losses of the session look at the softmax of the logits, whatever scores are made by. */
   readonly readsSoftmax?: true;
   /** The loss before its coefficient, and its gradient for each layer. */

@@ -17,7 +17,7 @@ import {
   type AddedParameter,
   type Parameter,
 } from './parameters.ts';
-import type { Distillation, LayerUsage, Routing, RoutingLoss } from './routing-slots.ts';
+import type { Distillation, GeneralSample, LayerUsage, Routing, RoutingLoss } from './routing-slots.ts';
 
 /** Where in the run a hook is called; `step` counts from 0. */
 export interface StepPosition {
@@ -122,9 +122,14 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   start(options: z.output<Options>, context: MethodContext): MethodSession;
 }
 
-/** Whether a loss of the method compares with the routers as they were. */
+/** Whether a loss of the method on what is trained on compares with the routers as they were. */
 export function readsBaseRouting({ losses }: MethodSession): boolean {
-  return losses.some((loss) => loss.readsBaseRouting);
+  return losses.some((loss) => loss.readsBaseRouting && loss.general === undefined);
+}
+
+/** The general data that losses of the method are taken on; null: none. */
+export function generalSampleOf({ losses }: Pick<MethodSession, 'losses'>): GeneralSample | null {
+  return losses.find(({ general }) => general !== undefined)?.general ?? null;
 }
 
 /** Everything a model has under a method: the parameters of the checkpoint, then those the method and its losses add. */

@@ -30,12 +30,12 @@ function changeConfig(change: object): void {
 
 const weights = () => path.join(model, 'model.safetensors');
 const load = () => loadModel({ modelDir: model, method: { name: 'full', options: {} } });
-const plan = () =>
+const plan = (method: { name: string; options?: Record<string, unknown> } = { name: 'full' }) =>
   planRun(
     parseRunSpec({
       model: { path: model },
       data: { train: [{ path: path.join(sample, 'data/word-problems.jsonl') }] },
-      method: { name: 'full' },
+      method,
       train: { steps: 1 },
     }),
     probeBeside(process.execPath, path.resolve(import.meta.dirname, '../main.ts')),
@@ -53,6 +53,12 @@ test('a sound folder has no problems', async () => {
     problems: [],
   });
   expect(await plan()).toMatchObject({ ok: true, problems: [] });
+});
+
+test('a loss on general data that are not named is a problem of the plan', async () => {
+  const { problems } = await plan({ name: 'full', options: { baseKlCoefficient: 1, baseKlOn: 'general' } });
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toContain('is taken on general data, and data.general names none');
 });
 
 test('a tensor of another shape is named with both shapes', async () => {

@@ -86,7 +86,8 @@ test('nothing is streamed where nothing is frozen', () => {
 });
 
 test('a method that sends tokens to all experts keeps the activations of all', () => {
-  const session = { routing: plainRouting(routerShapes(plan)), visitedExperts: () => 32 };
+  const routing = plainRouting(routerShapes(plan));
+  const session = { routing, visitedExperts: () => 32, losses: [] };
   const [sparse, dense] = [layout, { ...layout, session }].map(
     (each) => planMemory(each, spec, 100_000).parts['activations'] ?? NaN,
   );
@@ -101,7 +102,7 @@ test('masks of dropout take as much as what the adapters of a layer read', () =>
     const roles = new Map([['query', { rank: 4, alpha: 8 }], ['expertDown', { rank: 4, alpha: 8 }]]); // prettier-ignore
     const adapters = { kind: 'low-rank', roles, rankStabilised: false, magnitude: false, dropout } as const;
     const parameters = [...layout.parameters, ...adapterParameters(layout.parameters, adapters)];
-    const each = { ...layout, parameters, session: { routing, adapters } };
+    const each = { ...layout, parameters, session: { routing, adapters, losses: [] } };
     return planMemory(each, spec, 100_000).parts['activations'] ?? NaN;
   };
   expect(activations(0.1) - activations(0)).toBeCloseTo((4 * 1024 * (512 + 256)) / 1e6, 6);

@@ -19,6 +19,7 @@ import { findAdapter, type AdapterProbe } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
 import { DEVICE_HINT, deviceMeasures, deviceProblem, planDevice } from './device-plan.ts';
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
+import { checkGeneralData } from './general-routing.ts';
 import { evenScores, methodContext } from './method-context.ts';
 import type { ModelLayout } from './step-cost.ts';
 import { estimateTime } from './time-estimate.ts';
@@ -69,6 +70,7 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
         }),
       ),
     );
+    await attempt(() => session && checkGeneralData(session, spec.data.general !== undefined));
     const parameters = session === undefined ? parametersOf(plan) : parametersUnder(plan, session);
     const isTrained = (parameter: Parameter) =>
       session === undefined ? hasGradient(parameter) : trains(session, parameter);

@@ -35,8 +35,16 @@ function dataHash(files: DataStats['files']): string {
   return sha256(JSON.stringify(files.map((file) => [file.sha256, file.mapping])));
 }
 
-/** A run may only be resumed by itself: the same data, method and training settings. Where it reports to does not count. */
-export function runIdentity(spec: RunSpec, data: PreparedData, tokenizerHash: string): string {
+/**
+ * A run may only be resumed by itself: the same data, method and training settings. Where it reports to does not count.
+ * @param readsGeneral the general data are not only measured.
+ */
+export function runIdentity(
+  spec: RunSpec,
+  data: PreparedData,
+  tokenizerHash: string,
+  readsGeneral: boolean,
+): string {
   const { data: dataSpec, method, train } = spec;
   const { template, maxLength, packing, lossOn, validation } = dataSpec;
   const split = 'fraction' in validation ? validation : 'files';
@@ -51,6 +59,7 @@ export function runIdentity(spec: RunSpec, data: PreparedData, tokenizerHash: st
       split,
       method,
       train,
+      ...(readsGeneral ? [dataHash(data.stats.generalFiles)] : []),
     ]),
   );
 }

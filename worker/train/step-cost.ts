@@ -15,7 +15,10 @@ export interface ModelLayout {
   /** Size of the checkpoint's tensors in bytes; frozen ones are held as stored. */
   readonly storedBytes: number;
   /** Absent: as many experts work as the checkpoint's router chooses. */
-  readonly session?: Pick<MethodSession, 'routing' | 'visitedExperts' | 'wrongTokenGain' | 'adapters'>;
+  readonly session?: Pick<
+    MethodSession,
+    'routing' | 'visitedExperts' | 'wrongTokenGain' | 'adapters' | 'losses'
+  >;
 }
 
 /** How many experts of decoder layer `index` a token visits, and how many are evaluated for it besides. */

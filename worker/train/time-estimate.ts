@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import type { RunPlan } from '#core/contract/method.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import { generalSampleOf } from '#worker/model/index.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import { productFlops, type ModelLayout } from './step-cost.ts';
 import type { TrainingSteps } from './training-steps.ts';
@@ -18,7 +19,10 @@ export function estimateTime(
 ): NonNullable<RunPlan['timeSeconds']> {
   const threads = spec.engine.threads === 'auto' ? availableParallelism() : spec.engine.threads;
   const perToken = productFlops(layout) * (1 + recomputedLayers / layout.plan.layers.length / 3);
-  const gflop = (perToken * tokensPerStep * steps) / 1e9;
+  // A micro-batch of general data more in each step.
+  const isHeld = layout.session !== undefined && generalSampleOf(layout.session) !== null;
+  const besides = isHeld ? 1 / spec.train.gradientAccumulation : 0;
+  const gflop = (perToken * tokensPerStep * (1 + besides) * steps) / 1e9;
   return {
     low: gflop / (GFLOPS_PER_THREAD.high * threads),
     high: gflop / (GFLOPS_PER_THREAD.low * threads),

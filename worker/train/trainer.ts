@@ -21,6 +21,7 @@ import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
 import { summarizePlacement, type ProviderName } from '#worker/runtime/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { finishStep } from './finish-step.ts';
+import { checkGeneralData, generalBatches, type GeneralBatch } from './general-routing.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { checkDevice, deviceMeasures, planDevice } from './device-plan.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
@@ -87,7 +88,11 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
     });
     const model = await load(choice.provider, true);
     try {
-      const trainer = new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256);
+      checkGeneralData(model.session, data.general !== null);
+      const general =
+        data.general && createLoader(data.general, loaderOptions(spec, tokenizer.padId ?? 0, false));
+      const held = await generalBatches(model, plan, general?.pass() ?? []);
+      const trainer = new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256, held);
       return await trainer.run(choice);
     } finally {
       model.close();
@@ -132,6 +137,8 @@ class Trainer {
   readonly #data: PreparedData;
   readonly #padId: number;
   readonly #tokenizerHash: string;
+  /** On which routing is held to that of the untouched model; empty: nowhere. */
+  readonly #general: readonly GeneralBatch[];
   readonly #loader: Loader;
   readonly #schedule: Schedule;
   readonly #identity: string;
@@ -146,12 +153,14 @@ class Trainer {
     data: PreparedData,
     padId: number,
     tokenizerHash: string,
+    general: readonly GeneralBatch[],
   ) {
     this.#run = run;
     this.#model = model;
     this.#data = data;
     this.#padId = padId;
     this.#tokenizerHash = tokenizerHash;
+    this.#general = general;
     const { train: settings } = run.spec;
     this.#loader = this.#createLoader(data.train, true);
     const microBatches = this.#loader.microBatchesPerEpoch;
@@ -165,7 +174,7 @@ class Trainer {
       warmupSteps: warmupSteps(settings.warmupRatio, totalSteps),
       minRatio: settings.minLearningRateRatio,
     };
-    this.#identity = runIdentity(run.spec, data, tokenizerHash);
+    this.#identity = runIdentity(run.spec, data, tokenizerHash, general.length > 0);
     this.#boundary = { step: 0, loader: this.#loader.state, method: model.session.save() };
   }
 
@@ -184,7 +193,7 @@ class Trainer {
       },
       resumed?.step ?? null,
     );
-    for (const measure of [choice.reason, ...this.#memoryMeasures()])
+    for (const measure of [choice.reason, ...this.#memoryMeasures(), ...this.#holdsRouting()])
       observer.event('log', resumed?.step ?? 0, measure);
     for (const warning of resumed?.warnings ?? []) observer.event('alert', resumed?.step ?? 0, warning);
     if (resumed === null) await this.#evaluate(0);
@@ -212,6 +221,13 @@ class Trainer {
         : []),
       ...(devicePlan === null ? [] : deviceMeasures(devicePlan, plan.layers.length)),
     ];
+  }
+
+  /** That routing is held, in a sentence. */
+  #holdsRouting(): string[] {
+    if (this.#general.length === 0) return [];
+    const tokens = this.#general.reduce((sum, { batch }) => sum + batch.tokens, 0);
+    return [`Routing is held to that of the untouched model on ${tokens} tokens of the general data.`];
   }
 
   #restore() {
@@ -257,6 +273,12 @@ class Trainer {
       this.#routing.add(result.usage);
       // Lets commands and signals in.
       await new Promise(setImmediate);
+    }
+    const general = this.#general[step % this.#general.length];
+    if (general !== undefined) {
+      const place = { step, microBatch: microBatches };
+      const losses = await executor.trainGeneral(general.batch, general.base_L, place);
+      auxLoss += losses.reduce((sum, { weighted }) => sum + weighted, 0);
     }
     const squares = optimizer.gradientSquares();
     const gradNorm = gradientNorm(squares);
