@@ -16,6 +16,12 @@ export const expertCount = z.int().positive().max(2048);
 export const only = <V extends string | number | boolean | null>(value: V) =>
   z.literal(value, { error: `only ${JSON.stringify(value)} is supported` }).nullish();
 
+/** A field that this family does not read, though others do. */
+export const unread = z
+  .unknown()
+  .optional()
+  .transform(() => undefined);
+
 /** One id, a list of ids, or none. */
 const tokenIds = z
   .union([z.int(), z.array(z.int())])
@@ -33,7 +39,7 @@ export const decoderFields = {
   num_key_value_heads: positive.nullish(),
   head_dim: positive.nullish(),
   hidden_act: only('silu'),
-  attention_bias: only(false),
+  attention_bias: z.boolean().nullish(),
   max_position_embeddings: positive.default(4096),
   rms_norm_eps: z.number().positive().default(1e-6),
   tie_word_embeddings: z.boolean().default(false),
@@ -59,8 +65,8 @@ export const layerListFields = {
   sliding_window: positive.nullish(),
 };
 
-/** The parsed fields of every family; which biases there are is the family's own matter. */
-export type DecoderConfig = Omit<z.output<ReturnType<typeof decoderObject>>, 'attention_bias'>;
+/** The parsed fields of every family. */
+export type DecoderConfig = z.output<ReturnType<typeof decoderObject>>;
 const decoderObject = () => z.object(decoderFields);
 
 /** An inconsistent `config.json`. */

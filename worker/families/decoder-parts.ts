@@ -39,9 +39,17 @@ export function groupedQuery(
     scale: headDim ** -0.5,
     queryKeyNorm: { kind: 'none' },
     clip: null,
+    ...(c.attention_bias === true && { biases: 'all' }),
     ...changes,
     rope: changes.rope === undefined ? ropeOf(family, c, rotated, { layerType }) : changes.rope,
   };
+}
+
+/** For families whose output has no bias whatever the config says. */
+export function queryKeyValueBiases({
+  attention_bias: has,
+}: DecoderConfig): Pick<GroupedQueryPlan, 'biases'> {
+  return has === true ? { biases: 'query-key-value' } : {};
 }
 
 /** Number of experts, under whichever name. @throws UserError `config/invalid` when it is missing or too small. */

@@ -12,6 +12,7 @@ import { storedBy, type WeightNames } from './weight-names.ts';
 
 const fields = {
   ...decoderFields,
+  attention_bias: only(false),
   ...sigmoidMoeFields,
   q_lora_rank: positive.nullish(),
   kv_lora_rank: positive,

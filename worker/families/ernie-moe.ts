@@ -1,7 +1,7 @@
 /** ERNIE 4.5 MoE (Baidu): neighbouring elements are rotated; a bias takes part in the choice of softmax scores. */
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
-import { decoderFields, expertCount, only, positive, readConfig } from './config-fields.ts';
+import { decoderFields, expertCount, only, positive, readConfig, unread } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, headDimOf, preNormLayer } from './decoder-parts.ts';
 import { ropeOf } from './rope-config.ts';
 import { commonNames, sharedNames, storedBy } from './weight-names.ts';
@@ -10,6 +10,7 @@ const name = 'ernie4_5_moe';
 
 const Config = z.object({
   ...decoderFields,
+  attention_bias: unread,
   intermediate_size: positive,
   moe_intermediate_size: positive,
   moe_num_experts: expertCount,

@@ -67,6 +67,34 @@ const planOf = (name: string, change: Readonly<Record<string, unknown>> = {}) =>
 };
 const names = Object.keys(configs);
 
+/** What `attention_bias` gives a family: biases of all four maps unless it is listed here. */
+const otherBiases: Readonly<Record<string, string | false>> = {
+  qwen2: 'query-key-value',
+  qwen2_moe: 'query-key-value',
+  glm4_moe: 'query-key-value',
+  solar_open: 'query-key-value',
+  mimo_v2_flash: 'query-key-value',
+  mixtral: false,
+  minimax_m2: false,
+  lfm2_moe: false,
+  ernie4_5_moe: false,
+  exaone_moe: false,
+};
+const isLatent = (name: string) => 'kv_lora_rank' in (configs[name] ?? {});
+
+test.each(names.filter((name) => !isLatent(name)))(
+  '%s: attention_bias means what it means in its library',
+  (name) => {
+    const { layers } = planOf(name, { attention_bias: true });
+    const biases = layers.map(({ attention }) => 'biases' in attention && attention.biases);
+    expect(new Set(biases)).toEqual(new Set([otherBiases[name] ?? 'all']));
+  },
+);
+
+test.each(names.filter(isLatent))('%s: biases of latent attention are refused', (name) => {
+  expect(() => planOf(name, { attention_bias: true })).toThrow('attention_bias: only false is supported');
+});
+
 test.each(names)('%s: every parameter has a place of its own', (name) => {
   const plan = planOf(name);
   const family = familyOf({ model_type: name });

@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
-import { decoderFields, layerListFields, only, readConfig } from './config-fields.ts';
-import { decoder, groupedQuery } from './decoder-parts.ts';
+import { decoderFields, layerListFields, only, readConfig, unread } from './config-fields.ts';
+import { decoder, groupedQuery, queryKeyValueBiases } from './decoder-parts.ts';
 import { denseFirst, sigmoidMoe, sigmoidMoeFields, sigmoidMoeNames } from './sigmoid-moe.ts';
 import { layerTypeOf, windowOf } from './layer-types.ts';
 import { storedBy } from './weight-names.ts';
@@ -15,7 +15,6 @@ const fields = { ...decoderFields, ...sigmoidMoeFields, rms_norm_eps: z.number()
 
 const Glm4Config = z.object({
   ...fields,
-  attention_bias: z.boolean().default(false),
   use_qk_norm: z.boolean().default(false),
   partial_rotary_factor: z.number().positive().default(0.5),
 });
@@ -28,7 +27,7 @@ export const glm4Moe: Family = {
     const c = readConfig('glm4_moe', Glm4Config, config);
     const attention = groupedQuery('glm4_moe', c, {
       ...(c.use_qk_norm && { queryKeyNorm: { kind: 'head', epsilon: c.rms_norm_eps } }),
-      ...(c.attention_bias && { biases: 'query-key-value' }),
+      ...queryKeyValueBiases(c),
     });
     return decoder(
       'glm4_moe',
@@ -71,7 +70,7 @@ export const solarOpen: Family = {
   architecture: 'SolarOpenForCausalLM',
   plan(config) {
     const c = readConfig('solar_open', SolarConfig, config);
-    const attention = groupedQuery('solar_open', c);
+    const attention = groupedQuery('solar_open', c, queryKeyValueBiases(c));
     return decoder(
       'solar_open',
       c,
@@ -82,7 +81,12 @@ export const solarOpen: Family = {
   moeModule,
 };
 
-const ExaoneConfig = z.object({ ...fields, ...layerListFields, scoring_func: only('sigmoid') });
+const ExaoneConfig = z.object({
+  ...fields,
+  ...layerListFields,
+  attention_bias: unread,
+  scoring_func: only('sigmoid'),
+});
 
 /** EXAONE MoE: windows by layer type; layers that see everything have no positions. */
 export const exaoneMoe: Family = {

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Family, GroupedQueryPlan } from '#worker/model/index.ts';
-import { decoderFields, expertFields, only, positive, readConfig } from './config-fields.ts';
+import { decoderFields, expertFields, only, positive, readConfig, unread } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, ofLayer, preNormLayer } from './decoder-parts.ts';
 import { commonNames, expertNames, storedBy, type WeightNames } from './weight-names.ts';
 
@@ -12,6 +12,7 @@ const name = 'lfm2_moe';
 
 const Config = z.object({
   ...decoderFields,
+  attention_bias: unread,
   ...expertFields,
   rope_theta: z.number().positive().nullish().default(1_000_000),
   intermediate_size: positive,

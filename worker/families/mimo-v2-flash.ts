@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
 import { decoderFields, layerListFields, positive, readConfig } from './config-fields.ts';
-import { decoder, groupedQuery } from './decoder-parts.ts';
+import { decoder, groupedQuery, queryKeyValueBiases } from './decoder-parts.ts';
 import { layerTypeOf, windowOf } from './layer-types.ts';
 import { denseFirst, sigmoidMoe, sigmoidMoeFields, sigmoidMoeNames } from './sigmoid-moe.ts';
 import { storedBy } from './weight-names.ts';
@@ -30,6 +30,7 @@ export const mimoV2Flash: Family = {
     const values = {
       valueDim: c.v_head_dim,
       ...(c.attention_value_scale && { valueScale: c.attention_value_scale }),
+      ...queryKeyValueBiases(c),
     };
     const full = groupedQuery(name, c, values);
     // Window layers have twice the key and value heads; the config has no field for it.

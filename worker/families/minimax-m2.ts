@@ -1,7 +1,7 @@
 /** MiniMax-M2: sigmoid router with a bias on the choice; query and key are normalised over their whole width. */
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
-import { decoderFields, expertFields, only, positive, readConfig } from './config-fields.ts';
+import { decoderFields, expertFields, only, positive, readConfig, unread } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, headDimOf, preNormLayer } from './decoder-parts.ts';
 import { blockSparseNames } from './mixtral.ts';
 import { partialRotaryFactor, ropeOf } from './rope-config.ts';
@@ -11,6 +11,7 @@ const name = 'minimax_m2';
 
 const Config = z.object({
   ...decoderFields,
+  attention_bias: unread,
   ...expertFields,
   intermediate_size: positive,
   rotary_dim: positive.nullish(),

@@ -1,7 +1,7 @@
 /** Mixtral (Jiang et al. 2024, arXiv 2401.04088): gate weights are always renormalised; attention may have a window. */
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
-import { decoderFields, expertFields, positive, readConfig } from './config-fields.ts';
+import { decoderFields, expertFields, positive, readConfig, unread } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, preNormLayer } from './decoder-parts.ts';
 import { commonNames, expertNames, storedBy, type WeightNames } from './weight-names.ts';
 
@@ -9,6 +9,7 @@ const name = 'mixtral';
 
 const Config = z.object({
   ...decoderFields,
+  attention_bias: unread,
   ...expertFields,
   intermediate_size: positive,
   rms_norm_eps: z.number().positive().default(1e-5),

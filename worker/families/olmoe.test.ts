@@ -66,7 +66,6 @@ test.each([
   [{ hidden_act: 'gelu' }, 'hidden_act'],
   [{ rope_scaling: { rope_type: 'ntk' } }, 'rope_scaling.rope_type "ntk" is not supported'],
   [{ rope_scaling: { rope_type: 'yarn' } }, 'needs factor'],
-  [{ attention_bias: true }, 'attention_bias: only false is supported'],
 ])('%j is refused', (change, message) => {
   expect(() => olmoe.plan({ ...config, ...change })).toThrow(message);
 });

@@ -18,7 +18,6 @@ const Config = z.object({
   intermediate_size: positive,
   rms_norm_eps: z.number().positive().default(1e-5),
   sliding_window: positive.nullish(),
-  attention_bias: z.boolean().default(false),
   lm_head_bias: z.boolean().default(false),
   router_jitter_noise: z.number().min(0).default(0.01),
   input_jitter_noise: only(0),
@@ -34,7 +33,6 @@ export const phimoe: Family = {
       throw invalidConfig(name, `num_experts_per_tok is ${c.num_experts_per_tok}, and SparseMixer is for 2`);
     const norm = { kind: 'layer', epsilon: c.rms_norm_eps, bias: true } as const;
     const attention = groupedQuery(name, c, {
-      ...(c.attention_bias && { biases: 'all' }),
       ...(c.sliding_window && { window: c.sliding_window }),
     });
     const moe = {
