@@ -111,6 +111,10 @@ const TrainSpec = z.strictObject({
 export const ProviderChoice = z.enum(['auto', 'cpu', 'webgpu']);
 export type ProviderChoice = z.infer<typeof ProviderChoice>;
 
+/** How matrices of experts that do not train lie in memory. */
+export const FrozenExperts = z.enum(['stored', 'int8']);
+export type FrozenExperts = z.infer<typeof FrozenExperts>;
+
 export const RunSpec = z.strictObject({
   version: z.literal(1).default(1),
   name: z.string().max(200).default('untitled run'),
@@ -133,6 +137,11 @@ export const RunSpec = z.strictObject({
           'cpu, webgpu (the graphics adapter), or auto: a step is rehearsed on both where there is a GPU, and the faster one is taken.',
       }),
       threads: z.union([z.literal('auto'), positiveInt]).default('auto'),
+      frozenExperts: FrozenExperts.default('stored').meta({
+        title: 'Frozen experts',
+        description:
+          'How matrices of experts that do not train lie in memory. stored: as the checkpoint has them; int8: rounded to 8 bits with a scale for each row, in half the memory of bfloat16 (on the CPU). Exports have the originals.',
+      }),
       memoryBudgetMB: positiveInt.nullable().default(null).meta({
         title: 'Memory budget',
         unit: 'MB',

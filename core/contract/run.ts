@@ -57,6 +57,8 @@ export const RunFacts = z.object({
   /** Of a run on a graphics adapter, once its first step is done. */
   placement: Placement.optional(),
   threads: z.int(),
+  /** Matrices of frozen experts that are rounded to int8 rows (`engine.frozenExperts`); absent: none. */
+  roundedMatrices: z.int().positive().optional(),
   /** What the plan foresaw, to be held against what was measured. */
   estimatedMemoryMB: z.number(),
   estimatedSeconds: z.object({ low: z.number(), high: z.number() }).optional(),

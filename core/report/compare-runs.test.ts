@@ -117,6 +117,9 @@ test('each caveat has its cause', () => {
     'The token budgets differ: between 100,000 and 150,000 tokens, 50 % more.',
   ]);
   expect(caveats(base, { name: 'b', state: 'stopped' })).toEqual(['Not completed: “b” (stopped).']);
+  expect(caveats(base, { spec: { engine: { frozenExperts: 'int8' } } })).toEqual([
+    'Frozen experts were held differently (engine.frozenExperts): speed and memory follow from it, and losses have a rounding in them.',
+  ]);
   expect(caveats(base, { hashes: { ...hashes, code: 'x' } })).toEqual([
     'The runs were made by different versions of the program.',
   ]);

@@ -158,6 +158,11 @@ function caveats(runs: readonly RunData[]): Caveat[] {
     [...SPEEDS, 'peakRssMB'],
   );
   say(
+    differ((run) => run.spec.engine.frozenExperts),
+    'Frozen experts were held differently (engine.frozenExperts): speed and memory follow from it, and losses have a rounding in them.',
+    [...SPEEDS, 'peakRssMB'],
+  );
+  say(
     differ((run) => run.facts?.hashes['code']),
     'The runs were made by different versions of the program.',
     [...SPEEDS, 'peakRssMB'],

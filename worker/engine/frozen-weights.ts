@@ -1,14 +1,21 @@
-/** Weights that do not train, in the bytes of the checkpoint: held in memory, or read again whenever a stage needs them. */
+/** Weights that do not train, in the bytes of the checkpoint or rounded to int8 rows: held in memory, or read whenever a stage needs them. */
 import { invariant } from '#core/contract/errors.ts';
 import type { ModelFolder } from '#worker/checkpoint/index.ts';
-import { elementCount, type Parameter, type WeightDtype } from '#worker/model/index.ts';
+import { elementCount, type Parameter, type StoredDtype, type WeightDtype } from '#worker/model/index.ts';
 import type { TensorView } from '#worker/runtime/index.ts';
+import type { Int8Rows } from './int8-rows.ts';
 import { readLocated, type Located } from './locate-parameter.ts';
 
 interface Streamed {
   readonly parameter: Parameter;
   readonly place: Located;
-  readonly dtype: WeightDtype;
+  readonly dtype: StoredDtype;
+}
+
+/** A weight in memory, and the scales of its rows where it is rounded to int8. */
+export interface Held {
+  readonly view: TensorView;
+  readonly scales?: TensorView;
 }
 
 /** Memory for the streamed weights of one role, and which of them is in it. */
@@ -25,7 +32,7 @@ interface Slot {
  */
 export class FrozenWeights {
   readonly #folder: ModelFolder;
-  readonly #held = new Map<string, TensorView>();
+  readonly #held = new Map<string, Held>();
   readonly #streamed = new Map<string, Streamed>();
   readonly #slots = new Map<string, Slot>();
 
@@ -34,26 +41,43 @@ export class FrozenWeights {
   }
 
   /** Keeps a weight that is in memory. */
-  adopt(id: string, view: TensorView): void {
-    this.#held.set(id, view);
+  adopt(id: string, held: Held): void {
+    this.#held.set(id, held);
   }
 
   /** Gives a weight away that is in memory; undefined where it is not. */
-  release(id: string): TensorView | undefined {
-    const view = this.#held.get(id);
+  release(id: string): Held | undefined {
+    const held = this.#held.get(id);
     this.#held.delete(id);
-    return view;
+    return held;
   }
 
   /** Reads a weight into memory of its own. */
-  hold(parameter: Parameter, place: Located, dtype: WeightDtype): void {
+  hold(parameter: Parameter, place: Located, dtype: StoredDtype): void {
     const bytes = allocate(place.bytes);
     readLocated(this.#folder, place, bytes);
-    this.#held.set(parameter.id, viewOf(bytes, parameter, dtype));
+    this.#held.set(parameter.id, { view: viewOf(bytes, parameter, dtype) });
+  }
+
+  /** Keeps int8 rows in place of a matrix that is in memory, which goes at once: before the next collection there may be gigabytes. */
+  round(id: string, { values_RC, scales_R }: Int8Rows): void {
+    const stored = this.#held.get(id)?.view;
+    invariant(stored !== undefined, `${id} is in memory`);
+    const { shape, data } = stored;
+    this.#held.set(id, {
+      view: { dtype: 'int8', shape, data: values_RC },
+      scales: { dtype: 'float32', shape: [scales_R.length], data: scales_R },
+    });
+    if (data.buffer instanceof ArrayBuffer) data.buffer.transfer(0);
+  }
+
+  /** The scales of a matrix that was rounded; undefined for all others. */
+  scales(id: string): TensorView | undefined {
+    return this.#held.get(id)?.scales;
   }
 
   /** Leaves a weight on disk. */
-  stream(parameter: Parameter, place: Located, dtype: WeightDtype): void {
+  stream(parameter: Parameter, place: Located, dtype: StoredDtype): void {
     this.#streamed.set(parameter.id, { parameter, place, dtype });
   }
 
@@ -65,14 +89,14 @@ export class FrozenWeights {
   /** The weight as a graph input, or undefined where it is not among these. */
   view(id: string): TensorView | undefined {
     const held = this.#held.get(id);
-    if (held !== undefined) return held;
+    if (held !== undefined) return held.view;
     const streamed = this.#streamed.get(id);
     return streamed && this.#read(streamed);
   }
 
   /** How the weight is held, without reading it. */
   dtype(id: string): WeightDtype | undefined {
-    return this.#streamed.get(id)?.dtype ?? (this.#held.get(id)?.dtype as WeightDtype | undefined);
+    return this.#streamed.get(id)?.dtype ?? (this.#held.get(id)?.view.dtype as WeightDtype | undefined);
   }
 
   #read({ parameter, place, dtype }: Streamed): TensorView {
@@ -99,7 +123,7 @@ function allocate(bytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer, 0, bytes);
 }
 
-function viewOf(bytes: Uint8Array<ArrayBuffer>, { id, shape }: Parameter, dtype: WeightDtype): TensorView {
+function viewOf(bytes: Uint8Array<ArrayBuffer>, { id, shape }: Parameter, dtype: StoredDtype): TensorView {
   const count = elementCount(shape);
   invariant(bytes.length === count * (dtype === 'float32' ? 4 : 2), `${id}: ${bytes.length} bytes`);
   const data =

@@ -65,6 +65,7 @@ export class LayerWeights {
     const views = Object.fromEntries(
       present.flatMap((role) => [
         [role, this.#store.input(idOf(role))],
+        ...this.#scalesOf(role, idOf(role)),
         ...Object.entries(this.#placesOf(role, idOf(role))),
       ]),
     ) as Tensors;
@@ -97,6 +98,12 @@ export class LayerWeights {
         return [[`${role}.dropout`, dropout.mask(idOf(role), `${role} ${member}`, rows, width)]];
       }),
     );
+  }
+
+  /** The scales of a matrix that is held as int8 rows: see `weightInput`. */
+  #scalesOf(role: ParameterRole, id: string): [string, TensorView][] {
+    const scales = this.#store.scales(id);
+    return scales === undefined ? [] : [[`${role}.scales`, scales]];
   }
 
   /** Where the sub-matrices of a weight are, and what it has there: see `matrixInput`. */

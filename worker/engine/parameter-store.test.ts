@@ -13,6 +13,7 @@ async function storeOf(
   isTrained: (parameter: Parameter) => boolean,
   arena = new Arena(),
   from?: ParameterStore,
+  isRounded: (parameter: Parameter) => boolean = () => false,
 ): Promise<ParameterStore> {
   const added: AddedParameter = {
     id: 'layers.0.largest',
@@ -34,6 +35,7 @@ async function storeOf(
       plan,
       parameters,
       isTrained,
+      isRounded,
       arena,
       kernels,
       ...(from && { from }),
@@ -79,4 +81,28 @@ test('a store made from another keeps its frozen weights where they are, and sta
   expect(store.weight(promoted)).toMatchObject({ dtype: 'float32' });
   expect([...store.values(promoted)]).toEqual([...(await storeOf(() => false)).values(promoted)]);
   expect(store.gradient(promoted).data.every((value) => value === 0)).toBe(true);
+});
+
+test('rounded experts are handed on as they are, and what trains of them is read from the checkpoint', async () => {
+  const isRounded = ({ expert }: Parameter) => expert !== null;
+  const arena = new Arena();
+  const stored = await storeOf(() => false);
+  const untouched = await storeOf(() => false, arena, undefined, isRounded);
+  const [frozen, promoted] = ['layers.0.experts.1.expertUp', 'layers.0.experts.0.expertUp'] as const;
+  const rows = untouched.weight(frozen);
+  const scales = untouched.scales(frozen)?.data ?? [];
+  expect([rows.dtype, untouched.dtype(frozen), scales.length]).toEqual(['int8', 'int8', rows.shape[0]]);
+  const columns = rows.shape[1] ?? NaN;
+  stored.values(frozen).forEach((weight, i) => {
+    const scale = Number(scales[Math.floor(i / columns)]);
+    expect(Math.abs(weight - scale * Number(rows.data[i]))).toBeLessThanOrEqual(scale * 0.50001);
+  });
+  expect(() => untouched.values(frozen)).toThrow('in the checkpoint');
+  const store = await storeOf(({ id }) => id === promoted, arena, untouched, isRounded);
+  expect(store.weight(frozen).data).toBe(rows.data);
+  expect([store.dtype(promoted), store.scales(promoted)]).toEqual(['float32', undefined]);
+  expect([...store.values(promoted)]).toEqual([...stored.values(promoted)]);
+  // One that wants them as stored reads them anew.
+  const whole = await storeOf(() => false, arena, store);
+  expect([...whole.values(frozen)]).toEqual([...stored.values(frozen)]);
 });

@@ -11,17 +11,19 @@ import {
   type DecoderPlan,
   type Family,
   type Parameter,
+  type StoredDtype,
   type WeightDtype,
 } from '#worker/model/index.ts';
 import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
 import { DeviceParameters, type DevicePlace } from './device-parameters.ts';
-import { FrozenWeights } from './frozen-weights.ts';
+import { FrozenWeights, type Held } from './frozen-weights.ts';
+import { roundRows } from './int8-rows.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { TrainedPart } from './moments.ts';
 import type { WeightUse } from './stage-program.ts';
 import { TrainedMemory } from './trained-memory.ts';
 
-const safetensorsDtype: Readonly<Record<string, WeightDtype>> = {
+const safetensorsDtype: Readonly<Record<string, StoredDtype>> = {
   F32: 'float32',
   BF16: 'bfloat16',
   F16: 'float16',
@@ -38,6 +40,8 @@ export interface LoadParts {
   readonly isTrained: (parameter: Parameter) => boolean;
   /** Which frozen weights stay on disk and are read whenever they are used; absent: none. */
   readonly isStreamed?: (parameter: Parameter) => boolean;
+  /** Which frozen matrices that are in memory are rounded to int8 rows; absent: none. For programs on the CPU only. */
+  readonly isRounded?: (parameter: Parameter) => boolean;
   readonly arena: Arena;
   readonly kernels: Kernels;
   /** Absent: float32. */
@@ -51,7 +55,7 @@ export interface LoadParts {
 }
 
 /** @throws UserError `checkpoint/unsupported-dtype`. */
-function heldDtype(folder: ModelFolder, { entry }: Located): WeightDtype {
+function heldDtype(folder: ModelFolder, { entry }: Located): StoredDtype {
   const dtype = safetensorsDtype[entry.dtype];
   if (dtype !== undefined) return dtype;
   throw new UserError(
@@ -111,7 +115,7 @@ export class ParameterStore {
    * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
    */
   static load(parts: LoadParts): ParameterStore {
-    const { folder, family, plan, parameters, isTrained, isStreamed, from } = parts;
+    const { folder, family, plan, parameters, isTrained, isStreamed, isRounded, from } = parts;
     const store = new ParameterStore(parts, parameters.filter(isTrained), new FrozenWeights(folder));
     for (const parameter of parameters) {
       if (isAdded(parameter)) {
@@ -122,20 +126,25 @@ export class ParameterStore {
       // Taken in any case, so that what is not needed goes.
       const held = from === undefined ? undefined : from.#release(parameter.id);
       const trains = store.isTrained(parameter.id);
+      const rounds = !trains && (isRounded?.(parameter) ?? false);
       if (!trains && isStreamed?.(parameter))
         store.#frozen.stream(parameter, place, heldDtype(folder, place));
-      else if (!trains && held !== undefined) store.#frozen.adopt(parameter.id, held);
-      else store.#read(folder, place, parameter);
+      else if (!trains && held !== undefined && (held.scales !== undefined) === rounds)
+        store.#frozen.adopt(parameter.id, held);
+      else {
+        store.#read(folder, place, parameter);
+        if (rounds) store.#round(parameter);
+      }
     }
     return store;
   }
 
   /** Gives up a frozen weight that is in memory; undefined where there is none. */
-  #release(id: string): TensorView | undefined {
+  #release(id: string): Held | undefined {
     if (this.trained.has(id)) return undefined;
-    const view = this.#views.get(id) ?? this.#frozen.release(id);
+    const view = this.#views.get(id);
     this.#views.delete(id);
-    return view;
+    return view === undefined ? this.#frozen.release(id) : { view };
   }
 
   #start(parameter: AddedParameter): void {
@@ -180,9 +189,16 @@ export class ParameterStore {
     this.#arena.release(mark);
   }
 
+  #round({ id, shape }: Parameter): void {
+    this.#frozen.round(
+      id,
+      this.#widened(this.weight(id), (values) => roundRows(values, shape[1] ?? 0)),
+    );
+  }
+
   /**
-   * The weight in host memory; frozen bf16 and f16 ones are 16-bit words. That of a streamed one is good until the next
-   * weight of its role is asked for.
+   * The weight in host memory; frozen bf16 and f16 ones are 16-bit words, rounded ones the values of their int8 rows. That of
+   * a streamed one is good until the next weight of its role is asked for.
    */
   weight(id: string): TensorView {
     const view = this.#views.get(id) ?? this.#frozen.view(id);
@@ -213,19 +229,29 @@ export class ParameterStore {
     return this.device.weight(id, wide);
   }
 
+  /** The scales of a matrix that was rounded to int8 rows; undefined for every other weight. */
+  scales(id: string): TensorView | undefined {
+    return this.#frozen.scales(id);
+  }
+
   /** A copy of a weight in float32. */
   values(id: string): Float32Array {
-    const { dtype, data } = this.weight(id);
-    if (dtype === 'float32') return Float32Array.from(data as Float32Array);
+    return this.#widened(this.weight(id), (values) => values.slice());
+  }
+
+  /** What `work` makes of a weight in float32, which it may not keep. */
+  #widened<T>({ dtype, data }: TensorView, work: (values: Float32Array) => T): T {
+    if (dtype === 'float32') return work(data as Float32Array);
+    invariant(dtype !== 'int8', 'what was rounded is no copy of the weight: that is in the checkpoint');
     const mark = this.#arena.mark();
     const narrow = this.#arena.allocate(data.length * 2);
     const wide = this.#arena.allocate(data.length * 4);
     this.#arena.u16(narrow, data.length).set(data as Uint16Array);
     if (dtype === 'bfloat16') this.#kernels.bf16ToF32(wide.offset, narrow.offset, data.length);
     else this.#kernels.f16ToF32(wide.offset, narrow.offset, data.length);
-    const copy = this.#arena.f32(wide, data.length).slice();
+    const result = work(this.#arena.f32(wide, data.length));
     this.#arena.release(mark);
-    return copy;
+    return result;
   }
 
   /** False for parameters the plan does not have (norms of a family without them). */

@@ -136,6 +136,20 @@ export const elementwiseCases: readonly OpCase[] = [
     values: { x: [-1, 0, 7] },
     expected: () => [-1, 0, 7],
   },
+  {
+    op: 'dequantizeRows',
+    title: 'dequantizeRows',
+    build: () =>
+      graphOf(
+        [
+          ['x', [2, 3], 'int8'],
+          ['scales', [2]],
+        ],
+        op.dequantizeRows,
+      ),
+    values: { x: [127, -3, 0, -127, 64, 1], scales: [0.5, 3] },
+    expected: () => [63.5, -1.5, 0, -381, 192, 3],
+  },
   oneCase(
     'stopGradient',
     'beside x',

@@ -6,6 +6,7 @@ import { sampleTokensOf } from '#worker/methods/index.ts';
 import { moeLayerIndices, type ExpertScores } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
+import { heldExperts } from './rounded-experts.ts';
 import type { TrainingObserver, TrainingRun } from './training-run.ts';
 
 /**
@@ -65,6 +66,7 @@ export async function expertScoresOf(
     method: { name: 'full', options: {} },
     trains: false,
     threads: spec.engine.threads,
+    frozenExperts: heldExperts(spec),
     planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
   });
   try {

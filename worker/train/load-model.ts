@@ -1,5 +1,5 @@
 /** A checkpoint folder made ready to run: family, plan, method, weights, executor. */
-import type { MomentFormat } from '#core/contract/run-spec.ts';
+import type { FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
 import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore, createOptimizer, type Optimizer } from '#worker/engine/index.ts';
@@ -20,6 +20,7 @@ import { createRuntime, type ProviderName, type Runtime } from '#worker/runtime/
 import { decoderOf } from './decoder-of.ts';
 import { RESIDENT, placeUnder, type DevicePlan } from './device-plan.ts';
 import type { MemoryPlan } from './memory-plan.ts';
+import { roundedUnder } from './rounded-experts.ts';
 import type { ModelLayout } from './step-cost.ts';
 import { methodContext } from './method-context.ts';
 
@@ -63,6 +64,8 @@ export interface LoadRequest {
   readonly threads?: number | 'auto';
   /** How AdamW keeps its moments; float32 when absent. */
   readonly moments?: MomentFormat;
+  /** How frozen experts are held by programs on the CPU; as stored when absent. */
+  readonly frozenExperts?: FrozenExperts;
   /** What computes; the CPU when absent. */
   readonly provider?: ProviderName;
   /** Records which operators run on a graphics adapter, until `runtime.endPlacement` tells. */
@@ -104,13 +107,8 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
     const plan = withAdditions(stored, session.additions ?? {});
     const { trains: trainsInstead = (parameter: Parameter) => trains(session, parameter) } = request;
     const isTrained = (parameter: Parameter) => trainsInstead !== false && trainsInstead(parameter);
-    const layout = { plan, parameters, isTrained, storedBytes: folder.totalBytes, session };
-    const memory = request.planMemory?.(layout) ?? null;
-    const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
-    const isStreamed = ({ expert, layer }: Parameter) =>
-      expert !== null && layer !== null && layer < streamedLayers;
     const { threads, provider = 'cpu' } = request;
-    const { moments = 'float32' } = request;
+    const { moments = 'float32', frozenExperts = 'stored' } = request;
     const runtime =
       request.runtime ??
       createRuntime({
@@ -118,6 +116,15 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         recordPlacement: request.recordPlacement === true && provider !== 'cpu',
         ...(typeof threads === 'number' && { threads }),
       });
+    const isRounded = roundedUnder(runtime.device === null ? frozenExperts : 'stored', isTrained, session);
+    const layout = { plan, parameters, isTrained, isRounded, storedBytes: folder.totalBytes, session };
+    const memory = request.planMemory?.(layout) ?? null;
+    const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
+    const isStreamed = (parameter: Parameter) =>
+      parameter.expert !== null &&
+      parameter.layer !== null &&
+      parameter.layer < streamedLayers &&
+      !isRounded(parameter);
     const kernels = from?.kernels ?? createKernels(arena, runtime.threads);
     const devicePlan =
       runtime.device === null ? null : (request.planDevice?.(layout, streamedLayers) ?? null);
@@ -133,6 +140,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       parameters,
       isTrained,
       isStreamed,
+      isRounded,
       arena,
       kernels,
       moments,

@@ -3,6 +3,7 @@ import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { familyOf } from '#worker/families/index.ts';
 import {
   adapterParameters,
+  elementCount,
   hasGradient,
   parametersOf,
   plainRouting,
@@ -59,6 +60,20 @@ test('frozen weights take what they take on disk, and need no gradients or momen
   const routers = 8 * 32 * 512;
   expect(frozen.parts['optimizer moments']).toBeCloseTo((routers * 8) / 1e6);
   expect(frozen.parts['frozen weights']).toBeGreaterThan(470);
+});
+
+test('rounded experts take a byte a weight and a scale a row, and none of them is left on disk', () => {
+  const isRounded = ({ expert, shape }: (typeof parameters)[number]) => expert !== null && shape.length === 2;
+  const frozen = { ...layout, isTrained: ({ role }: (typeof parameters)[number]) => role === 'router' };
+  const stored = planMemory(frozen, spec, 100_000).parts['frozen weights'] ?? NaN;
+  const rounded = planMemory({ ...frozen, isRounded }, spec, 500);
+  const experts = 8 * 32 * 3 * 512 * 256;
+  const scales = 8 * 32 * (256 + 256 + 512);
+  const perWeight = layout.storedBytes / parameters.reduce((sum, each) => sum + elementCount(each.shape), 0);
+  expect(stored - (rounded.parts['frozen weights'] ?? NaN)).toBeCloseTo(
+    ((perWeight - 1) * experts - 4 * scales) / 1e6,
+  );
+  expect(rounded.streamedLayers).toBe(0);
 });
 
 test('smaller moments take less', () => {

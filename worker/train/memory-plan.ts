@@ -95,23 +95,27 @@ interface Sizes {
   readonly stored: number;
   readonly trained: number;
   readonly frozen: number;
+  /** Bytes of frozen matrices that are held as int8 rows; they do not count above. */
+  readonly roundedBytes: number;
   /** The head is held in 16 bits, and widened as a whole while it is used. */
   readonly isHeadNarrow: boolean;
-  /** Elements of each layer: outside its experts, in them, and in those that are frozen. */
+  /** Elements of each layer: outside its experts, in them, and in those that are frozen and may be left on disk. */
   readonly layers: readonly { common: number; experts: number; frozenExperts: number }[];
 }
 
 /** One walk over the parameters, of which large models have tens of thousands. */
-function sizesOf({ plan, parameters, isTrained, storedBytes }: ModelLayout): Sizes {
+function sizesOf({ plan, parameters, isTrained, isRounded, storedBytes }: ModelLayout): Sizes {
   const layers = plan.layers.map(() => ({ common: 0, experts: 0, frozenExperts: 0 }));
-  let [stored, trained, frozen] = [0, 0, 0];
+  let [stored, trained, frozen, roundedBytes] = [0, 0, 0, 0];
   let isHeadTrained = false;
   for (const parameter of parameters) {
     const { role, layer, expert, shape } = parameter;
     const count = elementCount(shape);
     const trains = isTrained(parameter);
     if (!isAdded(parameter)) stored += count;
+    const isHeldRounded = isRounded?.(parameter) ?? false;
     if (trains) trained += count;
+    else if (isHeldRounded) roundedBytes += count + 4 * (shape[0] ?? 0);
     else frozen += count;
     if (role === (plan.tiedHead ? 'embedding' : 'head')) isHeadTrained = trains;
     const own = layer === null ? undefined : layers[layer];
@@ -119,9 +123,16 @@ function sizesOf({ plan, parameters, isTrained, storedBytes }: ModelLayout): Siz
     if (own === undefined || role === 'tokenEmbedding') continue;
     if (expert === null) own.common += count;
     else own.experts += count;
-    if (expert !== null && !trains) own.frozenExperts += count;
+    if (expert !== null && !trains && !isHeldRounded) own.frozenExperts += count;
   }
-  return { stored, trained, frozen, layers, isHeadNarrow: !isHeadTrained && storedBytes < 4 * stored };
+  return {
+    stored,
+    trained,
+    frozen,
+    roundedBytes,
+    layers,
+    isHeadNarrow: !isHeadTrained && storedBytes < 4 * stored,
+  };
 }
 
 /** Elements of the masks of dropout: those of one layer, and at most all tokens at one expert. */
@@ -185,7 +196,7 @@ function layerPrices(layout: ModelLayout, { stored, layers }: Sizes, spec: RunSp
  */
 export function planMemory(layout: ModelLayout, spec: RunSpec, budgetMB: number): MemoryPlan {
   const sizes = sizesOf(layout);
-  const { stored, frozen, trained } = sizes;
+  const { stored, frozen, trained, roundedBytes } = sizes;
   const prices = layerPrices(layout, sizes, spec);
   const layers = layout.plan.layers.length;
   const streamable = 1 + prices.findLastIndex(({ frozenExpertBytes }) => frozenExpertBytes > 0);
@@ -194,7 +205,7 @@ export function planMemory(layout: ModelLayout, spec: RunSpec, budgetMB: number)
     const streamed = prices.slice(0, streamedLayers);
     const onDisk = streamed.reduce((sum, { frozenExpertBytes }) => sum + frozenExpertBytes, 0);
     const parts = {
-      'frozen weights': (frozen * (layout.storedBytes / Math.max(1, stored)) - onDisk) / 1e6,
+      'frozen weights': (frozen * (layout.storedBytes / Math.max(1, stored)) - onDisk + roundedBytes) / 1e6,
       'trained weights': (trained * 4) / 1e6,
       gradients: (trained * 4) / 1e6,
       'optimizer moments': (trained * momentBytes(spec.train.optimizer.moments)) / 1e6,

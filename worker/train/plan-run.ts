@@ -21,6 +21,7 @@ import { DEVICE_HINT, deviceMeasures, deviceProblem, planDevice } from './device
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { checkGeneralData } from './general-routing.ts';
 import { evenScores, methodContext } from './method-context.ts';
+import { heldExperts, roundedUnder } from './rounded-experts.ts';
 import type { ModelLayout } from './step-cost.ts';
 import { estimateTime } from './time-estimate.ts';
 import { trainingSteps } from './training-steps.ts';
@@ -82,6 +83,7 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
       plan,
       parameters,
       isTrained,
+      isRounded: roundedUnder(heldExperts(spec), isTrained, session),
       storedBytes: folder.totalBytes,
       ...(session && { session }),
     };

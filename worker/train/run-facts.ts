@@ -8,6 +8,7 @@ import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { DataStats, PreparedData } from '#worker/data/index.ts';
 import { elementCount, moeLayerIndices, routerShapes, type Parameter } from '#worker/model/index.ts';
 import type { LoadedModel } from './load-model.ts';
+import { roundedMatrices } from './rounded-experts.ts';
 import { estimateTime } from './time-estimate.ts';
 import { estimateSteps } from './training-steps.ts';
 
@@ -45,7 +46,7 @@ export function runIdentity(
   tokenizerHash: string,
   readsGeneral: boolean,
 ): string {
-  const { data: dataSpec, method, train } = spec;
+  const { data: dataSpec, method, train, engine } = spec;
   const { template, maxLength, packing, lossOn, validation } = dataSpec;
   const split = 'fraction' in validation ? validation : 'files';
   return sha256(
@@ -60,6 +61,8 @@ export function runIdentity(
       method,
       train,
       ...(readsGeneral ? [dataHash(data.stats.generalFiles)] : []),
+      // Rounded weights give other results. Runs from before there were any have no such entry.
+      ...(engine.frozenExperts === 'int8' ? ['int8'] : []),
     ]),
   );
 }
@@ -106,6 +109,7 @@ export async function runFacts(
   invariant(memory !== null, 'a run has a memory plan');
   const moe = moeLayerIndices(plan);
   const shapes = routerShapes(plan);
+  const rounded = roundedMatrices(store);
   const folder = await openModelFolder(spec.model.path);
   try {
     const count = (trainedOnly: boolean) =>
@@ -134,6 +138,7 @@ export async function runFacts(
       },
       provider: model.runtime.provider,
       threads: model.runtime.threads,
+      ...(rounded > 0 && { roundedMatrices: rounded }),
       estimatedMemoryMB: memory.totalMB,
       estimatedSeconds: estimatedSeconds(spec, model, data),
     };

@@ -14,6 +14,8 @@ export interface ModelLayout {
   readonly isTrained: (parameter: Parameter) => boolean;
   /** Size of the checkpoint's tensors in bytes; frozen ones are held as stored. */
   readonly storedBytes: number;
+  /** Which frozen matrices are held as int8 rows instead, and always in memory; absent: none. */
+  readonly isRounded?: (parameter: Parameter) => boolean;
   /** Absent: as many experts work as the checkpoint's router chooses. */
   readonly session?: Pick<
     MethodSession,

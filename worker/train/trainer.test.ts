@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { Evaluation, RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
-import { parseRunSpec, type MomentFormat, type Packing, type RunSpecInput } from '#core/contract/run-spec.ts';
+import {
+  parseRunSpec,
+  type FrozenExperts,
+  type MomentFormat,
+  type Packing,
+  type RunSpecInput,
+} from '#core/contract/run-spec.ts';
 import {
   openLatestCheckpoint,
   readBiasStates,
@@ -53,6 +59,7 @@ async function run(
     rows?: string;
     moments?: MomentFormat;
     packing?: Packing;
+    frozenExperts?: FrozenExperts;
     command?: (asked: number) => TrainingCommand;
   } = {},
 ): Promise<Recorded> {
@@ -78,7 +85,7 @@ async function run(
     },
     evaluate: { everySteps: 3 },
     checkpoint: { everySteps: 2, keep: 2 },
-    engine: { threads: 1 },
+    engine: { threads: 1, ...(options.frozenExperts && { frozenExperts: options.frozenExperts }) },
   });
   const recorded = {
     steps: [] as StepMetrics[],
@@ -161,7 +168,11 @@ test('eight rows are learnt, every step has metrics and routing, evaluations com
   expect(ofExperts).toBeLessThan(steps[0]?.gradNorm ?? 0);
 });
 
-const resumed: readonly (readonly [string, Method, { moments?: MomentFormat; packing?: Packing }?])[] = [
+const resumed: readonly (readonly [
+  string,
+  Method,
+  { moments?: MomentFormat; packing?: Packing; frozenExperts?: FrozenExperts }?,
+])[] = [
   ['full', { name: 'full' }],
   ['condensers', condensers],
   ['esft', esft],
@@ -181,6 +192,7 @@ const resumed: readonly (readonly [string, Method, { moments?: MomentFormat; pac
   ['bfloat16-moments', { name: 'full' }, { moments: 'bfloat16' }],
   ['float8-moments', lora, { moments: 'float8' }],
   ['buckets', lora, { packing: 'buckets' }],
+  ['int8-experts', esft, { frozenExperts: 'int8' }],
 ];
 for (const [name, method, settings] of resumed) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {

@@ -25,6 +25,7 @@ import { checkGeneralData, generalBatches, type GeneralBatch } from './general-r
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { checkDevice, deviceMeasures, planDevice } from './device-plan.ts';
 import { memoryBudgetMB, planMemory } from './memory-plan.ts';
+import { heldExperts, roundingMeasures } from './rounded-experts.ts';
 import { RoutingTotals } from './routing-totals.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
 import { learningRate, warmupSteps, type Schedule } from './schedule.ts';
@@ -67,6 +68,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
         provider,
         recordPlacement,
         moments: spec.train.optimizer.moments,
+        frozenExperts: heldExperts(spec),
         expertScores: measured.scores,
         from,
         submatrices,
@@ -205,12 +207,13 @@ class Trainer {
     return this.#end('completed', true);
   }
 
-  /** What is done to stay within the memory budget, in sentences. */
+  /** What is done to need less memory, in sentences. */
   #memoryMeasures(): string[] {
     const { memory, devicePlan, plan } = this.#model;
     const of = (layers: number) => `${layers} of ${plan.layers.length} layers`;
     const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
     return [
+      ...roundingMeasures(this.#run.spec, this.#model.store),
       ...(recomputedLayers > 0
         ? [`${of(recomputedLayers)} are computed twice to stay within the memory budget.`]
         : []),

@@ -10,6 +10,7 @@ export { rotary } from './rotary.ts';
 export {
   and,
   cast,
+  dequantizeRows,
   equal,
   greater,
   greaterOrEqual,

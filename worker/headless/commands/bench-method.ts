@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { MomentFormat } from '#core/contract/run-spec.ts';
+import type { FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, topK } from '#worker/model/index.ts';
 import {
@@ -20,12 +20,12 @@ const ESFT_SHARE = 0.2;
 export async function loadForBench(
   modelDir: string,
   method: string,
-  moments: MomentFormat,
+  { moments, frozenExperts }: { readonly moments: MomentFormat; readonly frozenExperts: FrozenExperts },
   sample: MicroBatch,
   runtime: NonNullable<LoadRequest['runtime']>,
 ): Promise<LoadedModel> {
   const load = (options: Readonly<Record<string, unknown>>, from: LoadedModel | null = null) =>
-    loadModel({ modelDir, method: { name: method, options }, moments, runtime, from });
+    loadModel({ modelDir, method: { name: method, options }, moments, frozenExperts, runtime, from });
   switch (method) {
     case 'expert-condenser':
       return load({ phase: 'both', phaseSplit: 1e-6 });
@@ -36,7 +36,12 @@ export async function loadForBench(
     case 'esft': {
       const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
       try {
-        const untouched = await loadModel({ modelDir, method: { name: 'full', options: {} }, trains: false });
+        const untouched = await loadModel({
+          modelDir,
+          method: { name: 'full', options: {} },
+          trains: false,
+          frozenExperts,
+        });
         const experts = await mostUsedExperts(untouched, sample);
         writeFileSync(
           path.join(folder, 'expert_cfg.json'),
@@ -50,7 +55,7 @@ export async function loadForBench(
     case 'smt': {
       const request = { name: method, options: {} };
       const submatrices = anySubmatrices(request, await decoderPlanOf(modelDir));
-      return loadModel({ modelDir, method: request, submatrices, moments, runtime });
+      return loadModel({ modelDir, method: request, submatrices, moments, frozenExperts, runtime });
     }
     default:
       return load({});

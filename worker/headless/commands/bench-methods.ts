@@ -43,7 +43,7 @@ export async function benchMethods(bench: MethodsBench, terminal: Terminal): Pro
     loadForBench(
       modelDir,
       method,
-      'float32',
+      { moments: 'float32', frozenExperts: 'stored' },
       rowsOf(-1),
       createRuntime(typeof threads === 'number' ? { threads } : {}),
     );

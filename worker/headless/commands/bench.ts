@@ -1,7 +1,7 @@
 /** `bench`: the inner loop of training on random tokens, timed. */
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
-import { MomentFormat } from '#core/contract/run-spec.ts';
+import { FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
 import { unpaddedBatch, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
@@ -46,14 +46,15 @@ export const bench: Command = async (invocation) => {
   const steps = invocation.integer('steps') ?? 5;
   const threads = invocation.integer('threads') ?? 'auto';
   const moments = invocation.choice('moments', MomentFormat.options) ?? 'float32';
+  const frozenExperts = invocation.choice('frozen-experts', FrozenExperts.options) ?? 'stored';
   const provider = invocation.choice('provider', ['cpu', 'webgpu']) ?? 'cpu';
   const file = invocation.text('tokens');
   if (method === 'all') {
-    if (provider !== 'cpu' || moments !== 'float32') {
+    if (provider !== 'cpu' || moments !== 'float32' || frozenExperts !== 'stored') {
       throw new UserError(
         'bench/all-methods',
-        '--method all compares processor time, with moments in float32',
-        'Leave out --provider and --moments, or name one method.',
+        '--method all compares processor time, with moments in float32 and experts as stored',
+        'Leave out --provider, --moments and --frozen-experts, or name one method.',
       );
     }
     return benchMethods({ modelDir, batch, sequence, steps, threads, tokens: file }, invocation.terminal);
@@ -66,7 +67,7 @@ export const bench: Command = async (invocation) => {
   const tokens = tokenStream(file, vocabularySize, batch * sequence);
   const rowsOf = (ids: Int32Array) => unpaddedBatch(ids, batch, ids);
   const sample = rowsOf(tokens(-1));
-  const model = await loadForBench(modelDir, method, moments, sample, clock.runtime);
+  const model = await loadForBench(modelDir, method, { moments, frozenExperts }, sample, clock.runtime);
   try {
     const gemm = await createGemm(clock.plain);
     const losses: number[] = [];
@@ -99,7 +100,16 @@ export const bench: Command = async (invocation) => {
           },
         }),
     };
-    const request = { model: path.basename(modelDir), method, moments, batch, sequence, steps, provider };
+    const request = {
+      model: path.basename(modelDir),
+      method,
+      moments,
+      frozenExperts,
+      batch,
+      sequence,
+      steps,
+      provider,
+    };
     return {
       document: { ...request, threads: model.runtime.threads, ...document },
       text: [

@@ -370,6 +370,10 @@ export const commandTable: readonly CommandSpec[] = [
       },
       threads: { value: 'N', help: 'threads (default: all cores)' },
       moments: { value: 'FORMAT', help: 'moments of AdamW: float32 (default), bfloat16 or float8' },
+      'frozen-experts': {
+        value: 'stored|int8',
+        help: 'how experts that do not train are held on the CPU (default: stored)',
+      },
       tokens: {
         value: 'FILE',
         help: 'token ids to train on, little-endian u32 (default: random, fixed seed)',

@@ -80,6 +80,35 @@ describe('worked numbers', () => {
   });
 });
 
+test('the product and the gradient of int8 rows are those of the weights they stand for', async () => {
+  const builder = new GraphBuilder('rounded');
+  const x = builder.input('x', 'float32', ['N', 3]);
+  builder.output(
+    'y',
+    linear(
+      x,
+      matrixInput(builder, 'expertUp', () => 'int8', [2, 3], null, 'N'),
+    ),
+  );
+  const graph = builder.build();
+  const [rows, scales] = [[127, -3, 10, -127, 64, 1], [0.03, 0.5]]; // prettier-ignore
+  const given = {
+    x: [0.3, -1.7, 2, 1, 1, -4],
+    expertUp: rows,
+    'expertUp.scales': scales,
+    'd.y': [1, -2, 0.5, 3],
+  };
+  // W = [[3.81, −0.09, 0.3], [−63.5, 32, 0.5]].
+  const options = { values: given, shapes: { N: 2 } };
+  const wanted = [1.896, -72.45, 2.52, -33.5];
+  const { results } = await runOnce(graph, options);
+  expect(results['y']?.data).toHaveLength(4);
+  wanted.forEach((value, i) => expect(results['y']?.data[i]).toBeCloseTo(value, 4));
+  const derived = gradient(graph, { outputs: ['y'], wrt: ['x'] });
+  const dX = (await runOnce(derived, options)).results['grad.x']?.data ?? [];
+  [130.81, -64.09, -0.7, -188.595, 95.955, 1.65].forEach((value, i) => expect(dX[i]).toBeCloseTo(value, 3));
+});
+
 test('an adapter whose B is zero changes nothing', async () => {
   const x = [0.3, -1.7];
   const base = await output(graphOf(null), { x });

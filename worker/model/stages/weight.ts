@@ -4,10 +4,13 @@ import { op, type Dim, type GraphBuilder, type Value } from '#worker/graph/index
 import type { AdapterPlan } from '../adapters.ts';
 import { adapterScale } from '../low-rank.ts';
 
-/** How a weight lies in memory: trained ones in float32, frozen ones as the checkpoint has them. */
-export type WeightDtype = 'float32' | 'bfloat16' | 'float16';
+/** How a checkpoint has a weight. */
+export type StoredDtype = 'float32' | 'bfloat16' | 'float16';
 
-/** Declares weight input `name` and widens it to float32 inside the graph. */
+/** How a weight lies in memory: trained ones in float32, frozen ones as the checkpoint has them, or rounded to int8 rows. */
+export type WeightDtype = StoredDtype | 'int8';
+
+/** Declares weight input `name` and widens it to float32 inside the graph. Int8 rows have their scales in `name.scales`. */
 export function weightInput(
   builder: GraphBuilder,
   name: string,
@@ -16,6 +19,8 @@ export function weightInput(
 ): Value {
   invariant(dtype !== null, `${name} is not there`);
   const stored = builder.input(name, dtype, shape);
+  if (dtype === 'int8')
+    return op.dequantizeRows(stored, builder.input(`${name}.scales`, 'float32', shape.slice(0, 1)));
   return dtype === 'float32' ? stored : op.cast(stored, 'float32');
 }
 
