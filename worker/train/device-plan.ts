@@ -132,7 +132,7 @@ export function planDevice(
 export function deviceProblem({ totalMB }: DevicePlan, budgetMB: number | null): string | null {
   if (budgetMB === null || totalMB <= budgetMB) return null;
   const number = (value: number) => Math.ceil(value).toLocaleString('en-US');
-  return `at least ${number(totalMB)} MB of the graphics adapter's memory are needed, engine.deviceMemoryMB allows ${number(budgetMB)}`;
+  return `At least ${number(totalMB)} MB of the graphics adapter's memory are needed, engine.deviceMemoryMB allows ${number(budgetMB)}`;
 }
 
 /** What to do about a `deviceProblem`. */

@@ -6,16 +6,17 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { StepMetrics } from '#core/contract/metrics.ts';
 import type { Placement, RunFacts } from '#core/contract/run.ts';
 import { parseRunSpec, type ProviderChoice, type RunSpecInput } from '#core/contract/run-spec.ts';
-import { UserError } from '#core/contract/errors.ts';
+import { UserError, invariant } from '#core/contract/errors.ts';
+import type * as Graph from '#worker/graph/index.ts';
 import type * as Runtime from '#worker/runtime/index.ts';
-import { probeBeside } from '#worker/runtime/index.ts';
+import { PROBE_PASSED, probeBeside, type AdapterProbe } from '#worker/runtime/index.ts';
 import { hasAdapter, holdAdapter } from '#worker/testing/index.ts';
 import { chooseProvider } from './choose-provider.ts';
 import { planRun } from './plan-run.ts';
 import { train } from './trainer.ts';
 import type { TrainingCommand } from './training-run.ts';
 
-const adapter = vi.hoisted(() => ({ isLost: false, isFull: false }));
+const adapter = vi.hoisted(() => ({ isLost: false, isFull: false, isOutdated: false }));
 
 /** Programs that find their adapter gone, once it is, and memory that has no room left. */
 vi.mock('#worker/runtime/index.ts', async (importOriginal) => {
@@ -47,6 +48,26 @@ vi.mock('#worker/runtime/index.ts', async (importOriginal) => {
   };
 });
 
+/** Attention in a version of the operator set of which the provider lacks some operators. */
+vi.mock('#worker/graph/index.ts', async (importOriginal) => {
+  const original = await importOriginal<typeof Graph>();
+  return {
+    ...original,
+    emit: (...[graph, dialect]: Parameters<typeof Graph.emit>) => {
+      const model = Buffer.from(original.emit(graph, dialect));
+      if (adapter.isOutdated && dialect === 'webgpu' && graph.name.startsWith('attention')) {
+        const at = model.lastIndexOf(opset(23));
+        invariant(at > 0, 'a model names the version of its operators');
+        model.set(opset(26), at);
+      }
+      return model;
+    },
+  };
+});
+
+/** How a model names the version of ONNX's own operators: field 8, with an empty domain and a number. */
+const opset = (version: number) => Buffer.from([0x42, 4, 0x0a, 0, 0x10, version]);
+
 const sample = path.join(import.meta.dirname, '../../resources/sample');
 const probe = probeBeside(process.execPath, path.join(import.meta.dirname, '../main.ts'));
 const STEPS = 3;
@@ -74,6 +95,8 @@ async function run(
   options: {
     readonly resume?: boolean;
     readonly method?: RunSpecInput['method'];
+    readonly deviceMemoryMB?: number;
+    readonly probe?: AdapterProbe;
     readonly command?: (asked: number) => TrainingCommand;
   } = {},
 ): Promise<Recorded> {
@@ -88,12 +111,12 @@ async function run(
       method: options.method ?? { name: 'full' },
       train: { steps: STEPS, microBatch: 1, gradientAccumulation: 1, learningRate: 1e-4, warmupRatio: 0 },
       checkpoint: { everySteps: 1 },
-      engine: { provider },
+      engine: { provider, deviceMemoryMB: options.deviceMemoryMB ?? null },
     }),
     runDir,
     cacheDir: path.join(work, 'cache'),
     resume: options.resume ?? false,
-    probe,
+    probe: options.probe ?? probe,
     control: { next: () => options.command?.(asked++) ?? 'continue' },
     observer: {
       prepared: (facts) => {
@@ -161,10 +184,18 @@ describe.runIf(hasAdapter)('on a software adapter', () => {
     300_000,
   );
 
-  test('adapters leave out there what they leave out on the CPU', async () => {
+  test('adapters leave out there what they leave out on the CPU; operators that the provider lacks are told', async () => {
     const method = { name: 'lora', options: { rank: 4, dropout: 0.25 } };
     const onCpu = await run('dropout-cpu', 'cpu', { method });
-    expectClose(numbers(await run('dropout', 'webgpu', { method })), numbers(onCpu));
+    adapter.isOutdated = true;
+    const outdated = await run('dropout', 'webgpu', { method });
+    adapter.isOutdated = false;
+    expectClose(numbers(outdated), numbers(onCpu));
+    const { leftToCpu = [] } = outdated.placements[0] ?? {};
+    expect(leftToCpu).not.toEqual([]);
+    const left = leftToCpu.map(({ operator, count }) => `${count} × ${operator}`).join(', ');
+    const alert = `The graphics adapter leaves operators to the CPU: ${left}.`;
+    expect(outdated.events.filter((message) => message === alert)).toHaveLength(1);
   }, 120_000);
 
   test('left to itself a run does not take a software adapter', async () => {
@@ -207,9 +238,27 @@ test('a plan that does not fit on the adapter says what is needed, and so does t
   const { problems, deviceMB } = await planRun(spec, probe);
   const needed = Math.ceil(deviceMB?.total ?? NaN).toLocaleString('en-US');
   expect(problems[0]).toMatch(
-    `at least ${needed} MB of the graphics adapter's memory are needed, engine.deviceMemoryMB allows 10.`,
+    `At least ${needed} MB of the graphics adapter's memory are needed, engine.deviceMemoryMB allows 10.`,
   );
   expect(deviceMB?.measures).toHaveLength(2);
+});
+
+test('left to itself a run that does not fit on the adapter trains on the CPU, and says why', async () => {
+  const script = path.join(work, 'probe.mjs');
+  const log = 'OrtHardwareDevice {vendor_id:0x10de, device_id:0x2330, vendor:, type:1, metadata: []}';
+  writeFileSync(script, `console.error('${log}'); console.log('${PROBE_PASSED}');`);
+  const { facts, events } = await run('too large', 'auto', {
+    deviceMemoryMB: 1,
+    probe: { node: process.execPath, script },
+    method: { name: 'lora', options: { rank: 4 } },
+    command: (asked) => (asked === 1 ? 'stop' : 'continue'),
+  });
+  expect(facts?.provider).toBe('cpu');
+  expect(events).toContainEqual(
+    expect.stringMatching(
+      /^Trains on the CPU: a step on NVIDIA GPU \(device 0x2330\) failed. At least \d+ MB of the graphics adapter's memory are needed, engine.deviceMemoryMB allows 1$/,
+    ),
+  );
 });
 
 test('without an adapter a run stays on the CPU, and one that asks for it is refused', async () => {
