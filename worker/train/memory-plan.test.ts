@@ -5,10 +5,12 @@ import {
   adapterParameters,
   elementCount,
   hasGradient,
+  isAdded,
   parametersOf,
   plainRouting,
   routerShapes,
 } from '#worker/model/index.ts';
+import { planDevice } from './device-plan.ts';
 import { exceedsBudget, planMemory } from './memory-plan.ts';
 import type { ModelLayout } from './step-cost.ts';
 
@@ -112,13 +114,21 @@ test('a method that sends tokens to all experts keeps the activations of all', (
 });
 
 test('masks of dropout take as much as what the adapters of a layer read', () => {
-  const activations = (dropout: number) => {
+  const planned = (dropout: number) => {
     const routing = plainRouting(routerShapes(plan));
     const roles = new Map([['query', { rank: 4, alpha: 8 }], ['expertDown', { rank: 4, alpha: 8 }]]); // prettier-ignore
     const adapters = { kind: 'low-rank', roles, rankStabilised: false, magnitude: false, dropout } as const;
     const parameters = [...layout.parameters, ...adapterParameters(layout.parameters, adapters)];
-    const each = { ...layout, parameters, session: { routing, adapters, losses: [] } };
-    return planMemory(each, spec, 100_000).parts['activations'] ?? NaN;
+    const each = { ...layout, parameters, isTrained: isAdded, session: { routing, adapters, losses: [] } };
+    // So few words that the head is not the largest stage.
+    const fewWords = { ...each, plan: { ...plan, vocabularySize: 1024 } };
+    return {
+      onCpu: planMemory(each, spec, 100_000).parts['activations'] ?? NaN,
+      onAdapter: planDevice(fewWords, spec, null, 0).parts['work space'] ?? NaN,
+    };
   };
-  expect(activations(0.1) - activations(0)).toBeCloseTo((4 * 1024 * (512 + 256)) / 1e6, 6);
+  const [none, some] = [planned(0), planned(0.1)];
+  expect(some.onCpu - none.onCpu).toBeCloseTo((4 * 1024 * (512 + 256)) / 1e6, 6);
+  // There a program has many experts, and a token goes to several.
+  expect(some.onAdapter - none.onAdapter).toBeCloseTo((4 * 1024 * (512 + 8 * 256)) / 1e6, 6);
 });

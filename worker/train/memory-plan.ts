@@ -135,13 +135,18 @@ function sizesOf({ plan, parameters, isTrained, isRounded, storedBytes }: ModelL
   };
 }
 
-/** Elements of the masks of dropout: those of one layer, and at most all tokens at one expert. */
-function maskElements({ parameters, session }: ModelLayout, tokens: number): number {
+/**
+ * Elements of the masks of dropout of one layer.
+ * @param expertRows rows of all masks for experts that are there together.
+ */
+function maskElements({ parameters, session }: ModelLayout, tokens: number, expertRows: number): number {
   if (!hasDropout(session?.adapters ?? null)) return 0;
-  const widths = new Map(
-    parameters.filter(({ role }) => role.endsWith('.loraA')).map(({ role, shape }) => [role, shape[1] ?? 0]),
+  const ofRoles = new Map(
+    parameters
+      .filter(({ role }) => role.endsWith('.loraA'))
+      .map(({ role, shape, expert }) => [role, (expert === null ? tokens : expertRows) * (shape[1] ?? 0)]),
   );
-  return tokens * [...widths.values()].reduce((sum, width) => sum + width, 0);
+  return [...ofRoles.values()].reduce((sum, elements) => sum + elements, 0);
 }
 
 /** Elements of activations at the longest micro-batch when the first n layers keep only their input, for n from 0 to all. */
@@ -153,7 +158,8 @@ function activationElements(layout: ModelLayout, { isHeadNarrow }: Sizes, spec: 
     (isHeadNarrow ? vocabularySize * hidden : 0) + 3 * Math.min(LOGIT_CHUNK, tokens * vocabularySize);
   const layers = Array.from(plan.layers.keys(), (index) => layerElements(layout, index, spec));
   return Array.from({ length: layers.length + 1 }, (_, recomputed) => {
-    let kept = 2 * tokens * hidden + maskElements(layout, tokens);
+    // At most all tokens are at one expert.
+    let kept = 2 * tokens * hidden + maskElements(layout, tokens, tokens);
     let scratch = head;
     for (const [index, own] of layers.entries()) {
       const again = index < recomputed;
@@ -164,14 +170,16 @@ function activationElements(layout: ModelLayout, { isHeadNarrow }: Sizes, spec: 
   });
 }
 
-/** Elements of the inputs, outputs and scratch of the largest stage. */
+/** Elements of the inputs, outputs and scratch of the largest stage on a graphics adapter. */
 export function largestStageElements(layout: ModelLayout, spec: RunSpec): number {
   const { hiddenSize, vocabularySize, layers } = layout.plan;
   const tokens = spec.train.microBatch * spec.data.maxLength;
   const head = tokens * hiddenSize + 3 * Math.min(LOGIT_CHUNK, tokens * vocabularySize);
   const ofLayers = Array.from(layers.keys(), (index) => {
     const { kept, scratch } = layerElements(layout, index, spec);
-    return kept + scratch;
+    // Experts that share a program have their masks there together: at most one row for each that a token visits.
+    const { active } = expertsAtWork(layout, index);
+    return kept + scratch + maskElements(layout, tokens, tokens * active);
   });
   return Math.max(head, ...ofLayers);
 }
