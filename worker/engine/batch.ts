@@ -60,6 +60,11 @@ export function realTokenMask(batch: MicroBatch): Uint8Array {
   return Uint8Array.from(batch.segments, (segment) => (segment > 0 ? 1 : 0));
 }
 
+/** The ids of real tokens; −1 for padding. */
+export function realTokenIds({ inputIds }: MicroBatch, mask_N: Uint8Array): Int32Array {
+  return inputIds.map((id, at) => (mask_N[at] === 1 ? id : -1));
+}
+
 /**
  * Refuses ids outside the vocabulary before they reach a table look-up.
  * @throws UserError `data/token-out-of-range`.

@@ -15,7 +15,7 @@ import {
 import type { Runtime } from '#worker/runtime/index.ts';
 import { AdapterDropout, type BatchPlace } from './adapter-dropout.ts';
 import { auxiliaryLosses, type AuxiliaryValue } from './auxiliary-losses.ts';
-import { checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
+import { checkTokenIds, lossTargets, realTokenIds, realTokenMask, type MicroBatch } from './batch.ts';
 import { Decoder } from './decoder.ts';
 import { EmbeddingRunner } from './embedding-runner.ts';
 import { ExpertProbe } from './expert-probe.ts';
@@ -27,8 +27,8 @@ import type { MoeTrace } from './moe-runner.ts';
 import { OutputMixture, gateFeatures, mixLosses, mixRows } from './output-mixture.ts';
 import type { ParameterStore } from './parameter-store.ts';
 import { StagePrograms } from './stage-programs.ts';
-import { TokenRouterRunner } from './token-router-runner.ts';
-import { layerRouting, layerUsage } from './usage.ts';
+import { DistillationLoss, TokenRouterRunner } from './token-router-runner.ts';
+import { routingOf, usageOf } from './usage.ts';
 import { Workspace, type ArenaTensor } from './workspace.ts';
 
 /** What a training micro-batch gives beside gradients. */
@@ -124,9 +124,9 @@ export class Executor {
     place: BatchPlace = { step: 0, microBatch: 0 },
   ): Promise<MicroBatchResult> {
     this.#dropout?.moveTo(place);
-    const { session } = this.#parts;
+    const { plan, session } = this.#parts;
     const losses = session.losses.filter(({ general }) => general === undefined);
-    const distillation = this.#distillation(microBatches);
+    const distillation = DistillationLoss.of(session, moeLayerIndices(plan).length, microBatches);
     return this.#workspace.scratch(async () => {
       const base = await this.#baseTargets(batch, session.wrongTokenGain ?? 0);
       const pass = this.#begin(batch);
@@ -134,10 +134,10 @@ export class Executor {
       const routing: LayerRouting[] = [];
       const { h, kept } = await this.#stack.forward(pass, async ({ feedForward }, index) => {
         if (feedForward.kind !== 'moe') return;
-        if (losses.length > 0) routing.push(this.#routing(feedForward, routing.length, pass));
+        if (losses.length > 0) routing.push(routingOf(feedForward, pass, this.#k(routing.length)));
         const own = usageOf(feedForward, pass);
         usage.push(own);
-        await distillation?.learn(index, own);
+        await distillation?.learn(entry(this.#tokenRouters, index), own);
       });
       const dOut = this.#workspace.tensor(...h.shape);
       const mixed =
@@ -149,7 +149,7 @@ export class Executor {
       return {
         ...loss,
         ...(mixed && { lossSum: mixed.lossSum }),
-        auxiliary: [...auxiliary, ...(distillation?.values() ?? [])],
+        auxiliary: [...auxiliary, ...(distillation === null ? [] : [distillation.value])],
         usage,
       };
     });
@@ -174,7 +174,7 @@ export class Executor {
       const { h, kept } = await this.#stack.forward(pass, ({ feedForward }) => {
         if (feedForward.kind !== 'moe') return;
         const baseProbabilities_NE = entry(base_L, routing.length);
-        routing.push({ ...this.#routing(feedForward, routing.length, pass), baseProbabilities_NE });
+        routing.push({ ...routingOf(feedForward, pass, this.#k(routing.length)), baseProbabilities_NE });
       });
       const { auxiliary, gradients } = auxiliaryLosses(losses, routing, 1);
       await this.#stack.backward(pass, kept, this.#workspace.zeros(...h.shape), gradients);
@@ -194,23 +194,6 @@ export class Executor {
       await this.#through(batch, read, 'training');
       return ofLayers;
     });
-  }
-
-  /** The loss of token routers over the layers of a micro-batch; null: they do not learn. */
-  #distillation(microBatches: number) {
-    const { plan, session } = this.#parts;
-    const { distillation } = session;
-    if (!distillation) return null;
-    const share = 1 / moeLayerIndices(plan).length;
-    const scale = distillation.coefficient / microBatches;
-    let value = 0;
-    return {
-      learn: async (index: number, { choice, ids_N, hard_E }: LayerUsage) => {
-        const router = entry(this.#tokenRouters, index);
-        value += share * (await router.learn(choice, ids_N, hard_E.length, distillation, share * scale));
-      },
-      values: (): AuxiliaryValue[] => [{ name: 'distillation', value, weighted: value * scale }],
-    };
   }
 
   /** Sum of cross-entropies over the trained tokens of a batch. */
@@ -358,34 +341,18 @@ export class Executor {
     checkTokenIds(batch, plan.vocabularySize);
     const mask_N = realTokenMask(batch);
     const readsPadding = session.readsPadding || session.losses.some((loss) => loss.readsPadding);
-    const ids_N = readsPadding ? batch.inputIds : realTokens(batch, mask_N);
+    const ids_N = readsPadding ? batch.inputIds : realTokenIds(batch, mask_N);
     return { batch, inputs: this.#tables.ofLayers(plan, batch), mask_N, ids_N };
+  }
+
+  /** Experts that the router of a MoE layer chooses for a token. */
+  #k(moeIndex: number): number {
+    return shapeOf(routerShapes(this.#parts.plan), moeIndex).expertsPerToken;
   }
 
   /** The last hidden state of a batch that is not trained on: no layer keeps anything once `read` has seen it. */
   async #through(batch: MicroBatch, read: ReadLayer, mode: Mode = 'inference'): Promise<ArenaTensor> {
     return this.#stack.through(this.#begin(batch), mode, read);
-  }
-
-  /** What auxiliary losses read of a layer; copied, since the layer may not stay in memory. */
-  #routing(trace: MoeTrace, moeIndex: number, { mask_N, batch }: Pass): LayerRouting {
-    const { probabilities, baseProbabilities, logSumExp, dispatch, choice, weights } = trace;
-    invariant(probabilities !== null && logSumExp !== null, 'auxiliary losses keep their inputs');
-    const { expertsPerToken } = shapeOf(routerShapes(this.#parts.plan), moeIndex);
-    return layerRouting(
-      {
-        experts: dispatch.experts,
-        mask_N,
-        probabilities_NE: probabilities.data.slice(),
-        ...(baseProbabilities && { baseProbabilities_NE: baseProbabilities.data.slice() }),
-        logSumExp_N: logSumExp.data.slice(),
-        rows: batch.batch,
-        choice,
-        weights_NE: weights.data.slice(),
-        multiplicity_NE: dispatch.multiplicity_NE.slice(),
-      },
-      expertsPerToken,
-    );
   }
 }
 
@@ -393,19 +360,6 @@ function sum(values: Float32Array): number {
   let total = 0;
   for (const value of values) total += value;
   return total;
-}
-
-/** The ids of real tokens; −1 for padding. */
-function realTokens({ inputIds }: MicroBatch, mask_N: Uint8Array): Int32Array {
-  return inputIds.map((id, at) => (mask_N[at] === 1 ? id : -1));
-}
-
-function usageOf(trace: MoeTrace, { batch, mask_N }: Pass): LayerUsage {
-  const { choice, scores, weights, dispatch, meanOutput } = trace;
-  return {
-    ...layerUsage(choice, scores.data, weights.data, realTokens(batch, mask_N), dispatch.experts),
-    ...(meanOutput && { meanOutput_EH: meanOutput.data.slice() }),
-  };
 }
 
 function entry<T>(list: readonly T[], index: number): T {

@@ -1,6 +1,13 @@
 /** The token router of a layer, where the method has some: learns what the layer's router chose. */
 import { invariant } from '#core/contract/errors.ts';
-import { parameterId, type Choice, type Distillation } from '#worker/model/index.ts';
+import {
+  parameterId,
+  type Choice,
+  type Distillation,
+  type LayerUsage,
+  type MethodSession,
+} from '#worker/model/index.ts';
+import type { AuxiliaryValue } from './auxiliary-losses.ts';
 import type { LayerParts } from './layer-parts.ts';
 import { LayerWeights } from './layer-weights.ts';
 
@@ -60,5 +67,34 @@ export class TokenRouterRunner {
       kernels.addRows(target, dRows.offset, ids_n, width, vocabulary);
       return loss.data.reduce((sum, value) => sum + value, 0) / real.length;
     });
+  }
+}
+
+/** The loss of token routers in a micro-batch: the mean over MoE layers. */
+export class DistillationLoss {
+  readonly #distillation: Distillation;
+  readonly #share: number;
+  readonly #scale: number;
+  #sum = 0;
+
+  private constructor(distillation: Distillation, layers: number, microBatches: number) {
+    this.#distillation = distillation;
+    this.#share = 1 / layers;
+    this.#scale = distillation.coefficient / microBatches;
+  }
+
+  /** Null where token routers do not learn. @param layers MoE layers of the model. */
+  static of({ distillation }: MethodSession, layers: number, microBatches: number): DistillationLoss | null {
+    return distillation ? new DistillationLoss(distillation, layers, microBatches) : null;
+  }
+
+  /** Lets the router of a layer learn from what the layer did. */
+  async learn(router: TokenRouterRunner, { choice, ids_N, hard_E }: LayerUsage): Promise<void> {
+    const scale = this.#share * this.#scale;
+    this.#sum += this.#share * (await router.learn(choice, ids_N, hard_E.length, this.#distillation, scale));
+  }
+
+  get value(): AuxiliaryValue {
+    return { name: 'distillation', value: this.#sum, weighted: this.#sum * this.#scale };
   }
 }

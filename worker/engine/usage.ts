@@ -1,5 +1,38 @@
-/** Routing statistics of a micro-batch. */
+/** What a MoE layer did to a micro-batch, as methods and auxiliary losses are told it; copied, since the layer may not stay in memory. */
+import { invariant } from '#core/contract/errors.ts';
 import { topK, type Choice, type LayerRouting, type LayerUsage } from '#worker/model/index.ts';
+import { realTokenIds } from './batch.ts';
+import type { Pass } from './layer-stack.ts';
+import type { MoeTrace } from './moe-runner.ts';
+
+/** How the experts of a layer were used. */
+export function usageOf(trace: MoeTrace, { batch, mask_N }: Pass): LayerUsage {
+  const { choice, scores, weights, dispatch, meanOutput } = trace;
+  return {
+    ...layerUsage(choice, scores.data, weights.data, realTokenIds(batch, mask_N), dispatch.experts),
+    ...(meanOutput && { meanOutput_EH: meanOutput.data.slice() }),
+  };
+}
+
+/** What auxiliary losses read of a layer. @param expertsPerToken what its router chooses for a token. */
+export function routingOf(trace: MoeTrace, { batch, mask_N }: Pass, expertsPerToken: number): LayerRouting {
+  const { probabilities, baseProbabilities, logSumExp, dispatch, choice, weights } = trace;
+  invariant(probabilities !== null && logSumExp !== null, 'auxiliary losses keep their inputs');
+  return layerRouting(
+    {
+      experts: dispatch.experts,
+      mask_N,
+      probabilities_NE: probabilities.data.slice(),
+      ...(baseProbabilities && { baseProbabilities_NE: baseProbabilities.data.slice() }),
+      logSumExp_N: logSumExp.data.slice(),
+      rows: batch.batch,
+      choice,
+      weights_NE: weights.data.slice(),
+      multiplicity_NE: dispatch.multiplicity_NE.slice(),
+    },
+    expertsPerToken,
+  );
+}
 
 /** Sums up what one layer's routing did. @param ids_N the token of each row; −1: padding. */
 export function layerUsage(
@@ -42,7 +75,7 @@ export function layerUsage(
   };
 }
 
-/** What auxiliary losses read of a layer. Their counts are made afresh on the raw probabilities, whatever was routed. */
+/** Adds the counts of auxiliary losses, which are made afresh on the raw probabilities, whatever was routed. */
 export function layerRouting(
   layer: Omit<LayerRouting, 'counts_E' | 'tokens'>,
   expertsPerToken: number,

@@ -43,7 +43,9 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
       return await work();
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      problems.push(error.hint === undefined ? error.message : `${error.message} ${error.hint}`);
+      problems.push(
+        error.hint === undefined ? error.message : `${error.message.replace(/\.?$/, '.')} ${error.hint}`,
+      );
       return undefined;
     }
   };
