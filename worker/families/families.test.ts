@@ -140,6 +140,46 @@ test('windows and positions by type of layer', () => {
   ]);
 });
 
+test('mimo_v2_flash: the first layer and every sixth see everything unless the config lists layers', () => {
+  const published = {
+    num_hidden_layers: 7,
+    layer_types: undefined,
+    sliding_window: undefined,
+    sliding_window_size: 7,
+    routed_scaling_factor: null,
+  };
+  const { layers } = planOf('mimo_v2_flash', published);
+  const all = [undefined, 8, 8, 8, 8, undefined, 8];
+  expect(layers.map(({ attention }) => attention.window)).toEqual(all);
+  expect(moeLayerIndices({ ...planOf('mimo_v2_flash'), layers })).toEqual([1, 2, 3, 4, 5, 6]);
+});
+
+test.each(['laguna', 'mimo_v2_flash'])(
+  '%s: positions of both types of layer where no record says them',
+  (name) => {
+    const bases = (change: Readonly<Record<string, unknown>>) =>
+      planOf(name, change).layers.map(({ attention }) =>
+        attention.rope === null ? [] : [...attention.rope.inverseFrequencies],
+      );
+    const [full, sliding] = [name === 'laguna' ? 5e5 : 5e6, 1e4];
+    const share = name === 'laguna' ? [0.5, 1] : [0.334, 0.334];
+    const record = (rope_theta: number, partial_rotary_factor: number | undefined) => ({
+      rope_theta,
+      partial_rotary_factor,
+    });
+    const said = {
+      rope_parameters: {
+        full_attention: record(full, share[0]),
+        sliding_attention: record(sliding, share[1]),
+      },
+    };
+    expect(bases({})).toEqual(bases(said));
+    expect(bases({ head_dim: 12 })).not.toEqual(
+      bases({ rope_parameters: { rope_theta: 100 }, head_dim: 12 }),
+    );
+  },
+);
+
 test('cohere2_moe: every fourth layer sees everything unless the config lists layers', () => {
   const { layers } = planOf('cohere2_moe', { num_hidden_layers: 5, layer_types: undefined });
   expect(layers.map(({ attention }) => attention.window)).toEqual([8, 8, 8, undefined, 8]);

@@ -4,6 +4,7 @@ import type { Family } from '#worker/model/index.ts';
 import { decoderFields, layerListFields, only, positive, readConfig } from './config-fields.ts';
 import { decoder, groupedQuery } from './decoder-parts.ts';
 import { layerTypeOf, windowOf } from './layer-types.ts';
+import { ropeFields } from './rope-config.ts';
 import { denseFirst, sigmoidMoe, sigmoidMoeFields, sigmoidMoeNames } from './sigmoid-moe.ts';
 import { sharedNames, storedBy } from './weight-names.ts';
 
@@ -16,6 +17,15 @@ const Config = z
     ...sigmoidMoeFields,
     gating: only(true),
     shared_expert_intermediate_size: positive,
+    // What the published config leaves out.
+    first_k_dense_replace: z.int().min(0).default(1),
+    rope_parameters: ropeFields.rope_parameters.transform(
+      (given) =>
+        given ?? {
+          full_attention: { rope_theta: 5e5, partial_rotary_factor: 0.5 },
+          sliding_attention: { rope_theta: 1e4 },
+        },
+    ),
     moe_routed_scaling_factor: z.number().positive().default(1),
     moe_router_logit_softcapping: only(0),
     moe_apply_router_weight_on_input: only(false),
