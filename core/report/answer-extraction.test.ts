@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
   extractExpression,
@@ -68,4 +70,45 @@ test.each([
   [' answer3 ', 'answer3'],
 ])('the right answer stated in %j', (text, stated) => {
   expect(statedAnswer(text)).toBe(stated);
+});
+
+/** Answers of models that were published with test sets, beside the right ones. */
+const published = path.join(import.meta.dirname, '../../../shared/data/math');
+const rowsOf = (name: string) =>
+  JSON.parse(readFileSync(path.join(published, `${name}.test.json`), 'utf8')) as {
+    output: string;
+    answer: string;
+  }[];
+
+describe.runIf(existsSync(published))('on published answers', () => {
+  test.each([
+    ['gsm8k', 771, 1313],
+    ['SVAMP', 803, 1000],
+    ['MultiArith', 560, 600],
+    ['AddSub', 370, 395],
+  ])('%s: the last number is the right one', (name, right, answered) => {
+    const rows = rowsOf(name).filter(({ output }) => output.trim() !== '');
+    expect(rows).toHaveLength(answered);
+    for (const rule of ['published', 'preferred'] as const) {
+      const found = rows.map(({ output }) => extractNumber(output, rule));
+      const agreeing = rows.filter(({ answer }, at) => Math.abs((found[at] ?? NaN) - Number(answer)) <= 1e-3);
+      expect(agreeing).toHaveLength(right);
+    }
+  });
+
+  test('AQuA: the rule alone moves the score by five points', () => {
+    const letters = ['A', 'B', 'C', 'D', 'E'];
+    const marks = rowsOf('AQuA').map(({ output, answer }) => ({
+      answer,
+      first: extractLabel(output, letters, 'published'),
+      stated: extractLabel(output, letters, 'preferred'),
+    }));
+    const count = (test: (mark: (typeof marks)[number]) => boolean) => marks.filter(test).length;
+    expect(count(({ first, answer }) => first === answer)).toBe(109);
+    expect(count(({ stated, answer }) => stated === answer)).toBe(123);
+    const differ = ({ first, stated }: (typeof marks)[number]) => first !== stated;
+    expect(count(differ)).toBe(49);
+    expect(count((mark) => differ(mark) && mark.first === mark.answer)).toBe(10);
+    expect(count((mark) => differ(mark) && mark.stated === mark.answer)).toBe(24);
+  });
 });
