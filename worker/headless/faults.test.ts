@@ -36,7 +36,7 @@ const condensers: Method = {
   options: { phase: 'both', condensersPerLayer: 2, biasSpeed: 0.01 },
 };
 
-/** Eight steps of eight micro-batches, saved every three steps. */
+/** Eight steps of four micro-batches, saved every three steps. */
 const specOf = (method: Method): RunSpecInput => ({
   model: { path: path.join(sample, 'sample-moe') },
   data: {
@@ -45,7 +45,7 @@ const specOf = (method: Method): RunSpecInput => ({
     maxLength: 96,
   },
   method,
-  train: { steps: 8, microBatch: 2, gradientAccumulation: 8, learningRate: 5e-4 },
+  train: { steps: 8, microBatch: 2, gradientAccumulation: 4, learningRate: 5e-4 },
   evaluate: { everySteps: null },
   checkpoint: { everySteps: 3, keep: 2 },
   engine: { threads: 1 },
@@ -317,7 +317,7 @@ test.skipIf(!existsSync(gsm8k))(
     const file = path.join(work, 'gsm8k.json');
     const spec: RunSpecInput = {
       ...specOf(full),
-      data: { train: [{ path: gsm8k }], validation: { fraction: 0 }, maxLength: 192 },
+      data: { train: [{ path: gsm8k }], validation: { fraction: 0 }, maxLength: 128 },
       train: { steps: 50, microBatch: 4, gradientAccumulation: 1, learningRate: 2e-3 },
       checkpoint: { everySteps: 100 },
     };
