@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { familyOf } from '#worker/families/index.ts';
+import type { ParameterStore } from '#worker/engine/index.ts';
 import { parametersOf } from '#worker/model/index.ts';
 import { heldExperts, roundedUnder, roundingMeasures } from './rounded-experts.ts';
 
@@ -56,4 +57,8 @@ test('a run says how many matrices are rounded, or why none is', () => {
   expect(roundingMeasures(asking('auto', 'stored'), storeOf(false))).toEqual([]);
   expect(roundingMeasures(asking('auto'), storeOf(true))).toEqual([expect.stringMatching(/^6 matrices/)]);
   expect(roundingMeasures(asking('auto'), storeOf(false))).toEqual([expect.stringMatching(/^No experts/)]);
+  const onAdapter = { ...storeOf(false), device: {} as ParameterStore['device'] };
+  expect(roundingMeasures(asking('webgpu'), onAdapter)).toEqual([
+    expect.stringMatching(/^Frozen experts are held as stored/),
+  ]);
 });

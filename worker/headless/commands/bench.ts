@@ -59,6 +59,13 @@ export const bench: Command = async (invocation) => {
     }
     return benchMethods({ modelDir, batch, sequence, steps, threads, tokens: file }, invocation.terminal);
   }
+  if (provider !== 'cpu' && frozenExperts !== 'stored') {
+    throw new UserError(
+      'bench/frozen-experts',
+      '--frozen-experts int8 holds experts of programs on the CPU; on a graphics adapter their weights are float32',
+      'Leave out --frozen-experts or --provider.',
+    );
+  }
   const recordPlacement = invocation.flag('profile');
   const clock = new StageClock(
     createRuntime({ provider, recordPlacement, ...(typeof threads === 'number' && { threads }) }),

@@ -50,6 +50,11 @@ test.each([
   [['export', 'run', '--format', 'gguf', '--out', 'x'], 'cli/bad-value', 'gguf'],
   [['generate', 'model', '--prompt', 'x', '--temperature', '-1'], 'cli/bad-value', '--temperature is -1'],
   [['evaluate', 'model', '--suite', 'gsm8k'], 'suite/not-found', '--suite gsm8k'],
+  [
+    ['bench', '--provider', 'webgpu', '--frozen-experts', 'int8'],
+    'bench/frozen-experts',
+    '--frozen-experts int8 holds experts of programs on the CPU',
+  ],
   [['parity', '/nowhere'], 'parity/no-case', '/nowhere does not exist'],
   [['inspect', '/nowhere'], 'model/folder-missing', '/nowhere'],
   [['data', 'x.jsonl', '--mapping', 'prompt'], 'cli/bad-value', '--mapping is "prompt"'],
