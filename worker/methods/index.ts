@@ -16,6 +16,7 @@ import {
   type WarmUp,
 } from '#worker/model/index.ts';
 import { baseAssignment } from './base-assignment.ts';
+import { composedSession } from './composed-session.ts';
 import { esft } from './esft.ts';
 import { dora } from './dora.ts';
 import { defaultMoe } from './default-moe.ts';
@@ -58,12 +59,42 @@ const methods: readonly Method[] = [
   stableMoe,
 ];
 
+/** Methods named together. */
+const Composed = z.strictObject({
+  methods: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        options: z.record(z.string(), z.unknown()).default({}),
+      }),
+    )
+    .min(2),
+});
+
+/** Not in lists and forms: what it does is what the methods do that its options name. */
+const compose: Method<typeof Composed> = {
+  name: 'compose',
+  title: 'Methods together',
+  trains: 'What all of the methods train, and what any of them adds.',
+  cost: 'That of the methods.',
+  source: 'The methods it names.',
+  options: Composed,
+  sampleTokens: ({ methods: parts }) =>
+    Math.max(...parts.map(({ name, options }) => sampleTokensOf(name, options))),
+  warmUp: ({ methods: parts }, plan) =>
+    parts.map(({ name, options }) => warmUpOf(name, options, plan)).find((warmUp) => warmUp !== null) ?? null,
+  start: ({ methods: parts }, context) =>
+    composedSession(
+      parts.map(({ name, options }) => ({ name, session: startMethod(name, options, context) })),
+    ),
+};
+
 /**
  * The method called `name`.
  * @throws UserError `method/unknown` naming the nearest one.
  */
 function methodNamed(name: string): Method {
-  const method = methods.find((candidate) => candidate.name === name);
+  const method = [...methods, compose].find((candidate) => candidate.name === name);
   if (method !== undefined) return method;
   const names = methods.map((candidate) => candidate.name);
   const near = nearest(name, names);

@@ -123,9 +123,16 @@ function bestGroups(
   return open_NE;
 }
 
+const plain = new WeakSet<Routing>();
+
+/** Whether a routing is that of the checkpoint: made by `plainRouting` and not changed. */
+export function isPlainRouting(routing: Routing): boolean {
+  return plain.has(routing);
+}
+
 /** The published routing of a decoder whose MoE layers are `shapes`. */
 export function plainRouting(shapes: readonly RouterShape[]): Routing {
-  return {
+  const routing: Routing = {
     buffers: [],
     scores: (logits_NE) => routerScores(routerOf(shapes), logits_NE),
     weights: (logits_NE, multiplicity_NE) => plainWeights(routerOf(shapes), logits_NE, multiplicity_NE),
@@ -139,6 +146,8 @@ export function plainRouting(shapes: readonly RouterShape[]): Routing {
       };
     },
   };
+  plain.add(routing);
+  return routing;
 }
 
 /** The shape of MoE layer `layer`. */

@@ -117,8 +117,8 @@ export interface Method<Options extends z.ZodType = z.ZodType> {
   readonly needs?: 'experts' | 'scores';
   /** Tokens of the training data to route through the untouched model before the start; absent or 0: none. */
   sampleTokens?(options: z.output<Options>): number;
-  /** Full fine-tuning to do first; absent: none. */
-  warmUp?(options: z.output<Options>, plan: DecoderPlan): WarmUp;
+  /** Full fine-tuning to do first; absent or null: none. */
+  warmUp?(options: z.output<Options>, plan: DecoderPlan): WarmUp | null;
   start(options: z.output<Options>, context: MethodContext): MethodSession;
 }
 

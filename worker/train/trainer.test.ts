@@ -192,6 +192,13 @@ const resumed: readonly (readonly [
   ['bfloat16-moments', { name: 'full' }, { moments: 'bfloat16' }],
   ['float8-moments', lora, { moments: 'float8' }],
   ['buckets', lora, { packing: 'buckets' }],
+  [
+    'compose',
+    {
+      name: 'compose',
+      options: { methods: [lora, condensers, { name: 'full', options: { zLossCoefficient: 0.01 } }] },
+    },
+  ],
   ['int8-experts', esft, { frozenExperts: 'int8' }],
 ];
 for (const [name, method, settings] of resumed) {
