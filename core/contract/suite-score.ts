@@ -32,6 +32,11 @@ export const SuiteScore = z.object({
 });
 export type SuiteScore = z.infer<typeof SuiteScore>;
 
+/** Names a suite by its name and its questions: files of one name may hold others. */
+export function suiteKey({ suite, sha256 }: Pick<SuiteScore, 'suite' | 'sha256'>): string {
+  return [suite, ...sha256].join(' ');
+}
+
 /** All scores of a run, one for each suite. */
 export const RunScores = z.object({ version: z.literal(1), suites: z.array(SuiteScore) });
 export type RunScores = z.infer<typeof RunScores>;

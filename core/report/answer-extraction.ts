@@ -65,7 +65,7 @@ export function extractLabel(text: string, labels: readonly string[], rule: Extr
   if (rule === 'published') return new RegExp(any).exec(read)?.[0] ?? null;
   const own = ownAnswer(read);
   const standing = `(?<![\\w])(${any})(?![\\w])`;
-  const stated = [...own.matchAll(new RegExp(`answer is:?\\s*[("*]*${standing}`, 'g'))].at(-1);
+  const stated = [...own.matchAll(new RegExp(`[Aa]nswer is:?\\s*[("*]*${standing}`, 'g'))].at(-1);
   return (stated ?? [...own.matchAll(new RegExp(standing, 'g'))].at(-1))?.[1] ?? null;
 }
 

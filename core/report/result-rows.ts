@@ -1,5 +1,5 @@
 /** The table of measures, one row a measure and one column a run. */
-import type { SuiteScore } from '#core/contract/suite-score.ts';
+import { suiteKey, type SuiteScore } from '#core/contract/suite-score.ts';
 import type { RunReport } from './report-data.ts';
 import { count, duration, percent, short, significant } from './format.ts';
 
@@ -56,14 +56,14 @@ const measures: readonly (readonly [string, (run: RunReport) => string | undefin
  * each suite of questions that a run was asked.
  */
 export function resultRows(runs: readonly RunReport[]): string[][] {
-  const suites = new Set(runs.flatMap(({ scores }) => scores.map(({ suite }) => suite)));
+  const suites = new Map(runs.flatMap(({ scores }) => scores.map((score) => [suiteKey(score), score.suite])));
   return [
     ...measures
       .filter(([label]) => label !== GENERAL || runs.some(({ totals }) => totals.general))
       .map(([label, of]) => [label, ...runs.map((run) => of(run) ?? '–')]),
-    ...[...suites].map((suite) => [
+    ...[...suites].map(([key, suite]) => [
       `Right answers, ${suite}`,
-      ...runs.map((run) => scoreText(run.scores.find((score) => score.suite === suite))),
+      ...runs.map((run) => scoreText(run.scores.find((score) => suiteKey(score) === key))),
     ]),
   ];
 }

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { RoutingAudit } from '#core/contract/audit.ts';
 import { UserError } from '#core/contract/errors.ts';
 import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
-import { RunScores, type SuiteScore } from '#core/contract/suite-score.ts';
+import { RunScores, suiteKey, type SuiteScore } from '#core/contract/suite-score.ts';
 
 /** Paths inside the run directory `dir`. */
 export function runFiles(dir: string) {
@@ -51,7 +51,8 @@ export function readAudit(dir: string): RoutingAudit | undefined {
 
 /** Keeps `scores` beside the run, each in place of an earlier one of its suite. @throws UserError `run/bad-scores`. */
 export function writeScores(dir: string, scores: readonly SuiteScore[]): void {
-  const kept = readScores(dir).filter(({ suite }) => scores.every((score) => score.suite !== suite));
+  const now = new Set(scores.map(suiteKey));
+  const kept = readScores(dir).filter((score) => !now.has(suiteKey(score)));
   writeDocument(runFiles(dir).scores, { version: 1, suites: [...kept, ...scores] } satisfies RunScores);
 }
 

@@ -9,7 +9,7 @@ export { readExpertConfig, readExpertScores, writeExpertConfig, writeExpertScore
 export type { ExpertConfigFile, ExpertScoresFile } from './expert-files.ts';
 export { exportHfFolder } from './export.ts';
 export type { ExportRequest, TrainedTensor } from './export.ts';
-export { digestFile } from './file-system.ts';
+export { digestFile, writeError } from './file-system.ts';
 export type { FileDigest, WritableFileSystem } from './file-system.ts';
 export type { JsonObject, JsonValue } from './json-file.ts';
 export { ADDITIONS_FILE, ModelFolder, openModelFolder } from './model-folder.ts';

@@ -19,9 +19,11 @@ export interface Question {
 export interface QuestionFile extends DataFileSpec {
   /** Column of the right answer; absent: `answer` where the mapping is not given and there is one, else the mapped response. */
   readonly answerColumn?: string | undefined;
+  /** The rows to read; absent: all. */
+  readonly rows?: ReadonlySet<number>;
 }
 
-/** Reads every row, with the hash of the file. @throws UserError naming file and row. */
+/** Reads the rows of a file, with its hash. @throws UserError naming file and row. */
 export async function readQuestions(
   file: QuestionFile,
 ): Promise<{ readonly questions: readonly Question[]; readonly sha256: string }> {
@@ -31,6 +33,7 @@ export async function readQuestions(
     const column = file.answerColumn ?? (file.mapping === undefined ? 'answer' : undefined);
     const questions: Question[] = [];
     for await (const sourceRow of source.rows()) {
+      if (file.rows?.has(sourceRow.row) === false) continue;
       try {
         questions.push(questionOf(sourceRow, mapping, column, file.answerColumn !== undefined));
       } catch (error) {

@@ -63,6 +63,13 @@ test.each<readonly [readonly Named[], RegExp]>([
     ],
     /full and densemixer both decide the loss “router z”/,
   ],
+  [
+    [
+      ['full', { zLossCoefficient: 0.1, auxLossScores: 'softmax' }],
+      ['densemixer', { auxLossCoefficient: 0.2 }],
+    ],
+    /full and densemixer both decide the scores that auxiliary losses look at/,
+  ],
   [[['full'], ['nothing']], /there is no method "nothing"/],
   [[['full'], ['lora', { ranks: 3 }]], /method\.options \(lora\)/],
   [[['full']], /methods/],

@@ -1,4 +1,5 @@
 /** Several methods at work on one model: each slot of a session is filled by one of them, or by all where they add up. */
+import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import {
   isPlainRouting,
@@ -20,13 +21,17 @@ export interface ComposedPart {
   readonly session: MethodSession;
 }
 
+const routes = ({ routing }: MethodSession) => !isPlainRouting(routing);
+const adapts = ({ adapters }: MethodSession) => (adapters ?? null) !== null;
+const distils = ({ distillation }: MethodSession) => (distillation ?? null) !== null;
+
 /** Slots that one method can fill, and whether a session does. */
 const exclusive: readonly (readonly [slot: string, fills: (session: MethodSession) => boolean])[] = [
-  ['routing', ({ routing }) => !isPlainRouting(routing)],
-  ['adapters', ({ adapters }) => (adapters ?? null) !== null],
+  ['routing', routes],
+  ['adapters', adapts],
   ['what MoE layers have besides', ({ additions }) => Object.keys(additions ?? {}).length > 0],
   ['the weights of tokens in the loss', ({ wrongTokenGain }) => (wrongTokenGain ?? 0) > 0],
-  ['distillation', ({ distillation }) => (distillation ?? null) !== null],
+  ['distillation', distils],
 ];
 
 /**
@@ -46,6 +51,11 @@ export function composedSession(parts: readonly ComposedPart[]): MethodSession {
       if (other !== undefined) throw clash(other.name, name, `the loss “${loss.name}”`);
     }
   });
+  const [reading, other] = [true, undefined].map((reads) =>
+    parts.find(({ session }) => session.losses.some(({ readsSoftmax }) => readsSoftmax === reads)),
+  );
+  if (reading !== undefined && other !== undefined)
+    throw clash(reading.name, other.name, 'the scores that auxiliary losses look at');
   return new ComposedSession(parts);
 }
 
@@ -66,14 +76,10 @@ class ComposedSession implements MethodSession {
 
   constructor(parts: readonly ComposedPart[]) {
     this.#sessions = parts.map(({ session }) => session);
-    this.#router = this.#owner(({ routing }) => !isPlainRouting(routing)) ?? this.#first;
+    this.#router = this.#owner(routes) ?? (this.#sessions[0] as MethodSession);
     this.added = this.#sessions.flatMap(({ added = [] }) => added);
     const { inferenceRouting } = this.#router;
     if (inferenceRouting !== undefined) this.inferenceRouting = inferenceRouting;
-  }
-
-  get #first(): MethodSession {
-    return this.#sessions[0] as MethodSession;
   }
 
   #owner(fills: (session: MethodSession) => boolean): MethodSession | undefined {
@@ -85,7 +91,7 @@ class ComposedSession implements MethodSession {
   }
 
   get adapters() {
-    return this.#owner(({ adapters }) => (adapters ?? null) !== null)?.adapters ?? null;
+    return this.#owner(adapts)?.adapters ?? null;
   }
 
   get additions() {
@@ -99,7 +105,7 @@ class ComposedSession implements MethodSession {
   }
 
   get distillation(): Distillation | null {
-    return this.#owner(({ distillation }) => (distillation ?? null) !== null)?.distillation ?? null;
+    return this.#owner(distils)?.distillation ?? null;
   }
 
   get frozen(): ReadonlySet<string> {
@@ -157,7 +163,7 @@ class ComposedSession implements MethodSession {
   }
 
   restore(saved: unknown): void {
-    const states = saved as unknown[];
+    const states = z.array(z.unknown()).length(this.#sessions.length).parse(saved);
     this.#sessions.forEach((session, at) => session.restore(states[at]));
   }
 }

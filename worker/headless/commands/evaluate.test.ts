@@ -74,6 +74,26 @@ test('a run is asked the rows it held out, and no others', async () => {
   expect(new Set(rows).size).toBe(rows.length);
 });
 
+test('of held-out rows too the right answer is the one in its own column', async () => {
+  const rows = Array.from({ length: 12 }, (_, i) => ({
+    instruction: `w${2 + i} w60`,
+    output: `w${100 + i}`,
+    answer: i === 5 ? 'w7 w8' : String(i),
+  }));
+  write('own-column.jsonl', [...rows, { instruction: 'w3', output: '', answer: '' }]);
+  const spec = JSON.parse(readFileSync(site.runFile, 'utf8')) as object;
+  const data = { train: [{ path: 'own-column.jsonl' }], validation: { fraction: 0.4 }, maxLength: 16 };
+  const file = path.join(site.dir, 'own-column.json');
+  writeFileSync(file, JSON.stringify({ ...spec, data }));
+  const dir = path.join(site.dir, 'own-column');
+  expect((await condenser('train', file, '--out', dir, '--home', site.home)).status).toBe(0);
+  const out = path.join(site.dir, 'own-column-answers.jsonl');
+  await condenser('evaluate', dir, '--suite', 'validation', '--max-new-tokens', '1', '--out', out);
+  const asked = lines(out);
+  expect(asked.length).toBeGreaterThan(0);
+  for (const { row, right } of asked) expect(right).toBe(rows[Number(row) - 1]?.answer);
+});
+
 test('numbers are told from the right answers; the rule of published evaluators is reported beside', async () => {
   const suite = write('numbers.jsonl', [
     { question: 'w2 w60', output: '', answer: 'so 3 + 4 = 7\n#### 7' },
@@ -91,8 +111,9 @@ test.each([
   [['--suite', 'nowhere.jsonl'], /nowhere\.jsonl/],
   [['--suite', 'DATA', '--answer', 'solution'], /data\.jsonl: row 1: no answer in the column "solution"/],
   [['--suite', 'DATA', '--kind', 'words'], /--kind is "words"/],
+  [['--suite', 'DATA', '--out', 'DATA/answers.jsonl'], /answers\.jsonl could not be written/],
 ])('%j is refused', async (options, why) => {
-  const given = options.map((option) => (option === 'DATA' ? site.data : option));
+  const given = options.map((option) => option.replace('DATA', site.data));
   const said = await condenser('evaluate', site.model, ...given);
   expect(said.status).toBe(2);
   expect(said.stderr).toMatch(why);

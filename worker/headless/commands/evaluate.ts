@@ -1,5 +1,5 @@
 /** `evaluate RUN|MODEL`: how many questions of a suite a model answers right. */
-import { writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import type { SuiteScore } from '#core/contract/suite-score.ts';
@@ -12,6 +12,7 @@ import {
   type Marked,
 } from '#core/report/index.ts';
 import { runFiles, writeScores } from '#core/store/index.ts';
+import { writeError } from '#worker/checkpoint/index.ts';
 import { epochOrder, promptIds } from '#worker/data/index.ts';
 import { answerGreedily } from '#worker/train/index.ts';
 import type { Command, Invocation } from './command.ts';
@@ -35,15 +36,17 @@ export const evaluate: Command = async (invocation) => {
   const names = suiteNames(invocation);
   const opened = await openModel(invocation.args[0] ?? '', invocation.home);
   try {
+    const out = invocation.text('out');
+    // A file that cannot be written is told before hours of answers.
+    const keep = out === undefined ? () => undefined : answersFile(out);
     const scores: SuiteScore[] = [];
-    const answers: Answer[] = [];
-    for (const name of names) {
-      const suite = await readSuite(name, opened, invocation);
-      const scored = await score(suite, opened, invocation);
-      scores.push(scored.score);
-      answers.push(...scored.answers);
-    }
-    const saved = save(scores, answers, opened, invocation);
+    for (const name of names)
+      scores.push(await score(await readSuite(name, opened, invocation), opened, invocation, keep));
+    if (opened.runDir !== undefined) writeScores(opened.runDir, scores);
+    const saved = [
+      ...(opened.runDir === undefined ? [] : [runFiles(opened.runDir).scores]),
+      ...(out === undefined ? [] : [path.resolve(out)]),
+    ];
     const mean = scores.reduce((sum, { accuracy }) => sum + accuracy.share, 0) / scores.length;
     return {
       document: { suites: scores, meanAccuracy: mean, ...(saved.length > 0 && { files: saved }) },
@@ -59,11 +62,30 @@ export const evaluate: Command = async (invocation) => {
   }
 };
 
+/** Starts the file `out` and returns what adds answers to it. @throws UserError where it cannot be written, now or later. */
+function answersFile(out: string): (answers: readonly Answer[]) => void {
+  const writing = (write: () => void) => {
+    try {
+      write();
+    } catch (error) {
+      throw writeError(error, 'evaluate', out);
+    }
+  };
+  writing(() => {
+    mkdirSync(path.dirname(out), { recursive: true });
+    writeFileSync(out, '');
+  });
+  return (answers) =>
+    writing(() => appendFileSync(out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join('')));
+}
+
+/** @param keep called with the answers to some questions as soon as they are marked. */
 async function score(
   suite: Suite,
   opened: OpenedModel,
   invocation: Invocation,
-): Promise<{ readonly score: SuiteScore; readonly answers: readonly Answer[] }> {
+  keep: (answers: readonly Answer[]) => void,
+): Promise<SuiteScore> {
   const maxNewTokens = invocation.integer('max-new-tokens') ?? 256;
   const batch = invocation.integer('batch') ?? 8;
   const seed = invocation.integer('seed', 0) ?? 0;
@@ -91,10 +113,10 @@ async function score(
       Int32Array.from(promptIds(question.messages, { tokenizer, template })),
     );
     const made = await answerGreedily(model.executor, prompts, maxNewTokens, endIds(opened));
-    asked.forEach(({ question, right: expected }, row) => {
+    const marked = asked.map(({ question, right: expected }, row): Answer => {
       const { ids, isCut } = made[row] ?? { ids: [], isCut: false };
       const answer = tokenizer.decode(ids, { skipSpecialTokens: true });
-      answers.push({
+      return {
         suite: suite.name,
         row: question.row,
         answer,
@@ -102,43 +124,26 @@ async function score(
         preferred: markAnswer(answer, expected, rule, 'preferred'),
         published: markAnswer(answer, expected, rule, 'published'),
         isCut,
-      });
+      };
     });
+    answers.push(...marked);
+    keep(marked);
     // Lets signals in.
     await new Promise(setImmediate);
   }
   return {
-    answers,
-    score: {
-      suite: suite.name,
-      sha256: [...suite.sha256],
-      seed,
-      kind: rule.kind,
-      ...suiteScore(answers),
-      cut: answers.filter(({ isCut }) => isCut).length,
-      extractorVersion: EXTRACTOR_VERSION,
-      template,
-      maxNewTokens,
-      ...(opened.step !== undefined && { step: opened.step }),
-      createdMs: Date.now(),
-    },
+    suite: suite.name,
+    sha256: [...suite.sha256],
+    seed,
+    kind: rule.kind,
+    ...suiteScore(answers),
+    cut: answers.filter(({ isCut }) => isCut).length,
+    extractorVersion: EXTRACTOR_VERSION,
+    template,
+    maxNewTokens,
+    ...(opened.step !== undefined && { step: opened.step }),
+    createdMs: Date.now(),
   };
-}
-
-/** Scores beside a run, where reports find them; answers where the user asks for them. */
-function save(
-  scores: readonly SuiteScore[],
-  answers: readonly Answer[],
-  { runDir }: OpenedModel,
-  invocation: Invocation,
-): string[] {
-  const out = invocation.text('out');
-  if (runDir !== undefined) writeScores(runDir, scores);
-  if (out !== undefined) writeFileSync(out, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(''));
-  return [
-    ...(runDir === undefined ? [] : [runFiles(runDir).scores]),
-    ...(out === undefined ? [] : [path.resolve(out)]),
-  ];
 }
 
 function percent(share: number): string {

@@ -71,16 +71,21 @@ async function readHeldOut(
         const { path: file, row } = validation.origin(example);
         rows.set(file, (rows.get(file) ?? new Set()).add(row));
       }
-      const files = prepared.stats.files.filter((file) => rows.has(file.path));
+      const files = [...data.train, ...('files' in data.validation ? data.validation.files : [])];
       const read = await Promise.all(
-        files.map(({ path: file, mapping }) => readQuestions({ path: file, mapping, answerColumn })),
+        [...rows].map(([file, held]) =>
+          readQuestions({
+            path: file,
+            mapping: files.find((given) => path.resolve(given.path) === file)?.mapping,
+            answerColumn,
+            rows: held,
+          }),
+        ),
       );
       return {
         name: HELD_OUT,
-        questions: read.flatMap(({ questions }, at) =>
-          questions.filter(({ row }) => rows.get(files[at]?.path ?? '')?.has(row)),
-        ),
-        sha256: files.map(({ sha256 }) => sha256),
+        questions: read.flatMap(({ questions }) => questions),
+        sha256: read.map(({ sha256 }) => sha256),
       };
     } finally {
       prepared.close();
