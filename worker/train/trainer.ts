@@ -1,10 +1,6 @@
 /** One training run, from data to the last checkpoint. */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { UserError } from '#core/contract/errors.ts';
 import type { Evaluation } from '#core/contract/metrics.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { findNonFinite, openModelFolder } from '#worker/checkpoint/index.ts';
 import {
   createLoader,
   openTokenizer,
@@ -17,6 +13,7 @@ import {
   type PreparedData,
 } from '#worker/data/index.ts';
 import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { checkFinite } from './check-finite.ts';
 import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
 import { summarizePlacement, type ProviderName } from '#worker/runtime/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
@@ -269,7 +266,7 @@ class Trainer {
         step,
         microBatch,
       });
-      await this.#checkFinite('loss', result.lossSum, batch, step);
+      await checkFinite(this.#run, 'loss', result.lossSum, batch, step);
       lossSum += result.lossSum;
       auxLoss += result.auxiliary.reduce((sum, { weighted }) => sum + weighted, 0);
       session.afterMicroBatch(result.usage, { step, totalSteps, microBatch, microBatches });
@@ -285,7 +282,7 @@ class Trainer {
     }
     const squares = optimizer.gradientSquares();
     const gradNorm = gradientNorm(squares);
-    await this.#checkFinite('gradient norm', gradNorm, batches[0], step);
+    await checkFinite(this.#run, 'gradient norm', gradNorm, batches[0], step);
     const gradNorm_LE = expertGradientNorms(this.#model.plan, store.parameters, squares);
     const rate = learningRate(this.#schedule, step);
     const { optimizer: settings, maxGradNorm } = spec.train;
@@ -391,45 +388,5 @@ class Trainer {
     if (keep) this.#checkpoint();
     this.#run.observer.progress('ending', step, 0);
     return { state, step };
-  }
-
-  /** Stops before a number that is none can reach the weights. */
-  async #checkFinite(
-    what: string,
-    value: number,
-    batch: MicroBatch | undefined,
-    step: number,
-  ): Promise<void> {
-    if (Number.isFinite(value)) return;
-    const file = join(this.#run.runDir, 'failed-batch.json');
-    writeFileSync(
-      file,
-      JSON.stringify(
-        batch && {
-          step: step + 1,
-          examples: batch.examples,
-          inputIds: [...batch.inputIds],
-          labels: [...batch.labels],
-        },
-      ),
-    );
-    const folder = await openModelFolder(this.#run.spec.model.path);
-    try {
-      const found = step === 0 ? findNonFinite(folder) : undefined;
-      if (found !== undefined) {
-        throw new UserError(
-          'model/non-finite-weight',
-          `${folder.dir}: tensor ${found.tensor} holds ${found.value} at position ${found.index}`,
-          'The checkpoint is damaged; download or convert it again.',
-        );
-      }
-    } finally {
-      folder.close();
-    }
-    throw new UserError(
-      'train/non-finite',
-      `the ${what} of step ${step + 1} is ${value}; nothing was updated with it`,
-      `Resume from the last checkpoint with a lower learning rate; the batch is in ${file}.`,
-    );
   }
 }
