@@ -87,6 +87,46 @@ test('the experts that ESFT would train, before a run', async ({ workbench: { pa
   await expect(method.getByRole('textbox', { name: /^Share of the routing/ })).toHaveValue('0.55');
 });
 
+test('methods together: added and removed by keyboard, a clash told before the start, one run of all', async ({
+  workbench: { page },
+}) => {
+  await addSample(page);
+  await importSampleRun(page, {
+    name: 'Together',
+    train: { steps: STEPS, microBatch: 1, gradientAccumulation: 1 },
+  });
+  await chooseMethod(page, 'LoRA');
+  const method = card(page, '3 · Method');
+  const add = async (title: string) => {
+    await method.getByRole('combobox', { name: 'Add a method beside it' }).focus();
+    await page.keyboard.press('ArrowDown');
+    await page.getByRole('option', { name: title, exact: true }).waitFor();
+    await page.keyboard.type(title);
+    await page.keyboard.press('Enter');
+    await expect(method.getByRole('group', { name: new RegExp(`^${title}`) })).toBeVisible();
+  };
+  await add('Expert condensers');
+  await add('DoRA');
+  const clash = 'method.options.methods: lora and dora both decide adapters. Leave one of them out';
+  await expect(method.locator('.notice')).toContainText(clash);
+  await expect(page.locator('.start-blocked')).toContainText(clash);
+  await checkViews(page, 'methods together');
+  await method.getByRole('button', { name: 'Remove DoRA' }).focus();
+  await page.keyboard.press('Enter');
+  await expect(method.getByRole('combobox', { name: 'Add a method beside it' })).toBeFocused();
+  await expect(async () => expect((await estimates(page))['Steps']).toBe(String(STEPS))).toPass();
+  await start(page);
+  await expectState(page, 'completed');
+  await expect(page.getByText('lora + expert-condenser', { exact: true })).toBeVisible();
+  await page.getByRole('link', { name: 'New run' }).first().click();
+  await method.getByRole('button', { name: 'compare methods' }).click();
+  await method.getByRole('checkbox', { name: /^LoRA/ }).check();
+  await add('Expert condensers');
+  await expect(method.getByRole('checkbox', { name: /^LoRA/ })).not.toBeChecked();
+  await method.getByRole('checkbox', { name: /^LoRA/ }).check();
+  await checkViews(page, 'methods together compared');
+});
+
 /** The option of the method with this title. */
 const field = (page: Page, title: string): Locator =>
   card(page, '3 · Method')

@@ -4,6 +4,7 @@
  */
 import path from 'node:path';
 import { type ErrorInfo, toErrorInfo, UserError } from '#core/contract/errors.ts';
+import { methodLabel } from '#core/contract/methods-together.ts';
 import {
   EXIT_FAILED,
   EXIT_STOPPED,
@@ -191,7 +192,11 @@ function createObserver(
       // A run that failed before its first checkpoint begins again at the beginning.
       if (resumedFromStep !== null || hooks.stepsBefore > 0) lastEvent = writer.resetTo(resumedFromStep);
       if (resumedFromStep === null) {
-        event('started', 0, `Training starts: ${facts.totalSteps} steps of ${start.spec.method.name}.`);
+        event(
+          'started',
+          0,
+          `Training starts: ${facts.totalSteps} steps of ${methodLabel(start.spec.method)}.`,
+        );
       }
       hooks.onStep(lastStep);
       hooks.prepared();

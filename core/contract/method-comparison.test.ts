@@ -23,6 +23,16 @@ test('a method is trained with each of its learning rates, one without any at th
   ]);
 });
 
+test('methods named together are called by their names', () => {
+  const methods = [{ name: 'lora' }, { name: 'expert-condenser' }];
+  const together = { name: 'compose', options: { methods } };
+  expect(runsOf({ methods: [together, { name: 'lora' }, together], seeds: [1] })).toEqual([
+    ['fair · lora + expert-condenser · seed 1', 2e-5],
+    ['fair · lora · seed 1', 2e-5],
+    ['fair · lora + expert-condenser 2 · seed 1', 2e-5],
+  ]);
+});
+
 test('runs that differ in learning rate differ in nothing else but their name', () => {
   const [low, high] = parseComparison(
     document({ methods: [{ name: 'full', learningRates: [1e-5, 1e-3] }], seeds: [3] }),

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { UserError } from './errors.ts';
 import { explainIssues } from './explain-issues.ts';
+import { methodLabel } from './methods-together.ts';
 import { parseRunSpec, RunSpec } from './run-spec.ts';
 
 /** Runs of one comparison at most. */
@@ -100,8 +101,10 @@ export function expandComparison<T extends Common>(common: T, { methods, seeds }
 
 /** What each choice is called: its label, or its name with a number where it comes again. */
 export function labelsOf(methods: readonly MethodChoice[]): string[] {
-  return methods.map(({ name, label }, i) => {
-    const before = methods.slice(0, i).filter((other) => other.name === name).length;
+  const names = methods.map(methodLabel);
+  return methods.map(({ label }, i) => {
+    const name = names[i] ?? '';
+    const before = names.slice(0, i).filter((other) => other === name).length;
     return label ?? (before === 0 ? name : `${name} ${before + 1}`);
   });
 }

@@ -39,6 +39,8 @@ export const RunPlan = z.object({
   ok: z.boolean(),
   /** What is missing or incompatible, in sentences; empty when `ok`. */
   problems: z.array(z.string()),
+  /** The one of them that says what is wrong with the method or its options, as where two methods want the same. */
+  methodProblem: z.string().optional(),
   steps: z.int().optional(),
   trainableParameters: z.number(),
   totalParameters: z.number(),

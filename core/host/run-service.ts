@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { UserError } from '#core/contract/errors.ts';
 import type { HostHandlers, RunDraft } from '#core/contract/host-api.ts';
 import type { RunPlan } from '#core/contract/method.ts';
+import { methodLabel } from '#core/contract/methods-together.ts';
 import { packRouting } from '#core/contract/metrics.ts';
 import { isEnded } from '#core/contract/run-state.ts';
 import type { ProviderChoice, RunSpec } from '#core/contract/run-spec.ts';
@@ -83,7 +84,7 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
       state: 'draft',
       dir,
       createdMs: ports.now(),
-      method: spec.method.name,
+      method: methodLabel(spec.method),
       modelName: path.basename(spec.model.path),
     });
     lifecycle.enqueue(id);

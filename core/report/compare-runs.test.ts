@@ -89,6 +89,18 @@ test('fields that differ are listed by path, the name is not one of them', () =>
   ]);
 });
 
+test('of methods named together every option has the name of its method in its path', () => {
+  const methods = [{ name: 'lora', options: { rank: 8 } }, { name: 'expert-condenser' }, { name: 'lora' }];
+  const { differences } = compareRuns([
+    runFixture({}),
+    runFixture({ spec: { method: { name: 'compose', options: { methods } } } }),
+  ]);
+  expect(differences).toEqual([
+    { field: 'method.name', values: ['"full"', '"lora + expert-condenser + lora"'] },
+    { field: 'method.options.lora.rank', values: [null, '8'] },
+  ]);
+});
+
 test('each caveat has its cause', () => {
   const base = { spec: {} };
   const caveats = (...shapes: Parameters<typeof runFixture>[0][]) =>

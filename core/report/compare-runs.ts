@@ -1,4 +1,6 @@
 /** Runs side by side, and why they may not be comparable. */
+import { labelsOf } from '#core/contract/method-comparison.ts';
+import { methodLabel, methodsIn } from '#core/contract/methods-together.ts';
 import type { Comparison, Measure } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { listed, percent, short } from './format.ts';
@@ -63,11 +65,22 @@ function activeExpertsOf({ facts, routing, series }: RunData): number | undefine
 
 /** Fields whose values differ between `specs`, by dotted path; the name is no setting. Values as JSON, null where absent. */
 function specDifferences(specs: readonly RunSpec[]): Comparison['differences'] {
-  const flat = specs.map((spec) => flatten({ ...spec, name: undefined }));
+  const flat = specs.map((spec) => flatten({ ...spec, method: legible(spec.method), name: undefined }));
   const fields = [...new Set(flat.flatMap((fields) => [...fields.keys()]))].sort((a, b) => (a < b ? -1 : 1));
   return fields
     .map((field) => ({ field, values: flat.map((values) => values.get(field) ?? null) }))
     .filter(({ values }) => new Set(values).size > 1);
+}
+
+/** Methods named together by what each is called, so that their options can be told apart. */
+function legible(method: RunSpec['method']): RunSpec['method'] {
+  const parts = methodsIn(method);
+  if (parts.length === 1) return method;
+  const labels = labelsOf(parts);
+  return {
+    name: methodLabel(method),
+    options: Object.fromEntries(parts.map(({ options }, i) => [labels[i] ?? '', options] as const)),
+  };
 }
 
 /** Leaves of an object by dotted path, as JSON; lists are leaves. */

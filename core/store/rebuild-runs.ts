@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import { RunId } from '#core/contract/ids.ts';
+import { methodLabel } from '#core/contract/methods-together.ts';
 import type { AppDb, RunRow } from './app-db.ts';
 import { readRunSpec, runFiles } from './run-dir.ts';
 import { isRunLocked } from './run-lock.ts';
@@ -51,7 +52,7 @@ export function readRunRow(dir: string): RunRow {
     id: idOf(path.basename(dir)),
     name: spec.name,
     dir: path.resolve(dir),
-    method: spec.method.name,
+    method: methodLabel(spec.method),
     modelName: path.basename(spec.model.path),
   };
   const specMs = statSync(files.spec).mtimeMs;

@@ -1,4 +1,5 @@
 import { Select as Base } from '@base-ui/react/select';
+import type { Ref } from 'react';
 import { Icon } from './icons.tsx';
 
 /** One choice of a `Select`. */
@@ -19,6 +20,7 @@ export function Select({
   small,
   disabled,
   describedBy,
+  triggerRef,
   onChange,
 }: {
   /** Accessible name. */
@@ -30,6 +32,8 @@ export function Select({
   readonly disabled?: boolean;
   /** Id of the element that says what it does. */
   readonly describedBy?: string;
+  /** The button that opens the list, to focus it. */
+  readonly triggerRef?: Ref<HTMLButtonElement>;
   readonly onChange: (value: string) => void;
 }) {
   return (
@@ -42,6 +46,7 @@ export function Select({
       }}
     >
       <Base.Trigger
+        {...(triggerRef !== undefined && { ref: triggerRef })}
         className={small ? 'select-trigger small' : 'select-trigger'}
         aria-label={label}
         aria-describedby={describedBy}

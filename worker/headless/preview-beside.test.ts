@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ExpertPreview } from '#core/contract/method.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { condenser } from './commands/cli.fixture.ts';
+import { previewExperts } from '#worker/train/index.ts';
 import { previewBeside } from './preview-beside.ts';
 import { ownWorkerProgram } from './spawn-worker.ts';
 
@@ -16,10 +17,14 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(work, { recursive: true }));
 
-const document = (options: object, train = path.join(sample, 'data/word-problems.jsonl')) => ({
+const document = (
+  options: object,
+  train = path.join(sample, 'data/word-problems.jsonl'),
+  method: object = { name: 'esft', options: { sampleTokens: 512, ...options } },
+) => ({
   model: { path: path.join(sample, 'sample-moe') },
   data: { train: [{ path: train }], maxLength: 64 },
-  method: { name: 'esft', options: { sampleTokens: 512, ...options } },
+  method,
   train: { steps: 1, microBatch: 2, gradientAccumulation: 1 },
   engine: { threads: 1 },
 });
@@ -45,6 +50,28 @@ test('the preview names the experts that the run then trains', async () => {
   expect((await condenser('plan', runFile, '--experts', '--home', work)).stdout).toMatch(
     /^share +experts of 64 +parameters +in a file$/m,
   );
+});
+
+test('beside other methods, what they hold does not train, and two that clash are named at once', async () => {
+  const cacheDir = path.join(work, 'cache');
+  const beside = async (...methods: object[]) => {
+    const esft = { name: 'esft', options: { sampleTokens: 512 } };
+    const options = { methods: [...methods, esft] };
+    return previewExperts(parseRunSpec(document({}, undefined, { name: 'compose', options })), cacheDir);
+  };
+  const alone = await previewExperts(parseRunSpec(document({})), cacheDir);
+  const free = await beside({ name: 'full' });
+  expect(free).toEqual(alone);
+  // Of a frozen base only the adapters train.
+  const adapted = await beside({ name: 'lora', options: { rank: 2 } });
+  expect(adapted.trainableParameters).toBeLessThan(alone.trainableParameters);
+  expect(adapted.shares.map(({ trainableParameters }) => trainableParameters)).toEqual(
+    adapted.shares.map(() => adapted.trainableParameters),
+  );
+  await expect(beside({ name: 'lora' }, { name: 'dora' })).rejects.toThrow('lora and dora both decide');
+  await expect(
+    previewExperts(parseRunSpec(document({}, undefined, { name: 'compose', options: { methods: [{ name: 'lora' }, { name: 'full' }] } })), cacheDir), // prettier-ignore
+  ).rejects.toThrow('lora + full with these options does not choose experts');
 });
 
 test('another process gives the same preview, and its errors are those of this one', async () => {

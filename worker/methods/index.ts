@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { explainIssues, nearest } from '#core/contract/explain-issues.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
+import { TOGETHER, TogetherOptions } from '#core/contract/methods-together.ts';
 import {
   additionsOf,
   parametersUnder,
@@ -59,26 +60,14 @@ const methods: readonly Method[] = [
   stableMoe,
 ];
 
-/** Methods named together. */
-const Composed = z.strictObject({
-  methods: z
-    .array(
-      z.strictObject({
-        name: z.string(),
-        options: z.record(z.string(), z.unknown()).default({}),
-      }),
-    )
-    .min(2),
-});
-
-/** Not in lists and forms: what it does is what the methods do that its options name. */
-const compose: Method<typeof Composed> = {
-  name: 'compose',
+/** Not in lists: what it does is what the methods do that its options name. */
+const compose: Method<typeof TogetherOptions> = {
+  name: TOGETHER,
   title: 'Methods together',
   trains: 'What all of the methods train, and what any of them adds.',
   cost: 'That of the methods.',
   source: 'The methods it names.',
-  options: Composed,
+  options: TogetherOptions,
   sampleTokens: ({ methods: parts }) =>
     Math.max(...parts.map(({ name, options }) => sampleTokensOf(name, options))),
   warmUp: ({ methods: parts }, plan) =>

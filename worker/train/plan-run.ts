@@ -73,6 +73,7 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
         }),
       ),
     );
+    const methodProblem = session === undefined ? problems.at(-1) : undefined;
     await attempt(() => session && checkGeneralData(session, spec.data.general !== undefined));
     const parameters = session === undefined ? parametersOf(plan) : parametersUnder(plan, session);
     const isTrained = (parameter: Parameter) =>
@@ -114,6 +115,7 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
     return {
       ok: problems.length === 0,
       problems,
+      ...(methodProblem !== undefined && { methodProblem }),
       ...(steps !== undefined && { steps: steps.steps }),
       trainableParameters: trained,
       totalParameters: size(parameters),

@@ -1,4 +1,5 @@
 /** One training run, from data to the last checkpoint. */
+import { methodLabel } from '#core/contract/methods-together.ts';
 import type { Evaluation } from '#core/contract/metrics.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import {
@@ -375,7 +376,7 @@ class Trainer {
       spec.checkpoint.keep,
     );
     this.#savedStep = step;
-    writeRouterFiles(runDir, this.#model, spec.method.name);
+    writeRouterFiles(runDir, this.#model, methodLabel(spec.method));
     observer.checkpoint(saved);
     for (const reason of saved.undeleted)
       observer.event('alert', step, `An old checkpoint could not be deleted: ${reason}`);

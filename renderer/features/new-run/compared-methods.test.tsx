@@ -25,6 +25,7 @@ function show(start: Compared) {
       <ComparedMethods
         list={[method('full'), method('lora')]}
         compared={compared}
+        plan={undefined}
         onChange={(next) => {
           told.compared = next;
           setCompared(next);
@@ -47,24 +48,43 @@ const ratesOf = (title: string) =>
 const type = (field: HTMLInputElement, value: string) => fireEvent.change(field, { target: { value } });
 
 test('each chosen method has learning rates of its own, and none at first', () => {
-  const told = show({ methods: [{ name: 'full', options: {} }], seeds: [1] });
+  const told = show({ methods: [{ key: 0, parts: [{ name: 'full', options: {} }] }], seeds: [1] });
   fireEvent.click(screen.getByRole('checkbox', { name: /Method lora/ }));
   expect(ratesOf('Method lora').value).toBe('');
   type(ratesOf('Method lora'), '1e-4, 3e-4');
   expect(told.compared.methods).toEqual([
-    { name: 'full', options: {} },
-    { name: 'lora', options: {}, learningRates: [1e-4, 3e-4] },
+    { key: 0, parts: [{ name: 'full', options: {} }] },
+    { key: 1, parts: [{ name: 'lora', options: {} }], learningRates: [1e-4, 3e-4] },
   ]);
   type(ratesOf('Method lora'), '');
   expect(told.compared.methods[1]?.learningRates).toBeUndefined();
 });
 
 test('a wrong rate is named beside its field, keeps the last right ones, and goes with its method', () => {
-  const told = show({ methods: [{ name: 'full', options: {}, learningRates: [1e-3] }], seeds: [1] });
+  const told = show({
+    methods: [{ key: 0, parts: [{ name: 'full', options: {} }], learningRates: [1e-3] }],
+    seeds: [1],
+  });
   type(ratesOf('Method full'), '1e-3, fast');
   expect(screen.getByRole('alert').textContent).toBe('Learning rates: expected a number above 0');
   expect(told.errors.size).toBe(1);
   expect(told.compared.methods[0]?.learningRates).toEqual([1e-3]);
   fireEvent.click(screen.getByRole('checkbox', { name: /Method full/ }));
   expect(told.errors.size).toBe(0);
+});
+
+test('methods together are a choice of their own, beside each of them alone', () => {
+  const together = {
+    key: 3,
+    parts: [
+      { name: 'full', options: {} },
+      { name: 'lora', options: {} },
+    ],
+  };
+  const told = show({ methods: [together], seeds: [1] });
+  expect(screen.getByRole<HTMLInputElement>('checkbox', { name: /Method lora/ }).checked).toBe(false);
+  fireEvent.click(screen.getByRole('checkbox', { name: /Method lora/ }));
+  expect(told.compared.methods).toEqual([together, { key: 4, parts: [{ name: 'lora', options: {} }] }]);
+  fireEvent.click(screen.getByRole('button', { name: 'Leave out Method full + Method lora' }));
+  expect(told.compared.methods.map(({ key }) => key)).toEqual([4]);
 });

@@ -1,36 +1,47 @@
 import { z } from 'zod';
 import { invariant } from '#core/contract/errors.ts';
-import { ComparisonTerms, MethodChoice } from '#core/contract/method-comparison.ts';
+import type { ComparisonPlan } from '#core/contract/host-api.ts';
+import { ComparisonTerms, labelsOf, MethodChoice } from '#core/contract/method-comparison.ts';
+import { togetherAs } from '#core/contract/methods-together.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
-import type { Compared, SetError } from './draft.ts';
+import { Button } from '../../ui/button.tsx';
+import type { Compared, ComparedMethod, SetError } from './draft.ts';
+import { MethodParts, partTitles } from './method-parts.tsx';
 import { MethodText } from './method-text.tsx';
 import { SchemaForm } from './schema-form.tsx';
 
 const seedsSchema = z.toJSONSchema(ComparisonTerms.pick({ seeds: true }), { io: 'input' });
 const ratesSchema = z.toJSONSchema(MethodChoice.pick({ learningRates: true }), { io: 'input' });
 
+/** The name of a choice of one method alone. */
+const alone = ({ parts }: ComparedMethod) => (parts.length === 1 ? parts[0]?.name : undefined);
+
 /** Several methods, each with its learning rates and options, and the seeds of all. */
 export function ComparedMethods({
   list,
   compared,
+  plan,
   onChange,
   setError,
 }: {
   readonly list: readonly MethodInfo[];
   readonly compared: Compared;
+  /** Where methods do not go together, it says so. */
+  readonly plan: ComparisonPlan | undefined;
   readonly onChange: (compared: Compared) => void;
   readonly setError: SetError;
 }) {
   const { methods, seeds } = compared;
-  const chosen = (name: string) => methods.some((method) => method.name === name);
+  const labels = labelsOf(methods.map(({ parts, label }) => ({ ...togetherAs(parts), label })));
   const toggle = (name: string, on: boolean) => {
-    const rest = methods.filter((method) => method.name !== name);
-    onChange({ ...compared, methods: on ? [...rest, { name, options: {} }] : rest });
+    const key = 1 + Math.max(-1, ...methods.map((method) => method.key));
+    const rest = methods.filter((method) => alone(method) !== name);
+    onChange({ ...compared, methods: on ? [...rest, { key, parts: [{ name, options: {} }] }] : rest });
   };
-  const setMethod = (i: number, change: Partial<Compared['methods'][number]>) =>
+  const setMethod = (key: number, change: Partial<ComparedMethod>) =>
     onChange({
       ...compared,
-      methods: methods.map((method, j) => (j === i ? { ...method, ...change } : method)),
+      methods: methods.map((method) => (method.key === key ? { ...method, ...change } : method)),
     });
   return (
     <div className="stack">
@@ -39,7 +50,7 @@ export function ComparedMethods({
           <label key={method.name} className="choice">
             <input
               type="checkbox"
-              checked={chosen(method.name)}
+              checked={methods.some((chosen) => alone(chosen) === method.name)}
               onChange={(event) => toggle(method.name, event.target.checked)}
             />
             <MethodText method={method} />
@@ -56,33 +67,50 @@ export function ComparedMethods({
         onError={(key, error) => setError('train', key, error)}
       />
       {methods.map((method, i) => {
-        const info = list.find(({ name }) => name === method.name);
-        if (info === undefined) {
-          return (
-            <p key={method.name} className="bad-ink">
-              The method “{method.name}” is not offered by this host. Choose others.
-            </p>
-          );
-        }
+        const title = method.label ?? partTitles(list, method.parts);
+        const info = list.find(({ name }) => name === alone(method));
         return (
-          <fieldset key={`${method.name} ${method.label ?? ''}`} className="plain-fieldset">
+          <fieldset key={method.key} className="plain-fieldset">
             <legend>
-              {method.label ?? info.title} <small>defaults from: {info.source}</small>
+              <span className="row">
+                <span className="grow">
+                  {title} {info && <small>defaults from: {info.source}</small>}
+                </span>
+                {method.parts.length > 1 && (
+                  <Button
+                    small
+                    aria-label={`Leave out ${title}`}
+                    onClick={() =>
+                      onChange({ ...compared, methods: methods.filter((other) => other !== method) })
+                    }
+                  >
+                    Leave out
+                  </Button>
+                )}
+              </span>
             </legend>
             <div className="stack">
               <SchemaForm
                 schema={ratesSchema}
                 values={{ learningRates: method.learningRates }}
                 onChange={({ learningRates: given }) =>
-                  setMethod(i, { learningRates: given === undefined ? undefined : listOf(given) })
+                  setMethod(method.key, { learningRates: given === undefined ? undefined : listOf(given) })
                 }
-                onError={(key, error) => setError('train', `${method.name}.${key}`, error)}
+                onError={(key, error) => setError('train', `${method.key}.${key}`, error)}
               />
-              <SchemaForm
-                schema={info.optionsSchema}
-                values={method.options}
-                onChange={(options) => setMethod(i, { options })}
-                onError={(key, error) => setError('options', `${method.name}.${key}`, error)}
+              <MethodParts
+                list={list}
+                parts={method.parts}
+                heading={(first, together) =>
+                  together && (
+                    <h3>
+                      {first.title} <small>defaults from: {first.source}</small>
+                    </h3>
+                  )
+                }
+                problem={plan?.methods.find(({ label }) => label === labels[i])?.plan.methodProblem}
+                onChange={(parts) => setMethod(method.key, { parts })}
+                setError={(section, key, error) => setError(section, `${method.key}.${key}`, error)}
               />
             </div>
           </fieldset>

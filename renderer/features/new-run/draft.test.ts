@@ -15,8 +15,8 @@ const form: FormState = {
   name: ' gsm8k ',
   modelId: 'model_tiny',
   trainIds: ['data_gsm8k'],
-  method: 'full',
-  sections: { ...emptyForm.sections, train: { steps: 20 }, options: { auxLossCoefficient: 0.01 } },
+  parts: [{ name: 'full', options: { auxLossCoefficient: 0.01 } }],
+  sections: { ...emptyForm.sections, train: { steps: 20 } },
 };
 const models = [model({ id: 'model_tiny', path: '/models/tiny' })];
 const datasets = [dataset({ id: 'data_gsm8k', path: '/data/gsm8k.jsonl' })];
@@ -57,6 +57,27 @@ test('RUN.json round trip, with and without data that forgetting is measured on'
   }
 });
 
+test('methods at work together are one method of the draft, and apart again in a form', () => {
+  const parts = [
+    { name: 'lora', options: { rank: 8 } },
+    { name: 'expert-condenser', options: {} },
+  ];
+  const together = { ...form, parts };
+  expect(toDraft(together).method).toEqual({ name: 'compose', options: { methods: parts } });
+  const run = fromRunJson(toRunJson(together, models, datasets), 'RUN.json', models, datasets);
+  expect(run.form.parts).toEqual(parts);
+  const against = {
+    methods: [
+      { key: 0, parts },
+      { key: 1, parts: parts.slice(0, 1) },
+    ],
+    seeds: [1],
+  };
+  const text = toRunJson({ ...form, compared: against }, models, datasets);
+  const comparison = fromRunJson(text, 'COMPARISON.json', models, datasets);
+  expect(comparison.form.compared).toEqual(against);
+});
+
 test('an import says which files are not in the lists, and which field is wrong', () => {
   const text = JSON.stringify({
     model: { path: 'x/other' },
@@ -75,11 +96,18 @@ const compared = {
   ...form,
   compared: {
     methods: [
-      { name: 'full', options: {} },
-      { name: 'lora', options: { rank: 8 } },
+      { key: 0, parts: [{ name: 'full', options: {} }] },
+      { key: 1, parts: [{ name: 'lora', options: { rank: 8 } }] },
     ],
     seeds: [1, 2],
   },
+};
+const terms = {
+  methods: [
+    { name: 'full', options: {} },
+    { name: 'lora', options: { rank: 8 } },
+  ],
+  seeds: [1, 2],
 };
 
 test('a comparison has methods and seeds in place of a method and a seed, and comes back from its document', () => {
@@ -87,13 +115,13 @@ test('a comparison has methods and seeds in place of a method and a seed, and co
     ...compared,
     sections: { ...compared.sections, train: { steps: 20, seed: 5 } },
   });
-  expect(draft).toMatchObject({ name: 'gsm8k', ...compared.compared, train: { steps: 20 } });
+  expect(draft).toMatchObject({ name: 'gsm8k', ...terms, train: { steps: 20 } });
   expect(draft).not.toHaveProperty('method');
   expect(draft.train).not.toHaveProperty('seed');
   const text = toRunJson(compared, models, datasets);
   const { form: back, notes } = fromRunJson(text, 'COMPARISON.json', models, datasets);
   expect(notes).toEqual([]);
-  expect(toComparison(back)).toMatchObject({ ...compared.compared, name: 'gsm8k' });
+  expect(toComparison(back)).toMatchObject({ ...terms, name: 'gsm8k' });
 });
 
 test('learning rates stay with their method, and the rate of the others with the training', () => {
@@ -102,8 +130,8 @@ test('learning rates stay with their method, and the rate of the others with the
     compared: {
       ...compared.compared,
       methods: [
-        { name: 'full', options: {}, learningRates: [1e-4, 1e-3] },
-        { name: 'lora', options: {} },
+        { key: 0, parts: [{ name: 'full', options: {} }], learningRates: [1e-4, 1e-3] },
+        { key: 1, parts: [{ name: 'lora', options: {} }] },
       ],
     },
     sections: { ...compared.sections, train: { steps: 20, learningRate: 2e-5 } },

@@ -4,28 +4,34 @@ import type { DatasetEntry } from '#core/contract/dataset.ts';
 import { invariant, UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
 import { ComparisonDraft, RunDraft } from '#core/contract/host-api.ts';
-import type { ModelEntry } from '#core/contract/model.ts';
 import { ComparisonTerms, isComparison, parseComparison } from '#core/contract/method-comparison.ts';
+import { methodsIn, type NamedMethod, togetherAs } from '#core/contract/methods-together.ts';
+import type { ModelEntry } from '#core/contract/model.ts';
 import { parseRunSpec, RunSpec } from '#core/contract/run-spec.ts';
 
 type Values = Readonly<Record<string, unknown>>;
 
 /** Parts of a run specification whose fields are generated from its schema. */
-export type Section = 'data' | 'train' | 'optimizer' | 'evaluate' | 'checkpoint' | 'engine' | 'options';
+export type Section = 'data' | 'train' | 'optimizer' | 'evaluate' | 'checkpoint' | 'engine';
 
 /** Changes one section of the form. */
 export type SetSection = (section: Section, values: Readonly<Record<string, unknown>>) => void;
 /** Notes that a field's text is wrong, or right again. */
-export type SetError = (section: Section, key: string, error: string | undefined) => void;
+export type SetError = (section: Section | 'method', key: string, error: string | undefined) => void;
 
-/** What a comparison is made of; `options` of a method are given ones only. */
+/** One of the methods that are compared. */
+export interface ComparedMethod {
+  /** Tells it apart while others come and go. */
+  readonly key: number;
+  /** At work together; one as a rule. */
+  readonly parts: readonly NamedMethod[];
+  readonly label?: string | undefined;
+  readonly learningRates?: readonly unknown[] | undefined;
+}
+
+/** What a comparison is made of. */
 export interface Compared {
-  readonly methods: readonly {
-    readonly name: string;
-    readonly options: Values;
-    readonly label?: string | undefined;
-    readonly learningRates?: readonly unknown[] | undefined;
-  }[];
+  readonly methods: readonly ComparedMethod[];
   readonly seeds: readonly unknown[];
 }
 
@@ -37,8 +43,9 @@ export interface FormState {
   readonly validation: { readonly fraction: number } | { readonly ids: readonly string[] };
   /** Data that forgetting is measured on; empty: it is not. */
   readonly generalIds: readonly string[];
-  readonly method?: string;
-  /** In place of `method`: methods to compare on equal terms, each with its own options, and the seeds of each. */
+  /** Methods at work together, with their given options: none before one is chosen, then one as a rule. */
+  readonly parts: readonly NamedMethod[];
+  /** In place of `parts`: methods to compare on equal terms, each with its own options, and the seeds of each. */
   readonly compared?: Compared;
   readonly sections: Readonly<Record<Section, Values>>;
 }
@@ -49,7 +56,8 @@ export const emptyForm: FormState = {
   trainIds: [],
   validation: { fraction: 0.02 },
   generalIds: [],
-  sections: { data: {}, train: {}, optimizer: {}, evaluate: {}, checkpoint: {}, engine: {}, options: {} },
+  parts: [],
+  sections: { data: {}, train: {}, optimizer: {}, evaluate: {}, checkpoint: {}, engine: {} },
 };
 
 /** JSON Schema of RUN.json, from which the sections' fields are generated. */
@@ -61,16 +69,16 @@ export function missingParts(form: FormState): readonly string[] {
     form.modelId === undefined && 'a model',
     form.trainIds.length === 0 && 'training data',
     'ids' in form.validation && form.validation.ids.length === 0 && 'validation data',
-    form.compared === undefined && form.method === undefined && 'a method',
+    form.compared === undefined && form.parts.length === 0 && 'a method',
     form.compared?.methods.length === 0 && 'methods to compare',
     form.compared?.seeds.length === 0 && 'a seed',
   ].filter((part) => part !== false);
 }
 
 function sections(form: FormState) {
-  const { data, train, optimizer, evaluate, checkpoint, engine, options } = form.sections;
+  const { data, train, optimizer, evaluate, checkpoint, engine } = form.sections;
   const budget = train['steps'] === undefined && train['epochs'] === undefined ? { epochs: 1 } : {};
-  return { data, train: { ...train, ...budget, optimizer }, evaluate, checkpoint, engine, options };
+  return { data, train: { ...train, ...budget, optimizer }, evaluate, checkpoint, engine };
 }
 
 /** The data of a draft. */
@@ -86,13 +94,13 @@ function dataOf(form: FormState, options: Values): Values {
 export function toDraft(form: FormState): RunDraft {
   const missing = missingParts(form);
   if (missing.length > 0) throw new UserError('run-draft/incomplete', `the run needs ${missing.join(', ')}`);
-  const { data, options, ...rest } = sections(form);
+  const { data, ...rest } = sections(form);
   const parsed = RunDraft.safeParse({
     ...rest,
     name: form.name.trim() === '' ? undefined : form.name.trim(),
     model: { id: form.modelId },
     data: dataOf(form, data),
-    method: { name: form.method, options },
+    method: togetherAs(form.parts),
   });
   if (!parsed.success) throw new UserError('run-draft/invalid', explainIssues(parsed.error, RunDraft));
   return parsed.data;
@@ -110,7 +118,12 @@ export function toComparison(form: FormState): ComparisonDraft {
     name: form.name.trim() === '' ? 'comparison' : form.name.trim(),
     model: { id: form.modelId },
     data: dataOf(form, data),
-    ...form.compared,
+    seeds: form.compared?.seeds,
+    methods: form.compared?.methods.map(({ parts, label, learningRates }) => ({
+      ...togetherAs(parts),
+      label,
+      learningRates,
+    })),
     // The seeds stand beside the methods.
     train: Object.fromEntries(Object.entries(train).filter(([key]) => key !== 'seed')),
     evaluate,
@@ -176,7 +189,14 @@ function specIn(document: unknown, source: string): readonly [RunSpec, Compared 
     .parse(document);
   return [
     { ...first, name, train },
-    { methods, seeds },
+    {
+      methods: methods.map(({ name: method, options, ...choice }, key) => ({
+        key,
+        parts: methodsIn({ name: method, options }),
+        ...choice,
+      })),
+      seeds,
+    },
   ];
 }
 
@@ -221,7 +241,7 @@ export function fromRunJson(
       trainIds: ids(train),
       validation: 'files' in validation ? { ids: ids(validation.files) } : validation,
       generalIds: ids(general),
-      ...(compared === undefined ? { method: spec.method.name } : { compared }),
+      ...(compared === undefined ? { parts: methodsIn(spec.method) } : { parts: [], compared }),
       sections: {
         data,
         train: training,
@@ -229,7 +249,6 @@ export function fromRunJson(
         evaluate: spec.evaluate,
         checkpoint: spec.checkpoint,
         engine: spec.engine,
-        options: spec.method.options,
       },
     },
     notes,

@@ -7,7 +7,7 @@ import type { ExpertPreview as Preview } from '#core/contract/method.ts';
 import { Client } from '../../api/client.ts';
 import { FakeHost } from '../../api/fake-host.ts';
 import { ClientContext, createQueryClient } from '../../api/use-host.ts';
-import { emptyForm, type FormState } from './draft.ts';
+import { emptyForm, type FormState, missingParts, toDraft } from './draft.ts';
 import { ExpertPreview } from './expert-preview.tsx';
 
 afterEach(cleanup);
@@ -16,7 +16,7 @@ const form: FormState = {
   ...emptyForm,
   modelId: 'model_tiny',
   trainIds: ['data_gsm8k'],
-  method: 'esft',
+  parts: [{ name: 'esft', options: {} }],
 };
 const preview: Preview = {
   layers: [1, 3],
@@ -36,7 +36,13 @@ const preview: Preview = {
 function show(given: FormState, answer: () => Preview) {
   function Form() {
     const [share, setShare] = useState(0.2);
-    return <ExpertPreview form={given} share={share} onShare={setShare} />;
+    return (
+      <ExpertPreview
+        of={{ draft: () => toDraft(given), missing: missingParts(given) }}
+        share={share}
+        onShare={setShare}
+      />
+    );
   }
   render(
     <ClientContext value={new Client(new FakeHost({ 'runs.previewExperts': answer }))}>

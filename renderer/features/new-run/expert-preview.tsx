@@ -1,13 +1,13 @@
 import { useMutation } from '@tanstack/react-query';
 import { useId } from 'react';
 import { toErrorInfo } from '#core/contract/errors.ts';
+import type { RunDraft } from '#core/contract/host-api.ts';
 import type { ExpertPreview as Preview } from '#core/contract/method.ts';
 import { useClient } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { type Column, DataTable } from '../../ui/data-table.tsx';
 import { formatBytes, formatLarge, formatNumber, plural } from '../../ui/format.ts';
 import { ErrorNote } from '../../ui/states.tsx';
-import { type FormState, missingParts, toDraft } from './draft.ts';
 
 type Choice = Preview['shares'][number];
 
@@ -124,20 +124,27 @@ function LayersTable({ preview, share }: { readonly preview: Preview; readonly s
   );
 }
 
+/** A run whose experts are previewed. */
+export interface Previewed {
+  /** @throws UserError where a field is wrong. */
+  readonly draft: () => RunDraft;
+  /** What has to be chosen before. */
+  readonly missing: readonly string[];
+}
+
 /** Which experts ESFT would train on this data, measured when someone asks. */
 export function ExpertPreview({
-  form,
+  of: { draft, missing },
   share,
   onShare,
 }: {
-  readonly form: FormState;
+  readonly of: Previewed;
   /** The share that the form has now. */
   readonly share: number;
   readonly onShare: (share: number) => void;
 }) {
   const client = useClient();
-  const preview = useMutation({ mutationFn: () => client.call('runs.previewExperts', toDraft(form)) });
-  const missing = missingParts(form);
+  const preview = useMutation({ mutationFn: () => client.call('runs.previewExperts', draft()) });
   const { data } = preview;
   return (
     <div className="stack">

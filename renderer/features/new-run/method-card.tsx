@@ -1,46 +1,46 @@
 import type { Dispatch, SetStateAction } from 'react';
+import type { ComparisonPlan } from '#core/contract/host-api.ts';
+import type { RunPlan } from '#core/contract/method.ts';
 import { useCall } from '../../api/use-host.ts';
 import { Card } from '../../ui/card.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
-import type { FormState, SetError, SetSection } from './draft.ts';
+import { type FormState, missingParts, type SetError, toDraft } from './draft.ts';
 import { ComparedMethods } from './compared-methods.tsx';
-import { ExpertPreview } from './expert-preview.tsx';
-import { fieldsOf } from './field-model.ts';
+import { MethodParts } from './method-parts.tsx';
 import { MethodText } from './method-text.tsx';
-import { SchemaForm } from './schema-form.tsx';
-
-/** The method that chooses experts by a sample of the data. */
-const CHOOSES_EXPERTS = 'esft';
 
 /** Three repetitions are the fewest that give an interval worth reading. */
 const FIRST_SEEDS = [1, 2, 3];
 
-/** Which method or methods, and its options as the method itself describes them. */
+/** Which method or methods, and their options as they themselves describe them. */
 export function MethodCard({
   form,
+  plan,
+  planAll,
   setForm,
-  setSection,
   setError,
 }: {
   readonly form: FormState;
+  /** Of the run, and of all runs of a comparison: where methods do not go together, it says so. */
+  readonly plan: RunPlan | undefined;
+  readonly planAll: ComparisonPlan | undefined;
   readonly setForm: Dispatch<SetStateAction<FormState>>;
-  readonly setSection: SetSection;
   readonly setError: SetError;
 }) {
   const methods = useCall('methods.list', undefined);
+  const { compared, parts } = form;
+  const [first, ...beside] = parts;
+  const setParts = (next: FormState['parts']) => setForm((old) => ({ ...old, parts: next }));
   const choose = (name: string) =>
-    setForm((old) =>
-      old.method === name ? old : { ...old, method: name, sections: { ...old.sections, options: {} } },
-    );
-  const { compared } = form;
+    setParts([{ name, options: {} }, ...beside.filter((part) => part.name !== name)]);
   const compare = (on: boolean) =>
     setForm(({ compared: before, ...old }) =>
       on
         ? {
             ...old,
             compared: before ?? {
-              methods: old.method === undefined ? [] : [{ name: old.method, options: old.sections.options }],
+              methods: old.parts.length === 0 ? [] : [{ key: 0, parts: old.parts }],
               seeds: FIRST_SEEDS,
             },
           }
@@ -54,7 +54,7 @@ export function MethodCard({
           label="What to train"
           value={compared === undefined ? 'one' : 'several'}
           choices={[
-            { value: 'one', label: 'one method' },
+            { value: 'one', label: 'one run' },
             { value: 'several', label: 'compare methods' },
           ]}
           onChange={(value) => compare(value === 'several')}
@@ -62,14 +62,14 @@ export function MethodCard({
       }
     >
       <Loaded query={methods} what="the methods" lines={5}>
-        {(list) => {
-          const chosen = list.find((method) => method.name === form.method);
-          return list.length === 0 ? (
+        {(list) =>
+          list.length === 0 ? (
             <EmptyState inset text="The host offers no training method." />
           ) : compared !== undefined ? (
             <ComparedMethods
               list={list}
               compared={compared}
+              plan={planAll}
               onChange={(next) => setForm((old) => ({ ...old, compared: next }))}
               setError={setError}
             />
@@ -81,45 +81,31 @@ export function MethodCard({
                     <input
                       type="radio"
                       name="method"
-                      checked={method.name === form.method}
+                      checked={method.name === first?.name}
                       onChange={() => choose(method.name)}
                     />
                     <MethodText method={method} />
                   </label>
                 ))}
               </div>
-              {form.method !== undefined && chosen === undefined && (
-                <p className="bad-ink">
-                  The method “{form.method}” is not offered by this host. Choose one of the above.
-                </p>
-              )}
-              {chosen !== undefined && (
-                <>
-                  <h3>
-                    Options <small>defaults from: {chosen.source}</small>
-                  </h3>
-                  <SchemaForm
-                    key={chosen.name}
-                    schema={chosen.optionsSchema}
-                    values={form.sections.options}
-                    onChange={(values) => setSection('options', values)}
-                    onError={(key, error) => setError('options', key, error)}
-                  />
-                  {chosen.name === CHOOSES_EXPERTS && (
-                    <ExpertPreview
-                      form={form}
-                      share={Number(
-                        form.sections.options['share'] ??
-                          fieldsOf(chosen.optionsSchema).find(({ key }) => key === 'share')?.defaultValue,
-                      )}
-                      onShare={(share) => setSection('options', { ...form.sections.options, share })}
-                    />
+              {first !== undefined && (
+                <MethodParts
+                  list={list}
+                  parts={parts}
+                  heading={({ title, source }, together) => (
+                    <h3>
+                      {together ? `Options of ${title}` : 'Options'} <small>defaults from: {source}</small>
+                    </h3>
                   )}
-                </>
+                  problem={plan?.methodProblem}
+                  previewed={{ draft: () => toDraft(form), missing: missingParts(form) }}
+                  onChange={setParts}
+                  setError={setError}
+                />
               )}
             </div>
-          );
-        }}
+          )
+        }
       </Loaded>
     </Card>
   );

@@ -181,7 +181,7 @@ export function NewRunPage({
         setSection={setSection}
         setError={setError}
       />
-      <MethodCard form={form} setForm={setForm} setSection={setSection} setError={setError} />
+      <MethodCard form={form} plan={plan.data} planAll={planAll.data} setForm={setForm} setError={setError} />
       <TrainingCard form={form} setSection={setSection} setError={setError} />
       {form.compared === undefined ? (
         <ReviewCard plan={plan} ready={drafted.draft !== undefined} missing={missing}>

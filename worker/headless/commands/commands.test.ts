@@ -161,6 +161,29 @@ test('plan estimates, and says what is wrong', async () => {
   );
 });
 
+test('methods named together: plan says which two clash, and a run is called by all of them', async () => {
+  const document = JSON.parse(readFileSync(site.runFile, 'utf8')) as object;
+  const file = (...methods: object[]) => {
+    const name = path.join(site.dir, 'together.json');
+    writeFileSync(name, JSON.stringify({ ...document, method: { name: 'compose', options: { methods } } }));
+    return name;
+  };
+  const clash = /^method\.options\.methods: lora and dora both decide adapters\. Leave one of them out/;
+  const [plan] = (
+    await condenser('plan', file({ name: 'lora' }, { name: 'dora' }), '--home', site.home, '--json')
+  ).json();
+  expect(plan?.['methodProblem']).toMatch(clash);
+  expect(plan?.['problems']).toEqual([plan?.['methodProblem']]);
+  const good = file({ name: 'lora', options: { rank: 2 } }, { name: 'expert-condenser' });
+  expect((await condenser('plan', good, '--home', site.home)).stdout).toMatch(
+    /^method +lora \+ expert-condenser$/m,
+  );
+  const out = path.join(site.dir, 'together');
+  await condenser('train', good, '--steps', '1', '--out', out, '--home', site.home);
+  expect((await condenser('report', out, '--out', path.join(out, 'report.md'))).status).toBe(0);
+  expect(readFileSync(path.join(out, 'report.md'), 'utf8')).toMatch(/Method *\| lora \+ expert-condenser/);
+});
+
 test('plan says how far it was off in runs that finished', async () => {
   const home = path.join(site.dir, 'estimates');
   const planned = async () => (await condenser('plan', site.runFile, '--home', home)).stdout;

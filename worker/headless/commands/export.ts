@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
+import { methodLabel } from '#core/contract/methods-together.ts';
 import {
   ADDITIONS_FILE,
   encodeFloats,
@@ -92,7 +93,7 @@ function writeRunAdapters(
   if (adapters?.kind !== 'low-rank') {
     throw new UserError(
       'export/no-adapters',
-      `the run trained weights with ${spec.method.name}, not low-rank adapters`,
+      `the run trained weights with ${methodLabel(spec.method)}, not low-rank adapters`,
       'Use --format hf or delta.',
     );
   }
@@ -164,7 +165,7 @@ function manifestOf({ spec, step, source, plan }: TrainedRun, tensors: readonly 
     version: 1,
     program: `condenser ${programVersion()}`,
     base: { name: path.basename(spec.model.path), files: source.files },
-    method: spec.method.name,
+    method: methodLabel(spec.method),
     additions: additionsOf(plan),
     step,
     tensors: tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape })),

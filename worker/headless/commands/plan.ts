@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { describeEstimateError, type EstimateError, type ExpertPreview } from '#core/contract/method.ts';
+import { methodLabel } from '#core/contract/methods-together.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { pastErrorsIn } from '#core/host/index.ts';
 import { planRun, previewExperts } from '#worker/train/index.ts';
@@ -23,7 +24,7 @@ export const plan: Command = async (invocation) => {
   const { memoryMB, diskMB, timeSeconds } = planned;
   const rows = [
     ['run', spec.name],
-    ['method', spec.method.name],
+    ['method', methodLabel(spec.method)],
     ...(planned.steps === undefined ? [] : [['steps', count(planned.steps)]]),
     ['parameters', `${count(planned.trainableParameters)} trained of ${count(planned.totalParameters)}`],
     [

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { UserError } from '#core/contract/errors.ts';
 import { parseComparison } from '#core/contract/method-comparison.ts';
+import { methodLabel } from '#core/contract/methods-together.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { RunState } from '#core/contract/run-state.ts';
 import { resolveSpecPaths } from '#core/host/index.ts';
@@ -70,7 +71,7 @@ export async function trainComparison(
 
 /** The order of training, the method and the seed. */
 function folderOf({ method, train }: RunSpec, index: number): string {
-  return `${String(index + 1).padStart(2, '0')}-${method.name}-seed-${train.seed}`;
+  return `${String(index + 1).padStart(2, '0')}-${methodLabel(method).replaceAll(' ', '')}-seed-${train.seed}`;
 }
 
 /**
