@@ -185,3 +185,20 @@ function wasmBuffer(descriptor: object): ArrayBuffer {
   };
   return new wasm.Memory(descriptor).buffer;
 }
+
+test('what is fetched is not copied, and what is wrong with a run is still said', async () => {
+  const builder = new GraphBuilder('large');
+  builder.output('y', op.mul(builder.input('x', 'float32', ['N', 1024]), 2));
+  builder.output('sum', op.reduceSum(builder.input('z', 'float32', ['M', 1024]), { axes: [1] }));
+  const program = await runtime.compile(builder.build());
+  const x = tensorView('float32', [1024, 1024], new Float32Array(1024 * 1024).fill(3));
+  const y = zeroTensor('float32', [1024, 1024]);
+  const sum = zeroTensor('float32', [1024]);
+  const before = process.memoryUsage().arrayBuffers;
+  expect(program.run({ x, z: x }, { y, sum })).toEqual({});
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2e6);
+  expect([y.data[0], y.data.at(-1), sum.data[0], sum.data.at(-1)]).toEqual([6, 6, 3072, 3072]);
+  const short = zeroTensor('float32', [1023, 1024]);
+  expect(() => program.run({ x, z: x }, { y: short, sum })).toThrow(/large: .*1023/s);
+  expect(program.run({ x, z: x }, { sum })['y']?.data.at(-1)).toBe(6);
+});

@@ -7,7 +7,7 @@ import type { Dialect, Graph } from '#worker/graph/index.ts';
 import { loadBinding, type NativeSession } from './binding.ts';
 import { DeviceMemory } from './device-tensor.ts';
 import { readPlacement, type PlacedNodes } from './placement.ts';
-import { SessionProgram } from './program.ts';
+import { SessionProgram, UNREADABLE } from './program.ts';
 import type { Program } from './program.ts';
 
 /** How a graph is compiled. */
@@ -135,7 +135,8 @@ function load(
     outputs: graph.outputs.map((output) => output.name),
   };
   const session = createSession(graph, dialect, options);
-  return new SessionProgram(loadBinding(), session, names, dialect === 'webgpu' ? device : null, onRelease);
+  const onDevice = dialect === 'webgpu' ? device : null;
+  return new SessionProgram(loadBinding(), session, names, onDevice, dialect === 'cpu', onRelease);
 }
 
 function createSession(
@@ -144,7 +145,7 @@ function createSession(
   options: SessionSettings,
   more: object = {},
 ): NativeSession {
-  const model = emit(graph, dialect);
+  const model = dialect === 'cpu' ? emit(graph, dialect, UNREADABLE) : emit(graph, dialect);
   try {
     return loadBinding().createSession(model, { ...sessionOptions(dialect, options), ...more });
   } catch (error) {

@@ -10,6 +10,7 @@ import type {
   Node,
   Value,
 } from '../op-def.ts';
+import { onnxTypeOf } from '../ops/select.ts';
 import { fuseGemm } from '../passes/fuse-gemm.ts';
 import { mergeEqual } from '../passes/merge-equal.ts';
 import type { Dim } from '../types.ts';
@@ -26,10 +27,11 @@ const opsetVersions: Readonly<Record<Dialect, number>> = { cpu: 26, webgpu: 23, 
  * The graph as the bytes of an ONNX model. `cpu` and `webgpu` fuse and use the operators that ONNX Runtime's provider of
  * that name is right and fast at; `reference` stays with plain ONNX operators, which also have float64 kernels.
  * `float16` and `bfloat16` inputs and outputs are declared `uint16`: their bits.
+ * @param unreadable name of one more output before all others, a bfloat16 scalar: JavaScript has no tensors of that type.
  */
-export function emit(graph: Graph, dialect: Dialect): Uint8Array<ArrayBuffer> {
+export function emit(graph: Graph, dialect: Dialect, unreadable?: string): Uint8Array<ArrayBuffer> {
   const ready = dialect === 'reference' ? graph : fuseGemm(mergeEqual(graph));
-  return new GraphEmitter(ready, dialect).encode(opsetVersions[dialect]);
+  return new GraphEmitter(ready, dialect).encode(opsetVersions[dialect], unreadable);
 }
 
 /** Longest constant that is compared with earlier ones to be written only once. */
@@ -109,14 +111,20 @@ class GraphEmitter implements Emitter {
     return parts.length === 1 ? only : this.node('Concat', parts, { attrs: { axis: 0 } });
   }
 
-  encode(opsetVersion: number): Uint8Array<ArrayBuffer> {
+  encode(opsetVersion: number, unreadable?: string): Uint8Array<ArrayBuffer> {
     const rename = this.#outputNames();
     const renamed = (names: readonly string[]): readonly string[] =>
       names.map((name) => rename.get(name) ?? name);
+    const before: { readonly name: string; readonly type: null }[] = [];
+    if (unreadable !== undefined) {
+      const zero = this.constant({ dtype: 'float32', shape: [], data: [0] });
+      rename.set(this.node('Cast', [zero], { attrs: { to: onnxTypeOf.bfloat16 } }), unreadable);
+      before.push({ name: unreadable, type: null });
+    }
     const model = {
       name: this.#graph.name,
       inputs: this.#graph.inputs.map(({ name, type }) => ({ name, type })),
-      outputs: this.#graph.outputs.map(({ name, value }) => ({ name, type: value.type })),
+      outputs: [...before, ...this.#graph.outputs.map(({ name, value }) => ({ name, type: value.type }))],
       nodes: this.#nodes.map((node) => ({
         ...node,
         inputs: renamed(node.inputs),
@@ -178,7 +186,7 @@ class GraphEmitter implements Emitter {
    * The graph's own names for the tensors that are results. The tensor is renamed where it is made, so that fetching into
    * a given buffer writes there directly; only a second name, or a name for an input or a constant, costs a copy.
    */
-  #outputNames(): ReadonlyMap<string, string> {
+  #outputNames(): Map<string, string> {
     const made = new Set(this.#nodes.flatMap((node) => node.outputs));
     const rename = new Map<string, string>();
     const copied: GraphOutput[] = [];

@@ -19,7 +19,8 @@ export interface OnnxNode {
 export interface OnnxGraph {
   readonly name: string;
   readonly inputs: readonly { readonly name: string; readonly type: TensorType }[];
-  readonly outputs: readonly { readonly name: string; readonly type: TensorType }[];
+  /** Without a type it is that of the node which makes it. */
+  readonly outputs: readonly { readonly name: string; readonly type: TensorType | null }[];
   readonly nodes: readonly OnnxNode[];
   readonly initializers: readonly { readonly name: string; readonly data: ConstantData }[];
 }
@@ -95,8 +96,9 @@ function writeTensor(proto: ProtoWriter, name: string, { dtype, shape, data }: C
   proto.bytes(9, new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
 }
 
-function writeValueInfo(proto: ProtoWriter, name: string, type: TensorType): void {
+function writeValueInfo(proto: ProtoWriter, name: string, type: TensorType | null): void {
   proto.bytes(1, name);
+  if (type === null) return;
   proto.message(2, (typeProto) =>
     typeProto.message(1, (tensor) => {
       tensor.int(1, onnxTypeOf[storageType(type.dtype)]);
