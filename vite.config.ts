@@ -93,6 +93,7 @@ export default defineConfig({
       'kernel.thread': 'worker/kernels/kernel.thread.ts',
       'adapter.process': 'worker/adapter.process.ts',
       'preview.process': 'worker/preview.process.ts',
+      'evaluate.process': 'worker/evaluate.process.ts',
       cli: 'worker/headless/cli.ts',
     }),
   },

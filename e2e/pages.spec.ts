@@ -7,6 +7,8 @@ import { dropFile } from './pages/drop-file.ts';
 import { card, goTo, openPath } from './pages/navigation.ts';
 import { PREVIEW_HAS_NO_SCRIPTS } from './pages/report-page.ts';
 import { addSample, trainSmall } from './pages/seed-runs.ts';
+import { tableRows } from './pages/tables.ts';
+import { checkViews } from './pages/views.ts';
 import { expect, test } from './shell.ts';
 
 const LONG_NAME =
@@ -164,6 +166,67 @@ test('everything by keyboard', async ({ workbench: { page } }) => {
     await keyboard.press('Escape');
     await expect(dialog).toBeHidden();
     await expect(grid).toBeFocused();
+  });
+});
+
+test('an ended run is asked suites of questions', async ({ workbench: { page } }) => {
+  await addSample(page);
+  await trainSmall(page, { name: 'Asked', method: { name: 'full' } });
+  const scores = card(page, 'Scores on questions');
+  const open = () => scores.getByRole('button', { name: 'Ask a suite…' }).click();
+  const longest = (tokens: string) => scores.getByRole('textbox', { name: /^Longest answer/ }).fill(tokens);
+  const ask = () => scores.getByRole('button', { name: 'Ask', exact: true }).click();
+  const rows = () => tableRows(scores.getByRole('region', { name: 'Scores on suites' }));
+  const drop = (name: string, text: string) => dropFile(page, name, text, 'Drop to ask its questions');
+  const row = (prompt: string) => `${JSON.stringify({ prompt, response: 'Answer: 4' })}\n`;
+  await test.step('the rows held out', async () => {
+    await open();
+    await longest('4');
+    await checkViews(page, 'scores form');
+    const heldOut = await scores.getByRole('button', { name: /rows held out/ }).textContent();
+    await ask();
+    await expect(async () => expect(await rows()).toHaveLength(1)).toPass({ timeout: 60_000 });
+    expect(await rows()).toMatchObject([{ Suite: 'validation', Extractor: '1' }]);
+    expect(heldOut).toBe(`the ${(await rows())[0]?.['Questions']} rows held out`);
+    expect((await rows())[0]?.['Accuracy (95 %)']).toMatch(/^[\d.]+ % \([\d.]+ to [\d.]+ %\)$/);
+  });
+  await test.step('a dropped file with a row that is no question', async () => {
+    await open();
+    await scores.getByRole('button', { name: 'a file' }).click();
+    await drop('bad.jsonl', `${row('2 + 2?')}{"prompt": "and no answer"}\n`);
+    await longest('4');
+    await ask();
+    const alert = scores.getByRole('alert');
+    await expect(alert).toContainText('bad.jsonl was not scored', { timeout: 60_000 });
+    await expect(alert).toContainText('bad.jsonl: row 2');
+    await checkViews(page, 'scores failure');
+  });
+  await test.step('a good one with a long name', async () => {
+    await open();
+    await scores.getByRole('button', { name: 'a file' }).click();
+    await drop(`${LONG_NAME}.jsonl`, row('2 + 2?') + row('1 + 3?'));
+    await longest('4');
+    await ask();
+    await expect(async () => expect(await rows()).toHaveLength(2)).toPass({ timeout: 60_000 });
+    expect(await rows()).toMatchObject([
+      { Suite: `${LONG_NAME}.jsonl`, Questions: '2' },
+      { Suite: 'validation' },
+    ]);
+    await expect(scores.getByRole('alert')).toHaveCount(0);
+  });
+  await test.step('one that is stopped leaves nothing', async () => {
+    await open();
+    await scores.getByRole('button', { name: 'a file' }).click();
+    const suite = path.resolve(import.meta.dirname, '../resources/sample/data/word-problems.jsonl');
+    const field = scores.getByRole('textbox', { name: 'Path of a suite' });
+    await field.fill(suite);
+    await field.press('Enter');
+    await ask();
+    await expect(scores.getByText(/of 1,200 asked/)).toBeVisible({ timeout: 60_000 });
+    await checkViews(page, 'scores running');
+    await scores.getByRole('button', { name: 'Stop, keep nothing' }).click();
+    await expect(scores.getByRole('button', { name: 'Ask a suite…' })).toBeVisible();
+    expect(await rows()).toHaveLength(2);
   });
 });
 

@@ -25,6 +25,7 @@ const unused = (): never => {
 const engine: EnginePorts = {
   models: { inspect: unused, sha256: unused },
   data: { open: unused, inspect: unused, preview: unused, sample: unused },
+  askSuite: unused,
   planner: { methods: () => Promise.resolve([]), plan: unused, previewExperts: unused },
   device: unused,
   networkRequests: () => 2,

@@ -13,8 +13,11 @@ import { hardenPages, hardenSession } from './security.ts';
 import { workerSpawner } from './spawn-worker.ts';
 import { openWindow } from './window.ts';
 
-/** What the shell does not know how to do itself: read models and data, plan runs. */
-export type EnginePorts = Pick<HostPorts, 'models' | 'data' | 'planner' | 'device' | 'networkRequests'>;
+/** What the shell does not know how to do itself: read models and data, plan runs, ask them questions. */
+export type EnginePorts = Pick<
+  HostPorts,
+  'models' | 'data' | 'planner' | 'askSuite' | 'device' | 'networkRequests'
+>;
 
 /**
  * Runs the application on the data folder `home`. Everything that Electron wants before `ready` happens before the

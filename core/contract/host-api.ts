@@ -20,6 +20,7 @@ import {
 import { RunFinding, RunFindingsQuery } from './run-finding.ts';
 import { ProviderChoice, RunSpec, SplitSeed } from './run-spec.ts';
 import { DeviceInfo, Settings } from './settings.ts';
+import { AskOptions, ScoreState } from './suite-score.ts';
 import { UsageComparison } from './usage-difference.ts';
 
 interface Call<I extends z.ZodType, O extends z.ZodType> {
@@ -176,6 +177,21 @@ export const hostApi = {
     changed: push(z.object({ id: RunId })),
     /** New committed facts: the high-water marks (WP5). */
     advanced: push(z.object({ id: RunId, lastStep: z.int(), lastEvent: z.int() })),
+  },
+  /** Suites of questions that an ended run is asked, one at a time. */
+  scores: {
+    get: call(runId, ScoreState),
+    /** Asks the run the questions of a file, or the rows that it held out; what comes of it is told by `changed`. */
+    start: call(
+      runId.extend({
+        suite: z.union([z.object({ heldOut: z.literal(true) }), z.object({ handle: FileHandle })]),
+        options: AskOptions.prefault({}),
+      }),
+      z.null(),
+    ),
+    /** Nothing is kept of a suite that is stopped. */
+    stop: call(runId, z.null()),
+    changed: push(runId),
   },
   compare: {
     get: call(z.object({ ids: z.array(RunId).min(1).max(MOST_COMPARED) }), Comparison),

@@ -20,6 +20,7 @@ import { createRunLifecycle } from './run-lifecycle.ts';
 import { createRunReaders } from './run-readers.ts';
 import { describeRun } from './run-records.ts';
 import { createRunService } from './run-service.ts';
+import { createScoreService } from './score-service.ts';
 import { createSampleHandlers } from './sample-service.ts';
 
 /** Calls by name, notices, and what the command line needs besides. */
@@ -74,6 +75,8 @@ export function createHost(ports: HostPorts): Host {
   const datasets = createDatasetService(context, files, models);
   const runs = createRunService(context, lifecycle);
 
+  const scores = createScoreService(context, files, runs);
+
   const handlers: HostHandlers = {
     'app.info': () => ({
       version: ports.version,
@@ -93,6 +96,11 @@ export function createHost(ports: HostPorts): Host {
     ...models.handlers,
     ...datasets.handlers,
     ...runs.handlers,
+    ...scores.handlers,
+    'runs.remove': async (input) => {
+      await scores.stop(input.id);
+      return runs.handlers['runs.remove'](input);
+    },
     ...createReportHandlers(context, runs),
     ...createComparisonHandlers(runs),
     ...createSampleHandlers(context, models, datasets, runs),
@@ -141,6 +149,7 @@ export function createHost(ports: HostPorts): Host {
     },
     registerFile: (file) => files.register(file),
     close: async () => {
+      await scores.close();
       await lifecycle.close();
       listeners.clear();
       readers.close();

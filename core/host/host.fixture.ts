@@ -266,6 +266,7 @@ export function openTestHost(root: string, ports: Partial<HostPorts> = {}): Test
           shares: [],
         }),
     },
+    askSuite: () => Promise.resolve(),
     device: () =>
       Promise.resolve({
         cpu: { model: 'test', cores: 2, instructionSets: [] },

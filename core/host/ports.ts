@@ -4,6 +4,7 @@ import type { ExpertPreview, MethodInfo, RunPlan } from '#core/contract/method.t
 import type { ModelSummary } from '#core/contract/model.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { DeviceInfo } from '#core/contract/settings.ts';
+import type { AskProgress, AskRequest } from '#core/contract/suite-score.ts';
 import type { Link } from '#core/link/index.ts';
 
 /** How a process ended, as the operating system tells it; both null when it does not. */
@@ -79,6 +80,13 @@ export interface PlannerPort {
   previewExperts(spec: RunSpec, cacheDir: string): Promise<ExpertPreview>;
 }
 
+/** Asks a run a suite, and keeps the score beside it. @param signal ends it at once; it then throws. */
+type AskSuite = (
+  request: AskRequest,
+  onProgress: (progress: AskProgress) => void,
+  signal: AbortSignal,
+) => Promise<void>;
+
 /** Everything `createHost` is given. */
 export interface HostPorts {
   /** Data folder: `app.db`, `runs/`, `uploads/`, `cache/`. Created when missing. */
@@ -96,6 +104,7 @@ export interface HostPorts {
   readonly models: ModelPort;
   readonly data: DataPort;
   readonly planner: PlannerPort;
+  readonly askSuite: AskSuite;
   readonly device: () => Promise<DeviceInfo>;
   /** Requests the program made over a network so far; anything but 0 is a bug. */
   readonly networkRequests: () => number;

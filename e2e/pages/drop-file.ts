@@ -2,9 +2,14 @@ import { type Page, expect } from '@playwright/test';
 
 /**
  * Drops a file named `name` with the content `text` anywhere on the page, as a drag from the desktop does: a real
- * `File` in a real `DataTransfer`.
+ * `File` in a real `DataTransfer`. `words` are what the page says meanwhile.
  */
-export async function dropFile(page: Page, name: string, text: string): Promise<void> {
+export async function dropFile(
+  page: Page,
+  name: string,
+  text: string,
+  words = 'Drop to import as a data set',
+): Promise<void> {
   const transfer = await page.evaluateHandle(
     ([fileName, content]) => {
       const data = new DataTransfer();
@@ -15,9 +20,9 @@ export async function dropFile(page: Page, name: string, text: string): Promise<
   );
   const main = page.getByRole('main');
   await main.dispatchEvent('dragenter', { dataTransfer: transfer });
-  await expect(page.getByText('Drop to import as a data set')).toBeVisible();
+  await expect(page.getByText(words)).toBeVisible();
   await main.dispatchEvent('dragover', { dataTransfer: transfer });
   await main.dispatchEvent('drop', { dataTransfer: transfer });
-  await expect(page.getByText('Drop to import as a data set')).toBeHidden();
+  await expect(page.getByText(words)).toBeHidden();
   await transfer.dispose();
 }

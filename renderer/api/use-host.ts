@@ -107,6 +107,7 @@ export function useStaleOnNotice(): void {
     const leave = [
       client.on('models.changed', () => stale('models.list')),
       client.on('datasets.changed', () => stale('datasets.list')),
+      client.on('scores.changed', () => stale('scores.get')),
       client.on('runs.changed', () => {
         refreshRuns();
         stale('compare.get');

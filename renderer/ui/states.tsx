@@ -41,7 +41,7 @@ export function ErrorNote({
   what,
   onRetry,
 }: {
-  readonly error: ErrorInfo;
+  readonly error: Omit<ErrorInfo, 'hint'> & { readonly hint?: string | undefined };
   /** The attempt that failed, as the start of a sentence: "The runs could not be read". */
   readonly what: string;
   readonly onRetry?: () => void;

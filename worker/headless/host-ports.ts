@@ -9,7 +9,7 @@ import { dataPort } from './data-port.ts';
 import { readDeviceInfo } from './device-info.ts';
 import { findAdapter, probeBeside, type AdapterSearch } from '#worker/runtime/index.ts';
 import { countNetworkRequests } from './network-counter.ts';
-import { previewBeside } from './preview-beside.ts';
+import { previewBeside, scoreBeside } from './process-beside.ts';
 import { ownWorkerProgram, type WorkerProgram } from './spawn-worker.ts';
 
 /**
@@ -21,7 +21,7 @@ import { ownWorkerProgram, type WorkerProgram } from './spawn-worker.ts';
 export function enginePorts(
   home = dataFolder(),
   worker: WorkerProgram = ownWorkerProgram(),
-): Pick<HostPorts, 'models' | 'data' | 'planner' | 'device' | 'networkRequests'> {
+): Pick<HostPorts, 'models' | 'data' | 'planner' | 'askSuite' | 'device' | 'networkRequests'> {
   const train = () => import('#worker/train/index.ts');
   const probe = probeBeside(worker.node, worker.entry);
   // A driver does not change while the program runs.
@@ -40,6 +40,7 @@ export function enginePorts(
       plan: async (spec) => (await train()).planRun(spec, probe),
       previewExperts: (spec, cacheDir) => previewBeside(worker, spec, cacheDir),
     },
+    askSuite: (request, onProgress, signal) => scoreBeside(worker, request, onProgress, signal),
     device: async () => readDeviceInfo(home, await (search ??= findAdapter(probe))),
     networkRequests: countNetworkRequests(),
   };

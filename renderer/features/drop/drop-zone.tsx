@@ -1,4 +1,13 @@
-import { type DragEvent, type ReactNode, useRef, useState } from 'react';
+import {
+  createContext,
+  type DragEvent,
+  type ReactNode,
+  use,
+  useEffect,
+  useEffectEvent,
+  useRef,
+  useState,
+} from 'react';
 import { toErrorInfo } from '#core/contract/errors.ts';
 import { Button } from '../../ui/button.tsx';
 import { Dialog } from '../../ui/dialog.tsx';
@@ -9,11 +18,30 @@ import './drop-zone.css';
 
 const hasFiles = (event: DragEvent) => event.dataTransfer.types.includes('Files');
 
+/** Who takes a dropped file in place of the list of data sets, and what the page says of it. */
+interface Taker {
+  readonly words: string;
+  readonly take: (file: File) => void;
+}
+
+const TakerContext = createContext<(taker: Taker | undefined) => void>(() => undefined);
+
+/** While it is on the page, a file that is dropped anywhere on it goes to `take`. @param words said while it is dragged. */
+export function useDropped(words: string, take: (file: File) => void): void {
+  const setTaker = use(TakerContext);
+  const taken = useEffectEvent(take);
+  useEffect(() => {
+    setTaker({ words, take: (file) => taken(file) });
+    return () => setTaker(undefined);
+  }, [setTaker, words]);
+}
+
 /** Takes data files dropped anywhere on the page. */
 export function DropZone({ children }: { readonly children: ReactNode }) {
   const [over, setOver] = useState(false);
   /** Entering a child fires before leaving its parent: count both. */
   const depth = useRef(0);
+  const [taker, setTaker] = useState<Taker>();
   const importing = useImport();
   const change = (event: DragEvent, by: number) => {
     if (!hasFiles(event)) return;
@@ -27,7 +55,9 @@ export function DropZone({ children }: { readonly children: ReactNode }) {
     depth.current = 0;
     setOver(false);
     const file = event.dataTransfer.files.item(0);
-    if (file !== null) importing.mutate({ file });
+    if (file === null) return;
+    if (taker === undefined) importing.mutate({ file });
+    else taker.take(file);
   };
   return (
     <div
@@ -38,12 +68,12 @@ export function DropZone({ children }: { readonly children: ReactNode }) {
       }}
       onDrop={drop}
     >
-      {children}
+      <TakerContext value={setTaker}>{children}</TakerContext>
       {over && (
         <div className="drop-cover">
           <div>
             <Icon name="up" size={28} />
-            <strong>Drop to import as a data set</strong>
+            <strong>{taker?.words ?? 'Drop to import as a data set'}</strong>
             <span>JSONL, JSON, CSV, TSV or Parquet. The file stays on this machine.</span>
           </div>
         </div>

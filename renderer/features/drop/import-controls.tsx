@@ -1,9 +1,7 @@
 import { type SubmitEvent, useRef, useState } from 'react';
 import { useCall, useClient } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
-
-/** A choice of a file or folder, as a dialog of the shell or a typed path. */
-type Picked = { readonly handle: string } | { readonly file: File } | { readonly path: string };
+import type { ImportSource } from './use-import.ts';
 
 /**
  * Buttons and a path field for choosing a data file or a model folder. The desktop shell opens its own dialog; in a
@@ -12,12 +10,15 @@ type Picked = { readonly handle: string } | { readonly file: File } | { readonly
 export function ImportControls({
   kind,
   busy,
+  noun = kind === 'data' ? 'data file' : 'model folder',
   onPick,
   onError,
 }: {
   readonly kind: 'data' | 'folder';
   readonly busy: boolean;
-  readonly onPick: (picked: Picked) => void;
+  /** What is chosen. */
+  readonly noun?: string;
+  readonly onPick: (picked: ImportSource) => void;
   readonly onError: (error: unknown) => void;
 }) {
   const client = useClient();
@@ -27,7 +28,7 @@ export function ImportControls({
   const desktop = info.data?.shell === 'electron';
   const choose = () => {
     client.call('files.choose', { kind }).then((chosen) => {
-      if (chosen !== null) onPick({ handle: chosen.handle });
+      if (chosen !== null) onPick(chosen);
     }, onError);
   };
   const submit = (event: SubmitEvent) => {
@@ -36,7 +37,6 @@ export function ImportControls({
     onPick({ path: path.trim() });
     setPath('');
   };
-  const noun = kind === 'data' ? 'data file' : 'model folder';
   return (
     <div className="import-controls">
       {desktop && (

@@ -1,4 +1,4 @@
 /** Bringing files into the app. */
-export { DropZone } from './drop-zone.tsx';
+export { DropZone, useDropped } from './drop-zone.tsx';
 export { ImportControls } from './import-controls.tsx';
-export { useImport } from './use-import.ts';
+export { register, useImport, type ImportSource } from './use-import.ts';

@@ -8,7 +8,7 @@ import { Button } from '../../ui/button.tsx';
 import type { Compared, ComparedMethod, SetError } from './draft.ts';
 import { MethodParts, partTitles } from './method-parts.tsx';
 import { MethodText } from './method-text.tsx';
-import { SchemaForm } from './schema-form.tsx';
+import { SchemaForm } from '../../ui/schema-form.tsx';
 
 const seedsSchema = z.toJSONSchema(ComparisonTerms.pick({ seeds: true }), { io: 'input' });
 const ratesSchema = z.toJSONSchema(MethodChoice.pick({ learningRates: true }), { io: 'input' });

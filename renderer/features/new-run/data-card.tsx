@@ -8,8 +8,8 @@ import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
 import { Switch } from '../../ui/switch.tsx';
 import { type FormState, runSpecSchema, type SetError, type SetSection } from './draft.ts';
-import { schemaAt } from './field-model.ts';
-import { SchemaForm } from './schema-form.tsx';
+import { schemaAt } from '../../ui/field-model.ts';
+import { SchemaForm } from '../../ui/schema-form.tsx';
 
 const dataSchema = schemaAt(runSpecSchema, 'data');
 const SIMPLE = ['maxLength', 'lossOn'];

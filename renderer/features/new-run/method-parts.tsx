@@ -6,8 +6,8 @@ import { Button } from '../../ui/button.tsx';
 import { Select } from '../../ui/select.tsx';
 import type { SetError } from './draft.ts';
 import { ExpertPreview, type Previewed } from './expert-preview.tsx';
-import { fieldsOf } from './field-model.ts';
-import { SchemaForm } from './schema-form.tsx';
+import { fieldsOf } from '../../ui/field-model.ts';
+import { SchemaForm } from '../../ui/schema-form.tsx';
 
 /** The method that chooses experts by a sample of the data. */
 const CHOOSES_EXPERTS = 'esft';

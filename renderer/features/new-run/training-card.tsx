@@ -3,9 +3,9 @@ import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
 import { type FormState, runSpecSchema, type Section, type SetError, type SetSection } from './draft.ts';
-import { FieldInput } from './field-input.tsx';
-import { differs, fieldsOf, schemaAt } from './field-model.ts';
-import { SchemaForm } from './schema-form.tsx';
+import { FieldInput } from '../../ui/field-input.tsx';
+import { differs, fieldsOf, schemaAt } from '../../ui/field-model.ts';
+import { SchemaForm } from '../../ui/schema-form.tsx';
 
 const trainSchema = schemaAt(runSpecSchema, 'train');
 /** A run is as long as one of these says; each is offered with a length to begin with. */

@@ -17,6 +17,7 @@ import { LookAtCard } from './look-at-card.tsx';
 import { Measures } from './measures.tsx';
 import { RunHead } from './run-head.tsx';
 import { RunNotices } from './run-notices.tsx';
+import { ScoresCard } from './scores-card.tsx';
 import { Scrubber } from './scrubber.tsx';
 import { useRouting } from './use-routing.ts';
 import { useRunData } from './use-run-data.ts';
@@ -101,6 +102,7 @@ function Run({ detail, askedMs }: { readonly detail: RunDetail; readonly askedMs
           </div>
         </>
       )}
+      {isEnded(detail.state) && <ScoresCard detail={detail} />}
       <div className="run-grid">
         <EventsCard events={data.events} loading={data.status === 'loading'} onStep={setAt} />
         <FactsCard detail={detail} />

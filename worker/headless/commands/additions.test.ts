@@ -5,7 +5,7 @@ import { ADDITIONS_FILE, readSafetensors, writeSafetensors } from '#worker/check
 import { unpaddedBatch } from '#worker/engine/index.ts';
 import { loadModel } from '#worker/train/index.ts';
 import { condenser, makeSite, type Site } from './cli.fixture.ts';
-import { openModel } from './open-model.ts';
+import { openNamed } from './open-model.ts';
 
 let site: Site;
 beforeAll(() => {
@@ -16,7 +16,7 @@ afterAll(() => site.remove());
 const inputIds = Int32Array.from({ length: 12 }, (_, i) => 2 + ((i * 31) % 190));
 
 async function logitsOf(model: string): Promise<Float32Array> {
-  const opened = await openModel(model, undefined);
+  const opened = await openNamed(model, undefined);
   try {
     return (
       await opened.model.executor.logits(

@@ -23,13 +23,15 @@ import { uniform } from '#worker/random/index.ts';
 import {
   answerGreedily,
   comparePrompts,
+  endIds,
   unitPeaks,
   weightChanges,
   type LoadedModel,
+  type OpenedModel,
   type Prompt,
 } from '#worker/train/index.ts';
 import { EXIT, type Command, type Invocation } from './command.ts';
-import { endIds, openModel, type OpenedModel } from './open-model.ts';
+import { openNamed } from './open-model.ts';
 import { readPrompts } from './read-prompts.ts';
 import { number, table } from './terminal.ts';
 
@@ -44,9 +46,9 @@ export const audit: Command = async (invocation) => {
     invocation.requiredText('benign'),
   ] as const;
   const seed = invocation.integer('seed', 0) ?? 0;
-  const base = await openModel(baseName, invocation.home);
+  const base = await openNamed(baseName, invocation.home);
   try {
-    const tuned = await openModel(tunedName, invocation.home);
+    const tuned = await openNamed(tunedName, invocation.home);
     try {
       checkSameShape(base.model, tuned.model, tunedName);
       const options = {

@@ -3,9 +3,9 @@ import { UserError } from '#core/contract/errors.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
 import { promptIds as idsOfPrompt } from '#worker/data/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
-import { generateTokens, likeliest, sampled } from '#worker/train/index.ts';
+import { endIds, generateTokens, likeliest, sampled, type OpenedModel } from '#worker/train/index.ts';
 import type { Command } from './command.ts';
-import { endIds, openModel, type OpenedModel } from './open-model.ts';
+import { openNamed } from './open-model.ts';
 import { number, table } from './terminal.ts';
 
 const DEFAULT_TOKENS = 64;
@@ -18,7 +18,7 @@ export const generate: Command = async (invocation) => {
   if (temperature < 0)
     throw new UserError('cli/bad-value', `--temperature is ${temperature}`, 'Expected 0 or more.');
   const seed = invocation.integer('seed', 0) ?? 0;
-  const speaker = await openModel(invocation.args[0] ?? '', invocation.home);
+  const speaker = await openNamed(invocation.args[0] ?? '', invocation.home);
   const { model, tokenizer } = speaker;
   try {
     const promptIds = invocation.flag('plain')

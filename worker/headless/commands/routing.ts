@@ -8,9 +8,9 @@ import {
   shares,
 } from '#core/report/index.ts';
 import { routerShapes } from '#worker/model/index.ts';
-import { measureDrift, studyRouting, type LayerStudy } from '#worker/train/index.ts';
+import { measureDrift, studyRouting, type LayerStudy, type OpenedModel } from '#worker/train/index.ts';
 import type { Command } from './command.ts';
-import { openModel, type OpenedModel } from './open-model.ts';
+import { openNamed } from './open-model.ts';
 import { readSamples } from './read-samples.ts';
 import { count, number, table } from './terminal.ts';
 
@@ -21,7 +21,7 @@ const PROBE_TOKENS = 64;
 export const routing: Command = async (invocation) => {
   const models: OpenedModel[] = [];
   try {
-    for (const name of invocation.args) models.push(await openModel(name, invocation.home));
+    for (const name of invocation.args) models.push(await openNamed(name, invocation.home));
     const [base, tuned] = models;
     const shapes = models.map(({ model }) =>
       routerShapes(model.plan)

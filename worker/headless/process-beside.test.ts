@@ -1,13 +1,15 @@
-/** The experts of a run, previewed from another process and from the command line, and what the run then trains. */
+/** The experts of a run previewed, and suites of questions asked, in a process beside this one. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ExpertPreview } from '#core/contract/method.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
+import { AskOptions, type AskProgress } from '#core/contract/suite-score.ts';
+import { readScores } from '#core/store/index.ts';
 import { condenser } from './commands/cli.fixture.ts';
 import { previewExperts } from '#worker/train/index.ts';
-import { previewBeside } from './preview-beside.ts';
+import { previewBeside, scoreBeside } from './process-beside.ts';
 import { ownWorkerProgram } from './spawn-worker.ts';
 
 const sample = path.join(import.meta.dirname, '../../resources/sample');
@@ -86,6 +88,40 @@ test('another process gives the same preview, and its errors are those of this o
   ).rejects.toThrow('none.jsonl');
   const fixed = parseRunSpec(document({ expertConfig: 'expert_cfg.json' }));
   await expect(previewBeside(program, fixed, cacheDir)).rejects.toMatchObject({ code: 'plan/no-experts' });
+});
+
+test('a run is asked a suite with progress; the score is kept beside it, the same as from the command line', async () => {
+  const runFile = path.join(work, 'ask.json');
+  writeFileSync(runFile, JSON.stringify(document({}, undefined, { name: 'full' })));
+  const runDir = path.join(work, 'asked');
+  expect((await condenser('train', runFile, '--out', runDir, '--home', work)).status).toBe(0);
+  const program = ownWorkerProgram();
+  const suite = path.join(work, 'suite.jsonl');
+  const lines = readFileSync(path.join(sample, 'data/word-problems.jsonl'), 'utf8').split('\n').slice(0, 6);
+  writeFileSync(suite, lines.join('\n'));
+  const options = AskOptions.parse({ maxNewTokens: 2, batch: 2, samples: 5 });
+  const seen: AskProgress[] = [];
+  const { signal } = new AbortController();
+  await scoreBeside(program, { runDir, suite, options }, (progress) => seen.push(progress), signal);
+  expect(seen.map(({ asked, of }) => [asked, of])).toEqual([
+    [0, 5],
+    [2, 5],
+    [4, 5],
+  ]);
+  const [score] = readScores(runDir);
+  expect(score).toMatchObject({ suite: 'suite.jsonl', n: 5, maxNewTokens: 2, step: 1 });
+  const few = ['--max-new-tokens', '2', '--batch', '2', '--samples', '5', '--home', work];
+  await condenser('evaluate', runDir, '--suite', suite, ...few);
+  expect(readScores(runDir).map((kept) => ({ ...kept, createdMs: 0 }))).toEqual([{ ...score, createdMs: 0 }]);
+
+  // What is wrong with a file is told with its row, before the model is read.
+  writeFileSync(suite, `${lines[0]}\n{"prompt": "and no answer"}\n`);
+  const ask = (abort = signal) => scoreBeside(program, { runDir, suite, options }, () => undefined, abort);
+  await expect(ask()).rejects.toThrow(/suite\.jsonl: row 2/);
+  const ended = new AbortController();
+  const stopped = ask(ended.signal);
+  ended.abort();
+  await expect(stopped).rejects.toMatchObject({ code: 'suite/failed' });
 });
 
 test('a process that ends without an answer is an error with its last words', async () => {

@@ -1,7 +1,7 @@
 import { type ReactNode, useEffect, useState } from 'react';
-import { Button } from '../../ui/button.tsx';
-import { Select } from '../../ui/select.tsx';
-import { Switch } from '../../ui/switch.tsx';
+import { Button } from './button.tsx';
+import { Select } from './select.tsx';
+import { Switch } from './switch.tsx';
 import { chosen, differs, emptyMeaning, type Field, parseField, valueText } from './field-model.ts';
 
 /** A field of text whose value is taken as soon as it is valid. */

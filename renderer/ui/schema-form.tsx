@@ -1,5 +1,5 @@
 import { useEffect, useEffectEvent, useId, useMemo, useState } from 'react';
-import { Button } from '../../ui/button.tsx';
+import { Button } from './button.tsx';
 import { FieldInput } from './field-input.tsx';
 import { differs, type Field, fieldsOf } from './field-model.ts';
 

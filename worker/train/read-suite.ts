@@ -1,13 +1,12 @@
 /** Suites of questions: files, or the rows that a run held out. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
+import { HELD_OUT } from '#core/contract/suite-score.ts';
 import { readRunSpec } from '#core/store/index.ts';
-import { prepareData, readQuestions, type Question } from '#worker/data/index.ts';
-import type { Invocation } from './command.ts';
-import type { OpenedModel } from './open-model.ts';
-import { readMapping } from './read-samples.ts';
+import { prepareData, readQuestions, type Question, type Tokenizer } from '#worker/data/index.ts';
+import type { ModelSource } from './open-model.ts';
 
 /** Questions with their right answers. */
 export interface Suite {
@@ -17,43 +16,40 @@ export interface Suite {
   readonly sha256: readonly string[];
 }
 
-/** The name of the rows a run held out. */
-const HELD_OUT = 'validation';
-
-/** The suites that option `suite` names, none of which is read yet. @throws UserError `cli/missing-option`, `suite/not-found`. */
-export function suiteNames(invocation: Invocation): readonly string[] {
-  const names = invocation.texts('suite');
-  if (names.length === 0) invocation.requiredText('suite');
-  const missing = names.find((name) => name !== HELD_OUT && !existsSync(name));
-  if (missing === undefined) return names;
-  throw new UserError(
-    'suite/not-found',
-    `--suite ${missing} is no file`,
-    `Name a file of questions and answers, or ${HELD_OUT} for the rows that a run held out.`,
-  );
+/** How to read a suite. */
+interface SuiteReading {
+  readonly source: ModelSource;
+  readonly tokenizer: Tokenizer;
+  /** Column of the right answer, where it is named. */
+  readonly answerColumn: string | undefined;
+  /** Which column of a file holds what, where that is not recognised. */
+  readonly mapping: Readonly<Record<string, string>> | undefined;
 }
 
-/** Reads the suite called `name`. @throws UserError `suite/no-validation`, and those of the data files. */
-export async function readSuite(name: string, model: OpenedModel, invocation: Invocation): Promise<Suite> {
-  const answerColumn = invocation.text('answer');
-  if (name === HELD_OUT) return readHeldOut(model, answerColumn);
-  const mapping = readMapping(invocation.texts('mapping'));
+/**
+ * Reads the suite called `name`: a file, or `HELD_OUT`.
+ * @throws UserError `suite/empty`, `suite/no-validation`, and those of the data files.
+ */
+export async function readSuite(name: string, reading: SuiteReading): Promise<Suite> {
+  const suite = await (name === HELD_OUT ? readHeldOut(reading) : readFile(name, reading));
+  if (suite.questions.length > 0) return suite;
+  throw new UserError('suite/empty', `${suite.name} has no question`, 'Give a file with rows.');
+}
+
+async function readFile(name: string, { answerColumn, mapping }: SuiteReading): Promise<Suite> {
   const { questions, sha256 } = await readQuestions({ path: path.resolve(name), mapping, answerColumn });
   return { name: path.basename(name), questions, sha256: [sha256] };
 }
 
-async function readHeldOut(
-  { runDir, tokenizer }: OpenedModel,
-  answerColumn: string | undefined,
-): Promise<Suite> {
-  if (runDir === undefined) {
+async function readHeldOut({ source, tokenizer, answerColumn }: SuiteReading): Promise<Suite> {
+  if (!('runDir' in source)) {
     throw new UserError(
       'suite/no-validation',
       'a model folder has no validation rows',
       'Name a run, or a file of questions.',
     );
   }
-  const { data, train } = readRunSpec(runDir);
+  const { data, train } = readRunSpec(source.runDir);
   const cacheDir = mkdtempSync(path.join(os.tmpdir(), 'condenser-suite-'));
   try {
     const prepared = await prepareData(data, { tokenizer, cacheDir, seed: train.seed });
