@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import {
+  chooseBy,
   chooseExperts,
   gateWeights,
   plainRouting,
@@ -13,6 +14,8 @@ import {
   routerShapes,
   shapeOf,
   type Choice,
+  type ChoiceRule,
+  type Choose,
   type LayerUsage,
   type Method,
   type MethodContext,
@@ -166,6 +169,12 @@ class EvoSession implements MethodSession {
   #sharedFirst(routing: Routing): Routing {
     if (this.#options.diversifyShare === 0) return routing;
     const { scale = 1 } = routerOf(this.#shapes);
+    const choose: Choose = (scores_NE, ids_N, layer) =>
+      this.#isShared
+        ? { chosen_NK: new Int32Array(ids_N.length), k: 1, always: [], overlap: 'union' }
+        : routing.choose(scores_NE, ids_N, layer);
+    const { rule } = routing.choose;
+    const firstAlone: ChoiceRule = { k: 0, always: [0], overlap: 'union' };
     return {
       ...routing,
       buffers: [...routing.buffers, 'shared'],
@@ -175,10 +184,12 @@ class EvoSession implements MethodSession {
         const gated_NE = op.mul(routing.weights(logits_NE, multiplicity_NE, buffers), op.sub(1, shared));
         return op.add(gated_NE, op.mul(multiplicity_NE, op.mul(shared, scale)));
       },
-      choose: (scores_NE, ids_N, layer) =>
-        this.#isShared
-          ? { chosen_NK: new Int32Array(ids_N.length), k: 1, always: [], overlap: 'union' }
-          : routing.choose(scores_NE, ids_N, layer),
+      choose:
+        rule === undefined
+          ? choose
+          : Object.assign(choose, {
+              rule: (layer: number) => (this.#isShared ? firstAlone : rule(layer)),
+            }),
     };
   }
 
@@ -187,12 +198,7 @@ class EvoSession implements MethodSession {
       buffers: [],
       scores: (logits_NE) => op.softmax(logits_NE),
       weights: (logits_NE, multiplicity_NE) => op.mul(multiplicity_NE, op.softmax(logits_NE)),
-      choose: (scores_NE, { length: tokens }, layer) => ({
-        chosen_NK: chooseExperts(shapeOf(this.#shapes, layer), scores_NE, tokens, 1),
-        k: 1,
-        always: [],
-        overlap: 'union',
-      }),
+      choose: chooseBy(this.#shapes, () => ({ k: 1, always: [], overlap: 'union' })),
     };
   }
 

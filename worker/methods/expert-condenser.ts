@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import {
-  chooseExperts,
+  chooseBy,
   gateWeights,
   routerOf,
   routerScores,
@@ -228,14 +228,13 @@ class CondenserSession implements MethodSession {
           routerScores(router, options.biasInWeights ? biased(logits_NE, buffers['bias']) : logits_NE),
           multiplicity_NE,
         ),
-      choose: (scores_NE, { length: tokens }, layer) => {
-        const shape = shapeOf(shapes, layer);
+      choose: chooseBy(shapes, (layer) => {
         const always = this.#condensersOf(layer);
-        const replace = options.budget === 'replace';
-        const k = shape.expertsPerToken - (replace ? always.length : 0);
-        const chosen_NK = chooseExperts(shape, scores_NE, tokens, k, replace ? always : []);
-        return { chosen_NK, k, always, overlap: options.overlap };
-      },
+        const { expertsPerToken } = shapeOf(shapes, layer);
+        return options.budget === 'replace'
+          ? { k: expertsPerToken - always.length, always, overlap: options.overlap, excluded: always }
+          : { k: expertsPerToken, always, overlap: options.overlap };
+      }),
     };
   }
 

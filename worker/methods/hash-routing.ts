@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { op } from '#worker/graph/index.ts';
 import {
+  chooseBy,
   plainRouting,
   routerShapes,
   shapeOf,
@@ -16,7 +17,7 @@ import {
   type RouterState,
   type Routing,
 } from '#worker/model/index.ts';
-import { balancedTable, chooseByToken, randomTable } from './token-table.ts';
+import { balancedTable, randomTable } from './token-table.ts';
 import { statelessSession } from './stateless-session.ts';
 
 const Options = z.strictObject({
@@ -136,8 +137,12 @@ function startHash(options: Options, context: MethodContext): MethodSession {
       routing: {
         ...plain,
         ...(options.weights === 'even' && evenWeights(shapes)),
-        choose: (scores_NE, ids_N, layer) =>
-          chooseByToken(tables.of(layer), ids_N, plain.choose(scores_NE, ids_N, layer)),
+        choose: chooseBy(shapes, (layer) => ({
+          k: shapeOf(shapes, layer).expertsPerToken,
+          always: [],
+          overlap: 'union',
+          tokenExperts_VK: tables.of(layer),
+        })),
       },
       losses: [],
     }),

@@ -5,12 +5,11 @@
 import { z } from 'zod';
 import { op, type Value } from '#worker/graph/index.ts';
 import {
-  chooseExperts,
   gateWeights,
+  plainRouting,
   routerOf,
   routerScores,
   routerShapes,
-  shapeOf,
   type LayerUsage,
   type Method,
   type MethodContext,
@@ -86,11 +85,7 @@ class BalancingSession implements MethodSession {
       scores: (logits_NE, { bias }) =>
         bias === undefined ? score(logits_NE) : op.add(score(logits_NE), bias),
       weights: (logits_NE, multiplicity_NE) => gateWeights(router, score(logits_NE), multiplicity_NE),
-      choose(scores_NE, { length: tokens }, layer) {
-        const shape = shapeOf(shapes, layer);
-        const k = shape.expertsPerToken;
-        return { chosen_NK: chooseExperts(shape, scores_NE, tokens, k), k, always: [], overlap: 'union' };
-      },
+      choose: plainRouting(shapes).choose,
     };
   }
 

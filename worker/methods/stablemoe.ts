@@ -10,8 +10,10 @@
 import { z } from 'zod';
 import { invariant } from '#core/contract/errors.ts';
 import {
+  chooseBy,
   plainRouting,
   routerShapes,
+  shapeOf,
   type AddedParameter,
   type DecoderPlan,
   type Distillation,
@@ -27,7 +29,6 @@ import {
 import { loadDeviationLoss } from './gate-losses.ts';
 import { SavedChoices, TokenChoices } from './token-choices.ts';
 import { newTokenRouters, tokenRouterTables } from './token-routers.ts';
-import { chooseByToken } from './token-table.ts';
 
 const Options = z.strictObject({
   stageSplit: z.number().positive().max(1).default(0.1).meta({
@@ -98,11 +99,11 @@ class StableSession implements MethodSession {
     this.#addedIds = new Set(this.added.map(({ id }) => id));
     this.routing = {
       ...plain,
-      choose: (scores_NE, ids_N, layer) => {
-        const routed = plain.choose(scores_NE, ids_N, layer);
-        const table_VK = this.#tables?.[layer];
-        return table_VK === undefined ? routed : chooseByToken(table_VK, ids_N, routed);
-      },
+      choose: chooseBy(shapes, (layer) => {
+        const { expertsPerToken: k } = shapeOf(shapes, layer);
+        const tokenExperts_VK = this.#tables?.[layer];
+        return { k, always: [], overlap: 'union', ...(tokenExperts_VK && { tokenExperts_VK }) };
+      }),
     };
   }
 

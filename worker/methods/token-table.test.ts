@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { balancedTable, chooseByToken, randomTable } from './token-table.ts';
+import { balancedTable, randomTable } from './token-table.ts';
 
 const shape = { vocabulary: 500, experts: 8, k: 2 };
 
@@ -45,10 +45,4 @@ test('worked by hand: the most frequent token has an expert of its own, the othe
   const table = balancedTable({ vocabulary: 4, experts: 2, k: 1 }, Uint32Array.of(10, 5, 4, 1), 3, 'x');
   const [first = 0] = table;
   expect([...table]).toEqual([first, 1 - first, 1 - first, 1 - first]);
-});
-
-test('a token without experts goes where the router sends it', () => {
-  const router = { chosen_NK: Int32Array.of(1, 1, 1), k: 1, always: [], overlap: 'union' } as const;
-  const { chosen_NK } = chooseByToken(Int32Array.of(0, -1, 2), Int32Array.of(2, 1, -1), router);
-  expect([...chosen_NK]).toEqual([2, 1, 1]);
 });

@@ -1,6 +1,6 @@
 /** Tables that route by token: which experts a token goes to whatever the router reads, `[vocabulary × k]` for a layer. */
 import { invariant } from '#core/contract/errors.ts';
-import { topK, type Choice } from '#worker/model/index.ts';
+import { topK } from '#worker/model/index.ts';
 import { uniform } from '#worker/random/index.ts';
 
 /** What a table is made for. */
@@ -9,17 +9,6 @@ interface TableShape {
   readonly experts: number;
   /** Experts of each token, all different. */
   readonly k: number;
-}
-
-/** The table's choice for tokens `ids_N`; where it has none, that of `router`. */
-export function chooseByToken(table_VK: Int32Array, ids_N: Int32Array, router: Choice): Choice {
-  const { k } = router;
-  const chosen_NK = router.chosen_NK.map((routed, at) => {
-    const id = ids_N[Math.floor(at / k)] ?? -1;
-    const own = id < 0 ? -1 : (table_VK[id * k + (at % k)] ?? -1);
-    return own < 0 ? routed : own;
-  });
-  return { ...router, chosen_NK };
 }
 
 /** Experts drawn for each token by `seed` and `name` alone, without putting back. */

@@ -44,6 +44,29 @@ export type StandIn =
       vectors_EH(layer: number): Float32Array;
     };
 
+/** A choice that depends on nothing but the scores and the token itself. */
+export interface ChoiceRule {
+  /** The best experts by the router's rule, so many for each token. */
+  readonly k: number;
+  readonly always: Choice['always'];
+  readonly overlap: Choice['overlap'];
+  /** Experts that cannot be among the best; absent: all can. */
+  readonly excluded?: readonly number[];
+  /** Experts by token in place of the best, `[vocabulary × k]`; −1: the best one stays. Absent: of no token. */
+  readonly tokenExperts_VK?: Int32Array;
+}
+
+/** Chooses experts. */
+export interface Choose {
+  /**
+   * Chooses for each row of `scores_NE`. `layer` counts MoE layers from 0.
+   * @param ids_N the token of each row; −1: the row visits no expert, whatever is chosen.
+   */
+  (scores_NE: Float32Array, ids_N: Int32Array, layer: number): Choice;
+  /** The same as data, by which graphs choose too: see `choiceStage`. Absent: it cannot be said so. */
+  readonly rule?: (layer: number) => ChoiceRule;
+}
+
 /** Turns router logits into a choice of experts and their gate weights. */
 export interface Routing {
   /** Names of the buffers below that are vectors, and of those that are matrices; absent: there are none. */
@@ -57,11 +80,7 @@ export interface Routing {
   weights(logits_NE: Value, multiplicity_NE: Value, buffers: RouteBuffers): Value;
   /** Absent: only routed pairs of token and expert count, in value and gradient. */
   readonly dense?: DenseGate;
-  /**
-   * Chooses for each row of `scores_NE`. `layer` counts MoE layers from 0.
-   * @param ids_N the token of each row; −1: the row visits no expert, whatever is chosen.
-   */
-  choose(scores_NE: Float32Array, ids_N: Int32Array, layer: number): Choice;
+  readonly choose: Choose;
 }
 
 /** What a micro-batch did to one MoE layer; vectors are `[experts]`. */

@@ -2,7 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import type { RouterPlan } from './decoder-plan.ts';
-import type { Routing } from './routing-slots.ts';
+import type { Choice, ChoiceRule, Choose, Routing } from './routing-slots.ts';
 import type { RouterShape } from './slots.ts';
 import { topK } from './top-k.ts';
 
@@ -123,6 +123,24 @@ function bestGroups(
   return open_NE;
 }
 
+/** Chooses by a rule for each MoE layer of a decoder, which are `shapes`. */
+export function chooseBy(shapes: readonly RouterShape[], rule: (layer: number) => ChoiceRule): Choose {
+  const choose = (scores_NE: Float32Array, ids_N: Int32Array, layer: number): Choice => {
+    const { k, always, overlap, excluded, tokenExperts_VK } = rule(layer);
+    const best_NK = chooseExperts(shapeOf(shapes, layer), scores_NE, ids_N.length, k, excluded);
+    const chosen_NK =
+      tokenExperts_VK === undefined
+        ? best_NK
+        : best_NK.map((best, at) => {
+            const id = ids_N[Math.floor(at / k)] ?? -1;
+            const own = id < 0 ? -1 : (tokenExperts_VK[id * k + (at % k)] ?? -1);
+            return own < 0 ? best : own;
+          });
+    return { chosen_NK, k, always, overlap };
+  };
+  return Object.assign(choose, { rule });
+}
+
 const plain = new WeakSet<Routing>();
 
 /** Whether a routing is that of the checkpoint: made by `plainRouting` and not changed. */
@@ -136,15 +154,11 @@ export function plainRouting(shapes: readonly RouterShape[]): Routing {
     buffers: [],
     scores: (logits_NE) => routerScores(routerOf(shapes), logits_NE),
     weights: (logits_NE, multiplicity_NE) => plainWeights(routerOf(shapes), logits_NE, multiplicity_NE),
-    choose(scores_NE, { length: tokens }, layer) {
-      const shape = shapeOf(shapes, layer);
-      return {
-        chosen_NK: chooseExperts(shape, scores_NE, tokens, shape.expertsPerToken),
-        k: shape.expertsPerToken,
-        always: [],
-        overlap: 'union',
-      };
-    },
+    choose: chooseBy(shapes, (layer) => ({
+      k: shapeOf(shapes, layer).expertsPerToken,
+      always: [],
+      overlap: 'union',
+    })),
   };
   plain.add(routing);
   return routing;

@@ -7,7 +7,7 @@ import { RoutingSum } from '#core/report/index.ts';
 import { op } from '#worker/graph/index.ts';
 import { Executor, type MicroBatch } from '#worker/engine/index.ts';
 import {
-  chooseExperts,
+  chooseBy,
   moeLayerIndices,
   routerShapes,
   routingOf,
@@ -104,13 +104,12 @@ export class ThinnedModel {
             ? base.weights(op.add(logits_NE, kept), multiplicity_NE, {})
             : op.mul(base.weights(logits_NE, multiplicity_NE, {}), kept);
         },
-        choose: (scores_NE, { length: tokens }, layer) => {
-          const shape = shapeOf(shapes, layer);
-          const k = shape.expertsPerToken;
-          const excluded = mode === 'reroute' ? (this.#removed[layer] ?? []) : [];
-          const chosen_NK = chooseExperts(shape, scores_NE, tokens, k, excluded);
-          return { chosen_NK, k, always: [], overlap: 'union' };
-        },
+        choose: chooseBy(shapes, (layer) => ({
+          k: shapeOf(shapes, layer).expertsPerToken,
+          always: [],
+          overlap: 'union',
+          excluded: mode === 'reroute' ? (this.#removed[layer] ?? []) : [],
+        })),
       },
     };
     const { plan, store, runtime, arena, kernels } = model;
