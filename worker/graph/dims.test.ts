@@ -1,5 +1,14 @@
 import { expect, test } from 'vitest';
-import { canonicalDim, evaluateDim, mayBeEqual, namesIn, productOf, quotientOf, sumOf } from './dims.ts';
+import {
+  canonicalDim,
+  evaluateDim,
+  mayBeEqual,
+  namesIn,
+  productOf,
+  quotientOf,
+  substituteDims,
+  sumOf,
+} from './dims.ts';
 
 test('products and sums have one spelling', () => {
   expect(productOf(['S', 4, 'B', 2])).toBe('8*B*S');
@@ -39,4 +48,15 @@ test('what is not a size is refused', () => {
   expect(canonicalDim(1.5)).toBeUndefined();
   expect(canonicalDim('a b')).toBeUndefined();
   expect(canonicalDim('S*B')).toBe('B*S');
+});
+
+test('sizes take the place of names, and the result has its one spelling', () => {
+  const sizes = new Map<string, string | number>([
+    ['N', 'B*S'],
+    ['M', 3],
+  ]);
+  expect(substituteDims('2*N', sizes)).toBe('2*B*S');
+  expect(substituteDims('(M+N)*A', sizes)).toBe('(B*S+3)*A');
+  expect(substituteDims('4*M', sizes)).toBe(12);
+  expect(substituteDims(7, sizes)).toBe(7);
 });

@@ -107,6 +107,21 @@ export function evaluateDim(dim: Dim, sizes: Readonly<Record<string, number>>): 
   }
 }
 
+/** A size with other sizes in place of names; names that are not among them stay. */
+export function substituteDims(dim: Dim, sizes: ReadonlyMap<string, Dim>): Dim {
+  const expression = dimExpression(dim);
+  switch (expression.kind) {
+    case 'number':
+      return expression.value;
+    case 'name':
+      return sizes.get(expression.name) ?? dim;
+    case 'product':
+      return productOf(expression.parts.map((part) => substituteDims(part, sizes)));
+    case 'sum':
+      return sumOf(expression.parts.map((part) => substituteDims(part, sizes)));
+  }
+}
+
 /** Every plain name a size depends on. */
 export function namesIn(dim: Dim): readonly string[] {
   const expression = dimExpression(dim);

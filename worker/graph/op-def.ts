@@ -12,10 +12,10 @@ export type Attr = number | string | boolean | readonly Dim[] | TypedArray | und
 export type Attrs = Readonly<Record<string, Attr>>;
 
 /**
- * Where graphs are emitted for: ONNX Runtime's CPU provider, its WebGPU provider, or plain ONNX (also in float64) to check
- * them against.
+ * Where graphs are emitted for: ONNX Runtime's CPU provider, its WebGPU provider, plain ONNX (also in float64) to check them
+ * against, or files that any reader of ONNX loads.
  */
-export type Dialect = 'cpu' | 'webgpu' | 'reference';
+export type Dialect = 'cpu' | 'webgpu' | 'reference' | 'portable';
 
 /** What a builder offers to the ops; implemented by `GraphBuilder`. */
 export interface NodeSink {
@@ -175,7 +175,7 @@ export function apply<A extends Attrs>(op: OpDef<A>, inputs: readonly Value[], a
 
 /** The same lowering in every dialect. */
 export function everywhere<A extends Attrs>(lower: Lower<A>): Readonly<Record<Dialect, Lower<A>>> {
-  return { cpu: lower, webgpu: lower, reference: lower };
+  return { cpu: lower, webgpu: lower, reference: lower, portable: lower };
 }
 
 /** A lowering of its own for the CPU provider, and plain ONNX elsewhere. */
@@ -183,7 +183,7 @@ export function fusedOnCpu<A extends Attrs>(
   cpu: Lower<A>,
   plain: Lower<A>,
 ): Readonly<Record<Dialect, Lower<A>>> {
-  return { cpu, webgpu: plain, reference: plain };
+  return { cpu, webgpu: plain, reference: plain, portable: plain };
 }
 
 /** One lowering for both providers, and another in plain ONNX where theirs has no float64 kernel. */
@@ -191,7 +191,7 @@ export function onProviders<A extends Attrs>(
   provider: Lower<A>,
   reference: Lower<A>,
 ): Readonly<Record<Dialect, Lower<A>>> {
-  return { cpu: provider, webgpu: provider, reference };
+  return { cpu: provider, webgpu: provider, reference, portable: reference };
 }
 
 /** A lowering to one ONNX node of the default domain with the same inputs and no attributes. */

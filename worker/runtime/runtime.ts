@@ -145,7 +145,7 @@ function createSession(
   options: SessionSettings,
   more: object = {},
 ): NativeSession {
-  const model = dialect === 'cpu' ? emit(graph, dialect, UNREADABLE) : emit(graph, dialect);
+  const model = dialect === 'cpu' ? emit(graph, dialect, { unreadable: UNREADABLE }) : emit(graph, dialect);
   try {
     return loadBinding().createSession(model, { ...sessionOptions(dialect, options), ...more });
   } catch (error) {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { opTable } from '#worker/graph/index.ts';
 import { strayNodes } from '#worker/runtime/index.ts';
-import { checkDialects, checkGradient, isWide, placementOnDevice, runOnce } from './gradcheck.ts';
+import { checkDialects, checkGradient, isForDevice, placementOnDevice, runOnce } from './gradcheck.ts';
 import { hasAdapter } from './adapter.ts';
 import { elementwiseCases } from './gradcheck-elementwise-cases.ts';
 import { tensorCases } from './gradcheck-tensor-cases.ts';
@@ -38,7 +38,7 @@ test.each(opCases)('cpu in float32 against reference in float64: $title', async 
   }
 });
 
-test.runIf(hasAdapter).each(opCases.filter(({ build }) => isWide(build())))(
+test.runIf(hasAdapter).each(opCases.filter(({ build }) => isForDevice(build())))(
   'webgpu in float32 against reference in float64: $title',
   async ({ build, ...options }) => {
     for (const comparison of await checkDialects(build(), options, 'webgpu')) {

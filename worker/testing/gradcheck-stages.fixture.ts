@@ -8,7 +8,13 @@ import {
   type LayerPlan,
   type MoePlan,
 } from '#worker/model/index.ts';
-import { checkDialects, checkGradient, isWide, placementOnDevice, type CheckOptions } from './gradcheck.ts';
+import {
+  checkDialects,
+  checkGradient,
+  isForDevice,
+  placementOnDevice,
+  type CheckOptions,
+} from './gradcheck.ts';
 import { strayNodes } from '#worker/runtime/index.ts';
 import { hasAdapter } from './adapter.ts';
 
@@ -87,7 +93,7 @@ export function testStages(stages: readonly StageCase[]): void {
     }
   });
 
-  const wide = stages.filter(([, graph]) => isWide(graph));
+  const wide = stages.filter(([, graph]) => isForDevice(graph));
   test.runIf(hasAdapter && wide.length > 0).each(wide)(
     'webgpu in float32 against reference in float64: %s',
     async (_name, graph, options) => {

@@ -149,6 +149,52 @@ export const tensorCases: readonly OpCase[] = [
     (a, b) => op.concat([a, b, a], { axis: -1 }),
   ),
 
+  oneCase(
+    'count',
+    'up to a symbolic axis',
+    [['x', ['N', 'M']]],
+    (x) => op.cast(op.count(x, 'N'), 'float32'),
+    {
+      wrt: [],
+      expected: () => [0, 1, 2],
+    },
+  ),
+  ...[
+    { holds: [0, 1, 1], count: 2, places: [1, 2] },
+    { holds: [0, 0, 0], count: 0, places: [] },
+  ].map(({ holds, count, places }) =>
+    oneCase(
+      'nonZero',
+      `of ${holds.join(' ')}`,
+      [['x', ['N'], 'bool']],
+      (x) => op.cast(op.nonZero(x, 'count'), 'float32'),
+      { shapes: { ...shapes, count }, values: { x: holds }, expected: () => places },
+    ),
+  ),
+  ...[
+    { rows: 2, at: [2, 0] },
+    { rows: 0, at: [] },
+  ].map(({ rows, at }) =>
+    oneCase(
+      'addRows',
+      `${rows} of 3`,
+      [
+        ['x', ['N', 2]],
+        ['indices', ['rows'], 'int64'],
+        ['more', ['rows', 2]],
+      ],
+      (x, indices, more) => op.addRows(x, indices, more),
+      {
+        shapes: { ...shapes, rows },
+        values: { indices: at },
+        expected: ({ x = [], more = [] }) =>
+          x.map((value, i) => {
+            const row = at.indexOf(Math.floor(i / 2));
+            return row < 0 ? value : value + (more[2 * row + (i % 2)] ?? NaN);
+          }),
+      },
+    ),
+  ),
   oneCase('size', 'of symbolic axes', [['x', ['N', 'M']]], (x) =>
     op.div(x, op.sizeOf(x, ['N', 'M'], 'float32')),
   ),

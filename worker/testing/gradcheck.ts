@@ -138,10 +138,14 @@ export function placementOnDevice(): PlacedNodes[] {
   return runtimes.webgpu.placement();
 }
 
-/** Whether a graph has no half floats, which are widened before they reach a GPU. */
-export function isWide({ inputs, nodes }: Graph): boolean {
+/** Ops of graphs that are written into files: stages on a GPU have none of them. */
+const ofFiles = new Set(['nonZero', 'addRows', 'count']);
+
+/** Whether a graph is one for a GPU: half floats are widened before they reach it. */
+export function isForDevice({ inputs, nodes }: Graph): boolean {
   const values = [...inputs, ...nodes.flatMap(({ outputs }) => outputs)];
-  return values.every(({ dtype }) => dtype !== 'bfloat16' && dtype !== 'float16');
+  const isWide = values.every(({ dtype }) => dtype !== 'bfloat16' && dtype !== 'float16');
+  return isWide && !nodes.some(({ op }) => ofFiles.has(op.name));
 }
 
 function floatOutputs(graph: Graph): readonly string[] {

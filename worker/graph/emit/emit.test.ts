@@ -1,13 +1,15 @@
 import onnxProto from 'onnx-proto';
 import { expect, test } from 'vitest';
 import { GraphBuilder, accumulate, emit, gradient, op } from '../index.ts';
-import type { Dialect, Graph } from '../index.ts';
+import type { Dialect, ExternalData, Graph } from '../index.ts';
 
 const { onnx } = onnxProto;
 
 /** The model as an independent decoder reads it. */
-function decode(graph: Graph, dialect: Dialect) {
-  const model = onnx.ModelProto.toObject(onnx.ModelProto.decode(emit(graph, dialect)), { longs: Number });
+function decode(graph: Graph, dialect: Dialect, external?: ReadonlyMap<string, ExternalData>) {
+  const model = onnx.ModelProto.toObject(onnx.ModelProto.decode(emit(graph, dialect, external && { external })), {
+    longs: Number,
+  });
   return model as {
     irVersion: number;
     opsetImport: { domain: string; version: number }[];
@@ -21,7 +23,14 @@ function decode(graph: Graph, dialect: Dialect) {
         output: string[];
         attribute?: { name: string; type: number; i?: number; f?: number; ints?: number[]; s?: Uint8Array }[];
       }[];
-      initializer: { name: string; dims?: number[]; dataType: number; rawData: Uint8Array }[];
+      initializer: {
+        name: string;
+        dims?: number[];
+        dataType: number;
+        rawData: Uint8Array;
+        dataLocation?: number;
+        externalData?: { key: string; value: string }[];
+      }[];
       input: OnnxValue[];
       output: OnnxValue[];
     };
@@ -128,4 +137,24 @@ test('the reference dialect uses the default operator set only', () => {
     new Set(decode(sample(), dialect).graph.node.map(({ domain }) => domain));
   expect(domains('cpu')).toEqual(new Set(['', 'com.microsoft']));
   expect(domains('reference')).toEqual(new Set(['']));
+});
+
+test('a file is for older readers too, and its weights lie beside it in their own type', () => {
+  const external = new Map([['w', { file: 'weights', offset: 5 * 2 ** 30, bytes: 48 }]]);
+  const { irVersion, opsetImport, graph } = decode(sample(), 'portable', external);
+  expect([irVersion, opsetImport]).toEqual([8, [{ domain: '', version: 18 }]]);
+  expect(graph.input.map(({ name }) => name)).toEqual(['x']);
+  expect(graph.initializer.find(({ name }) => name === 'w')).toEqual({
+    name: 'w',
+    dims: [6, 4],
+    dataType: 16,
+    dataLocation: 1,
+    externalData: [
+      { key: 'location', value: 'weights' },
+      { key: 'offset', value: '5368709120' },
+      { key: 'length', value: '48' },
+    ],
+  });
+  expect(graph.node.map(({ opType }) => opType)).toEqual(['Cast', 'Slice', 'Gemm', 'Sigmoid', 'Mul']);
+  expect(new Set(graph.node.map(({ domain }) => domain))).toEqual(new Set(['']));
 });

@@ -15,23 +15,36 @@ import { fuseGemm } from '../passes/fuse-gemm.ts';
 import { mergeEqual } from '../passes/merge-equal.ts';
 import type { Dim } from '../types.ts';
 import { encodeModel } from './model-proto.ts';
-import type { OnnxNode } from './model-proto.ts';
+import type { ExternalData, ModelVersions, OnnxNode } from './model-proto.ts';
 
 /**
- * Versions of the ONNX operator set: 26 is the first with BitCast, and 23 the last of which the WebGPU provider has shape
- * operators, transposes and reductions; of later ones it leaves them to the CPU.
+ * Version 26 of the operator set is the first with BitCast, and 23 the last of which the WebGPU provider has shape operators,
+ * transposes and reductions; of later ones it leaves them to the CPU. 18 is the first in which reductions take their axes as
+ * inputs: files are for older readers too.
  */
-const opsetVersions: Readonly<Record<Dialect, number>> = { cpu: 26, webgpu: 23, reference: 26 };
+const versions: Readonly<Record<Dialect, ModelVersions>> = {
+  cpu: { ir: 12, opsets: { '': 26, 'com.microsoft': 1 } },
+  webgpu: { ir: 12, opsets: { '': 23, 'com.microsoft': 1 } },
+  reference: { ir: 12, opsets: { '': 26, 'com.microsoft': 1 } },
+  portable: { ir: 8, opsets: { '': 18 } },
+};
+
+/** What a model has beside its graph. */
+export interface ModelExtras {
+  /** Name of one more output before all others, a bfloat16 scalar: JavaScript has no tensors of that type. */
+  readonly unreadable?: string;
+  /** Inputs whose values lie in a file beside the model: they are no inputs of it. They have their own types. */
+  readonly external?: ReadonlyMap<string, ExternalData>;
+}
 
 /**
  * The graph as the bytes of an ONNX model. `cpu` and `webgpu` fuse and use the operators that ONNX Runtime's provider of
  * that name is right and fast at; `reference` stays with plain ONNX operators, which also have float64 kernels.
- * `float16` and `bfloat16` inputs and outputs are declared `uint16`: their bits.
- * @param unreadable name of one more output before all others, a bfloat16 scalar: JavaScript has no tensors of that type.
+ * `float16` and `bfloat16` inputs and outputs are declared `uint16`: their bits. `portable` is plain ONNX as well, for files.
  */
-export function emit(graph: Graph, dialect: Dialect, unreadable?: string): Uint8Array<ArrayBuffer> {
+export function emit(graph: Graph, dialect: Dialect, extras: ModelExtras = {}): Uint8Array<ArrayBuffer> {
   const ready = dialect === 'reference' ? graph : fuseGemm(mergeEqual(graph));
-  return new GraphEmitter(ready, dialect).encode(opsetVersions[dialect], unreadable);
+  return new GraphEmitter(ready, dialect).encode(versions[dialect], extras);
 }
 
 /** Longest constant that is compared with earlier ones to be written only once. */
@@ -111,7 +124,10 @@ class GraphEmitter implements Emitter {
     return parts.length === 1 ? only : this.node('Concat', parts, { attrs: { axis: 0 } });
   }
 
-  encode(opsetVersion: number, unreadable?: string): Uint8Array<ArrayBuffer> {
+  encode(
+    modelVersions: ModelVersions,
+    { unreadable, external = new Map<string, ExternalData>() }: ModelExtras,
+  ): Uint8Array<ArrayBuffer> {
     const rename = this.#outputNames();
     const renamed = (names: readonly string[]): readonly string[] =>
       names.map((name) => rename.get(name) ?? name);
@@ -123,7 +139,11 @@ class GraphEmitter implements Emitter {
     }
     const model = {
       name: this.#graph.name,
-      inputs: this.#graph.inputs.map(({ name, type }) => ({ name, type })),
+      inputs: this.#graph.inputs.filter(({ name }) => !external.has(name)),
+      external: this.#graph.inputs.flatMap(({ name, type }) => {
+        const data = external.get(name);
+        return data === undefined ? [] : [{ name, type, data }];
+      }),
       outputs: [...before, ...this.#graph.outputs.map(({ name, value }) => ({ name, type: value.type }))],
       nodes: this.#nodes.map((node) => ({
         ...node,
@@ -132,7 +152,7 @@ class GraphEmitter implements Emitter {
       })),
       initializers: this.#initializers,
     };
-    return encodeModel(model, opsetVersion);
+    return encodeModel(model, modelVersions);
   }
 
   #lower(node: Node, dialect: Dialect): void {

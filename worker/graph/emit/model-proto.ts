@@ -1,9 +1,23 @@
+import { invariant } from '#core/contract/errors.ts';
 import type { ConstantData, EmitOptions } from '../op-def.ts';
 import { onnxTypeOf } from '../ops/select.ts';
 import type { DType, Dim, TensorType, TypedArray } from '../types.ts';
 import { ProtoWriter } from './proto-writer.ts';
 
 /** Encoding of ONNX models; field numbers are those of onnx.proto (ONNX IR version 12). */
+
+/** Where the values of a tensor are: bytes of a file in the folder of the model. */
+export interface ExternalData {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** The version of ONNX itself, and those of its sets of operators by domain. */
+export interface ModelVersions {
+  readonly ir: number;
+  readonly opsets: Readonly<Record<string, number>>;
+}
 
 /** One ONNX node. */
 export interface OnnxNode {
@@ -23,25 +37,25 @@ export interface OnnxGraph {
   readonly outputs: readonly { readonly name: string; readonly type: TensorType | null }[];
   readonly nodes: readonly OnnxNode[];
   readonly initializers: readonly { readonly name: string; readonly data: ConstantData }[];
+  readonly external: readonly {
+    readonly name: string;
+    readonly type: TensorType;
+    readonly data: ExternalData;
+  }[];
 }
-
-const irVersion = 12;
 
 /** The element type a tensor has in ONNX: half floats are held as their bits. */
 function storageType(dtype: DType): DType {
   return dtype === 'bfloat16' || dtype === 'float16' ? 'uint16' : dtype;
 }
 
-/** The bytes of an ONNX model that uses version `opsetVersion` of the ONNX operator set. */
-export function encodeModel(graph: OnnxGraph, opsetVersion: number): Uint8Array<ArrayBuffer> {
+/** The bytes of an ONNX model. */
+export function encodeModel(graph: OnnxGraph, { ir, opsets }: ModelVersions): Uint8Array<ArrayBuffer> {
   const model = new ProtoWriter();
-  model.int(1, irVersion);
+  model.int(1, ir);
   model.bytes(2, 'condenser');
   model.message(7, (proto) => writeGraph(proto, graph));
-  for (const [domain, version] of [
-    ['', opsetVersion],
-    ['com.microsoft', 1],
-  ] as const) {
+  for (const [domain, version] of Object.entries(opsets)) {
     model.message(8, (opset) => {
       opset.bytes(1, domain);
       opset.int(2, version);
@@ -55,6 +69,8 @@ function writeGraph(proto: ProtoWriter, graph: OnnxGraph): void {
   proto.bytes(2, graph.name);
   for (const { name, data } of graph.initializers)
     proto.message(5, (inner) => writeTensor(inner, name, data));
+  for (const { name, type, data } of graph.external)
+    proto.message(5, (inner) => writeExternal(inner, name, type, data));
   for (const { name, type } of graph.inputs) proto.message(11, (inner) => writeValueInfo(inner, name, type));
   for (const { name, type } of graph.outputs) proto.message(12, (inner) => writeValueInfo(inner, name, type));
 }
@@ -94,6 +110,31 @@ function writeTensor(proto: ProtoWriter, name: string, { dtype, shape, data }: C
   proto.bytes(8, name);
   const array = typedArrayOf(dtype, data);
   proto.bytes(9, new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+}
+
+function writeExternal(
+  proto: ProtoWriter,
+  name: string,
+  { dtype, shape }: TensorType,
+  { file, offset, bytes }: ExternalData,
+): void {
+  const isExternal = 1;
+  proto.ints(
+    1,
+    shape.map((dim) => {
+      invariant(typeof dim === 'number', `${name} lies in a file and has a size ${dim}`);
+      return dim;
+    }),
+  );
+  proto.int(2, onnxTypeOf[dtype]);
+  proto.bytes(8, name);
+  for (const [key, value] of Object.entries({ location: file, offset, length: bytes })) {
+    proto.message(13, (entry) => {
+      entry.bytes(1, key);
+      entry.bytes(2, String(value));
+    });
+  }
+  proto.int(14, isExternal);
 }
 
 function writeValueInfo(proto: ProtoWriter, name: string, type: TensorType | null): void {

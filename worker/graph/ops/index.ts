@@ -1,11 +1,11 @@
 /** The functions that apply the operations to values. */
 export { add, div, maximum, minimum, mul, sub } from './arithmetic.ts';
-export { gather, gatherElements, oneHot, scatterElements, topK } from './indexing.ts';
+export { addRows, gather, gatherElements, nonZero, oneHot, scatterElements, topK } from './indexing.ts';
 export { concat, slice, split, transpose } from './layout.ts';
 export { gemm, matmul } from './linear.ts';
 export { crossEntropyRows } from './loss.ts';
 export { layerNorm, rmsNorm } from './norm.ts';
-export { logSoftmax, logSumExp, reduceMax, reduceMean, sizeOf, softmax } from './reduce.ts';
+export { count, logSoftmax, logSumExp, reduceMax, reduceMean, sizeOf, softmax } from './reduce.ts';
 export { rotary } from './rotary.ts';
 export {
   and,

@@ -137,6 +137,56 @@ export function topK(x: Value, { k }: TopKAttrs): { readonly values: Value; read
   return { values, indices };
 }
 
+type CountAttrs = { readonly count: string };
+
+const nonZeroOp: OpDef<CountAttrs> = {
+  name: 'nonZero',
+  infer(inputs, { count }) {
+    const [condition] = takeInputs(inputs, 1);
+    invariant(
+      condition.dtype === 'bool' && condition.shape.length === 1,
+      `takes a vector of bools, got ${formatType(condition)}`,
+    );
+    return [{ dtype: 'int64', shape: [count] }];
+  },
+  vjp: 'stop',
+  lower: everywhere(({ emitter, inputs }) =>
+    emitter.node('Squeeze', [emitter.node('NonZero', inputs), emitter.int64s([0])]),
+  ),
+};
+
+/** The places of a vector at which `condition_N` holds, in order; `count` is what their number is called. */
+export function nonZero(condition_N: Value, count: string): Value {
+  return apply(nonZeroOp, [condition_N], { count });
+}
+
+const addRowsOp: OpDef = {
+  name: 'addRows',
+  infer(inputs) {
+    const [x, indices, rows] = takeInputs(inputs, 3);
+    requireFloat(x, rows);
+    invariant(
+      indices.dtype === 'int64' &&
+        indices.shape.length === 1 &&
+        sameShape(rows.shape, [...indices.shape, ...x.shape.slice(1)]),
+      `adds a row of ${formatType(x)} for each int64 index, got ${formatType(rows)} and ${formatType(indices)}`,
+    );
+    return [x];
+  },
+  vjp: ({ inputs: [, indices], grads: [dy], needs }) =>
+    indices && dy ? [dy, undefined, needs[2] ? gather(dy, indices, { axis: 0 }) : undefined] : [],
+  lower: everywhere(({ emitter, inputs: [x = '', indices = '', rows = ''] }) =>
+    emitter.node('ScatterND', [x, emitter.node('Unsqueeze', [indices, emitter.int64s([1])]), rows], {
+      attrs: { reduction: 'add' },
+    }),
+  ),
+};
+
+/** `x` with `rows` added to those at `indices`, which must be unique: with equal ones the CPU provider's threads race. */
+export function addRows(x: Value, indices: Value, rows: Value): Value {
+  return apply(addRowsOp, [x, indices, rows], {});
+}
+
 /** 1 where the new last axis of size `depth` equals the index, else 0. */
 export function oneHot(indices: Value, depth: number, dtype: DType = 'float32'): Value {
   const narrow = indices.dtype === 'int32';
@@ -148,4 +198,11 @@ export function oneHot(indices: Value, depth: number, dtype: DType = 'float32'):
 }
 
 /** The op definitions of this file, for the op table. */
-export const indexingOps = { gatherOp, gatherElementsOp, scatterElementsOp, topKOp };
+export const indexingOps = {
+  gatherOp,
+  gatherElementsOp,
+  scatterElementsOp,
+  topKOp,
+  nonZeroOp,
+  addRowsOp,
+};

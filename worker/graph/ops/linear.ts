@@ -22,10 +22,16 @@ const matmulOp: OpDef<MatMulAttrs> = {
       if (!attrs.transA && !attrs.transB && attrs.alpha === 1) return emitter.node('MatMul', inputs);
       return emitter.node('FusedMatMul', inputs, { domain: 'com.microsoft', attrs: productFlags(attrs) });
     },
-    webgpu: (site) => (site.outputTypes[0]?.shape.length === 2 ? emitGemm(site) : emitMatMul(site)),
+    webgpu: (site) => emitStandard(site),
     reference: (site) => emitMatMul(site),
+    portable: (site) => emitStandard(site),
   },
 };
+
+/** As one of the two products of plain ONNX: weights are transposed by a flag, not in memory. */
+function emitStandard(site: LowerSite<MatMulAttrs>): string {
+  return site.outputTypes[0]?.shape.length === 2 ? emitGemm(site) : emitMatMul(site);
+}
 
 function productFlags({ transA, transB, alpha }: MatMulAttrs) {
   return { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } };

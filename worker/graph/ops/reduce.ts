@@ -34,6 +34,26 @@ export function sizeOf(like: Value, dims: readonly Dim[], dtype: DType): Value {
   return size;
 }
 
+type CountAttrs = { readonly dim: string };
+
+const countOp: OpDef<CountAttrs> = {
+  name: 'count',
+  infer: (_inputs, { dim }) => [{ dtype: 'int64', shape: [dim] }],
+  vjp: 'stop',
+  lower: everywhere(({ emitter, attrs: { dim } }) => {
+    const end = emitter.node('Squeeze', [emitter.shapeTensor([dim])]);
+    const scalar = (value: number) => emitter.constant({ dtype: 'int64', shape: [], data: [value] });
+    return emitter.node('Range', [scalar(0), end, scalar(1)]);
+  }),
+};
+
+/** 0, 1, 2 and so on as int64 [dim], in the graph `like` belongs to. */
+export function count(like: Value, dim: string): Value {
+  const [numbers] = like.sink.addNode(countOp, [], { dim });
+  invariant(numbers !== undefined, 'count has one output');
+  return numbers;
+}
+
 type AxesAttrs = { readonly axes: readonly number[] };
 
 const lowerReduction = (opType: string): Lower<AxesAttrs> => {
@@ -154,4 +174,4 @@ export function logSumExp(x: Value, { keepDims = false }: { readonly keepDims?: 
 }
 
 /** The op definitions of this file, for the op table. */
-export const reduceOps = { sizeOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSoftmaxOp, logSumExpOp };
+export const reduceOps = { sizeOp, countOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSoftmaxOp, logSumExpOp };

@@ -54,6 +54,9 @@ const castOp: OpDef<CastAttrs> = {
         ? emitter.node('BitCast', [converted], { attrs: { to: onnxTypeOf.uint16 } })
         : converted;
     }),
+    // In files half floats have their own types.
+    portable: ({ emitter, inputs, attrs: { dtype } }) =>
+      emitter.node('Cast', inputs, { attrs: { to: onnxTypeOf[dtype] } }),
     webgpu: ({ emitter, inputs: [x = ''], inputTypes: [from], attrs: { dtype } }) => {
       invariant(
         !isHalf(dtype) && from !== undefined && !isHalf(from.dtype),
