@@ -9,11 +9,14 @@ export { readExpertConfig, readExpertScores, writeExpertConfig, writeExpertScore
 export type { ExpertConfigFile, ExpertScoresFile } from './expert-files.ts';
 export { exportHfFolder } from './export.ts';
 export type { ExportRequest, TrainedTensor } from './export.ts';
+export { encodeFinite } from './export-folder.ts';
 export { digestFile, writeError } from './file-system.ts';
 export type { FileDigest, WritableFileSystem } from './file-system.ts';
 export type { JsonObject, JsonValue } from './json-file.ts';
 export { ADDITIONS_FILE, ModelFolder, openModelFolder } from './model-folder.ts';
 export { findNonFinite } from './non-finite.ts';
+export { writeOnnxFolder } from './onnx-folder.ts';
+export type { OnnxTensor } from './onnx-folder.ts';
 export type { NonFinite } from './non-finite.ts';
 export { SafetensorsFile, readSafetensors, writeSafetensors } from './safetensors.ts';
 export type { NamedTensor, TensorSource, WriteOptions } from './safetensors.ts';

@@ -1,8 +1,6 @@
 /** Which keys each query of a micro-batch sees. */
+import { HIDDEN_SCORE } from '#worker/model/index.ts';
 import type { MicroBatch } from './batch.ts';
-
-/** Finite, so that a query that may look nowhere stays a number. */
-const HIDDEN = -1e9;
 
 /** Queries `[from, to)` of one row, and the keys `[firstKey, to)` that any of them sees. */
 export interface QueryBlock {
@@ -71,7 +69,7 @@ export class AttentionMask {
   /** Writes `mask` [queries, keys] of a block: 0 where a query may look, a very low number elsewhere. */
   write({ row, from, to, firstKey }: QueryBlock, mask: Float32Array, keys = to - firstKey): void {
     const { sequence: length, segments } = this.#batch;
-    mask.fill(HIDDEN);
+    mask.fill(HIDDEN_SCORE);
     for (let query = from; query < to; query++) {
       const at = row * length + query;
       const own = segments[at] as number;
@@ -103,7 +101,7 @@ export class AttentionMask {
  * `offset` of them.
  */
 export function writeCausalMask(mask: Float32Array, offset: number, keys: number, window: number): void {
-  mask.fill(HIDDEN);
+  mask.fill(HIDDEN_SCORE);
   for (let query = 0; query * keys < mask.length; query++) {
     const self = offset + query;
     mask.fill(0, query * keys + Math.max(0, self - window + 1), query * keys + self + 1);

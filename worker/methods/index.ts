@@ -38,7 +38,7 @@ import { transformedGate } from './transformed-gate.ts';
 export { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 export { moveBias } from './router-bias.ts';
 export { selectExperts } from './select-experts.ts';
-export { plainSession } from './stateless-session.ts';
+export { plainSession, usedSession } from './stateless-session.ts';
 
 const methods: readonly Method[] = [
   full,

@@ -1,5 +1,11 @@
 /** A session for methods that leave routing alone and keep no buffers. */
-import { plainRouting, routerShapes, type DecoderPlan, type MethodSession } from '#worker/model/index.ts';
+import {
+  plainRouting,
+  routerShapes,
+  routingOf,
+  type DecoderPlan,
+  type MethodSession,
+} from '#worker/model/index.ts';
 
 /** What such a method still decides: what trains, and losses on routing. */
 export function statelessSession(
@@ -27,6 +33,14 @@ export function statelessSession(
     routerState: () => ({}),
     save: () => null,
     restore: () => undefined,
+  };
+}
+
+/** The part of a session that counts where its model is used, with everything it trained merged into the weights. */
+export function usedSession(session: MethodSession): MethodSession {
+  return {
+    ...statelessSession({ trainable: () => false, routing: routingOf(session, 'inference'), losses: [] }),
+    buffer: (name, layer) => session.buffer(name, layer),
   };
 }
 

@@ -5,7 +5,9 @@ export * from './additions.ts';
 export * from './attention-parameters.ts';
 export * from './low-rank.ts';
 export * from './submatrices.ts';
+export * from './decoder-graph.ts';
 export * from './decoder-plan.ts';
+export { HIDDEN_SCORE } from './decoder-tables.ts';
 export * from './family.ts';
 export type {
   BaseRouterRole,

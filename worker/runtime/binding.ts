@@ -10,7 +10,8 @@ import type { Tensor } from 'onnxruntime-node';
  * engine makes thousands of small runs per step. The package version is pinned exactly for that reason.
  */
 export interface Binding {
-  createSession(model: Uint8Array<ArrayBuffer>, options: object): NativeSession;
+  /** @param model its bytes, or the path of a file. */
+  createSession(model: Uint8Array<ArrayBuffer> | string, options: object): NativeSession;
   createTensor(type: string, data: unknown, dims: readonly number[]): Tensor;
 }
 
@@ -31,6 +32,7 @@ export interface NativeSession {
 interface BindingModule {
   readonly binding: {
     readonly InferenceSession: new () => NativeSession & {
+      loadModel(path: string, options: object): void;
       loadModel(buffer: ArrayBuffer, byteOffset: number, byteLength: number, options: object): void;
     };
   };
@@ -62,7 +64,8 @@ function load(log: string): Binding {
   return {
     createSession(model, options) {
       const session = new binding.InferenceSession();
-      session.loadModel(model.buffer, model.byteOffset, model.byteLength, options);
+      if (typeof model === 'string') session.loadModel(model, options);
+      else session.loadModel(model.buffer, model.byteOffset, model.byteLength, options);
       return session;
     },
     createTensor: (type, data, dims) => new Tensor(type, data, dims),

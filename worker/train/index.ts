@@ -19,6 +19,8 @@ export { openTrainedWeights } from './trainer-state.ts';
 export { unitPeaks } from './unit-peaks.ts';
 export { writeAdapters } from './write-adapters.ts';
 export { placeOf, storedValues, writeModel, type ChangedModel } from './write-model.ts';
+export { writeOnnx } from './write-onnx.ts';
+export { restoreSession } from './restore-session.ts';
 export { anySubmatrices, measureSubmatrices } from './warm-up.ts';
 export type {
   TrainingCommand,

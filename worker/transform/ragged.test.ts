@@ -4,8 +4,23 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { unpaddedBatch } from '#worker/engine/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
-import { elementCount, parametersOf } from '#worker/model/index.ts';
-import { decoderOf, inspectModel, loadModel, writeModel, type LoadedModel } from '#worker/train/index.ts';
+import { plainSession } from '#worker/methods/index.ts';
+import {
+  elementCount,
+  parametersOf,
+  plainRouting,
+  routerShapes,
+  type Parameter,
+} from '#worker/model/index.ts';
+import {
+  decoderOf,
+  inspectModel,
+  loadModel,
+  storedValues,
+  writeModel,
+  writeOnnx,
+  type LoadedModel,
+} from '#worker/train/index.ts';
 import { writeDenseModel } from './dense-model.fixture.ts';
 import { scoreNeurons } from './neuron-scores.ts';
 import { seededDraws, upcycle } from './upcycle.ts';
@@ -160,4 +175,25 @@ test('widths that do not fit the model are named', async () => {
   expect(() => decoderOf({ config: { ...config }, additions: null })).toThrow(
     'has 2 widths for layer 1, which has 4 experts',
   );
+});
+
+test('a ragged model is exported as ONNX, in which the experts have their own widths', async () => {
+  const source = await openModelFolder(ragged);
+  try {
+    const from = { source, ...decoderOf(source) };
+    const parameters = parametersOf(from.plan);
+    const values = (parameter: Parameter) => storedValues(from, parameter);
+    const session = plainSession(from.plan, { losses: [], routing: plainRouting(routerShapes(from.plan)) });
+    const out = path.join(work, 'onnx');
+    const written = await writeOnnx(
+      { ...from, parameters, isChanged: () => false, values },
+      session,
+      out,
+      'F32',
+    );
+    expect(written.largestDifference).toBeLessThan(1e-4);
+    expect(written.tensors).toBe(parameters.length);
+  } finally {
+    source.close();
+  }
 });

@@ -7,9 +7,12 @@ const { onnx } = onnxProto;
 
 /** The model as an independent decoder reads it. */
 function decode(graph: Graph, dialect: Dialect, external?: ReadonlyMap<string, ExternalData>) {
-  const model = onnx.ModelProto.toObject(onnx.ModelProto.decode(emit(graph, dialect, external && { external })), {
-    longs: Number,
-  });
+  const model = onnx.ModelProto.toObject(
+    onnx.ModelProto.decode(emit(graph, dialect, external && { external })),
+    {
+      longs: Number,
+    },
+  );
   return model as {
     irVersion: number;
     opsetImport: { domain: string; version: number }[];

@@ -186,13 +186,13 @@ export const commandTable: readonly CommandSpec[] = [
     usage: 'RUN',
     arguments: [1, 1],
     summary: 'write the trained model for use elsewhere, and verify it by reading it back',
-    details: `${RUN} hf: a whole checkpoint folder, adapters merged; delta: only the tensors that changed; adapter: low-rank adapters in the format of PEFT.`,
+    details: `${RUN} hf: a whole checkpoint folder, adapters merged; delta: only the tensors that changed; adapter: low-rank adapters in the format of PEFT; onnx: the whole decoder as one ONNX graph, verified by running it.`,
     options: {
-      format: { value: 'hf|delta|adapter', help: 'what to write (onnx is not supported yet)' },
+      format: { value: 'hf|delta|adapter|onnx', help: 'what to write (default: hf)' },
       out: { value: 'DIR', help: 'the folder to create' },
       dtype: {
         value: 'source|F32|BF16|F16',
-        help: 'type of the weights (default: source, as in the checkpoint)',
+        help: 'type of the weights (default: source, as in the checkpoint; of onnx: F32)',
       },
     },
     load: async () => (await import('./export.ts')).exportRun,

@@ -1,18 +1,23 @@
 /** Every family through the whole program on its tiny golden model: inspect, train, resume, generate, export. */
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
+import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
 import { openLatestCheckpoint } from '#worker/checkpoint/index.ts';
 import { familyNames } from '#worker/families/index.ts';
 import { goldenFamilyModel, hasGoldenFamilies } from '#worker/testing/index.ts';
-import { loadModel, openTrainedWeights, train, type TrainingCommand } from '#worker/train/index.ts';
+import { loadModel, openTrainedWeights } from '#worker/train/index.ts';
 import { condenser, writeTokenizer } from './cli.fixture.ts';
+import { largestDifference, logitsOfFile } from './onnx.fixture.ts';
+import { trainHere } from './train-here.fixture.ts';
 
-/** Exports and their logits are kept here, for scripts/compare-exports.py; by default they are not. */
+/**
+ * Exports and their logits are kept here, for scripts/compare-exports.py, and those in ONNX beside it, with `-onnx` behind its
+ * name, for scripts/compare-onnx.py; by default they are not.
+ */
 const kept = process.env['CONDENSER_KEEP_EXPORTS'];
 
 let work = '';
@@ -26,28 +31,6 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-const silent = {
-  prepared: () => undefined,
-  step: () => undefined,
-  evaluation: () => undefined,
-  placed: () => undefined,
-  checkpoint: () => undefined,
-  event: () => undefined,
-  progress: () => undefined,
-};
-
-function trainIn(
-  runDir: string,
-  spec: RunSpec,
-  resume = false,
-  command: (asked: number) => TrainingCommand = () => 'continue',
-) {
-  mkdirSync(runDir, { recursive: true });
-  let asked = 0;
-  const control = { next: () => command(asked++) };
-  return train({ spec, runDir, cacheDir: path.join(work, 'cache'), resume, control, observer: silent });
-}
-
 /** Hash of the weights and moments of a run's newest checkpoint. */
 function stateHash(runDir: string): string {
   const checkpoint = openLatestCheckpoint(runDir);
@@ -56,6 +39,9 @@ function stateHash(runDir: string): string {
   const tensors = readFileSync(path.join(checkpoint.info.path, 'tensors.safetensors'));
   return createHash('sha256').update(tensors).digest('hex');
 }
+
+/** As in scripts/compare-exports.py and scripts/compare-onnx.py. */
+const row = Int32Array.from({ length: 12 }, (_, place) => 5 + ((7 * place) % 90));
 
 /** Logits of a fixed row; `runDir`: with the weights a run trained. */
 async function logitsOf(modelDir: string, runDir?: string): Promise<Float32Array> {
@@ -74,9 +60,7 @@ async function logitsOf(modelDir: string, runDir?: string): Promise<Float32Array
       data.set(weights.read(id));
     }
     weights?.close();
-    // As in scripts/compare-exports.py.
-    const inputIds = Int32Array.from({ length: 12 }, (_, place) => 5 + ((7 * place) % 90));
-    return (await model.executor.logits(unpaddedBatch(inputIds), Int32Array.from(inputIds.keys()))).logits;
+    return (await model.executor.logits(unpaddedBatch(row), Int32Array.from(row.keys()))).logits;
   } finally {
     model.close();
   }
@@ -101,14 +85,13 @@ describe.runIf(hasGoldenFamilies)('family', () => {
       engine: { threads: 1 },
     });
     const [whole, broken] = [path.join(dir, 'whole'), path.join(dir, 'broken')];
-    expect(await trainIn(whole, spec)).toEqual({ state: 'completed', step: 2 });
-    const stopped = await trainIn(broken, spec, false, (asked) => (asked === 0 ? 'continue' : 'stop'));
+    expect(await trainHere(whole, spec)).toEqual({ state: 'completed', step: 2 });
+    const stopped = await trainHere(broken, spec, false, (asked) => (asked === 0 ? 'continue' : 'stop'));
     expect(stopped).toEqual({ state: 'stopped', step: 1 });
     expect(stateHash(broken)).not.toBe(stateHash(whole));
-    expect(await trainIn(broken, spec, true)).toEqual({ state: 'completed', step: 2 });
+    expect(await trainHere(broken, spec, true)).toEqual({ state: 'completed', step: 2 });
     expect(stateHash(broken)).toBe(stateHash(whole));
 
-    writeFileSync(path.join(whole, 'run.json'), JSON.stringify(spec));
     const prompt = ['--prompt', 'w3 w4', '--max-new-tokens', '3', '--json'];
     const spoken = await condenser('generate', whole, ...prompt);
     expect(spoken.status, spoken.stderr).toBe(0);
@@ -121,9 +104,19 @@ describe.runIf(hasGoldenFamilies)('family', () => {
     const trained = await logitsOf(model, whole);
     expect(await logitsOf(out)).toEqual(trained);
     expect(await logitsOf(model)).not.toEqual(trained);
-    if (kept !== undefined) {
-      cpSync(out, path.join(kept, family), { recursive: true });
-      writeFileSync(path.join(kept, `${family}.logits`), trained);
+
+    const onnx = path.join(dir, 'onnx');
+    const written = await condenser('export', whole, '--format', 'onnx', '--out', onnx, '--json');
+    expect(written.status, written.stderr).toBe(0);
+    expect(largestDifference(logitsOfFile(onnx, row), trained)).toBeLessThan(1e-4);
+    for (const [folder, to] of kept === undefined
+      ? []
+      : ([
+          [out, kept],
+          [onnx, `${kept}-onnx`],
+        ] as const)) {
+      cpSync(folder, path.join(to, family), { recursive: true });
+      writeFileSync(path.join(to, `${family}.logits`), trained);
     }
     rmSync(dir, { recursive: true });
   });

@@ -12,9 +12,16 @@ import {
   withAdditions,
   type AdapterPlan,
   type DecoderPlan,
+  type MethodSession,
   type Parameter,
 } from '#worker/model/index.ts';
-import { decoderOf, openTrainedWeights, storedValues, type ChangedModel } from '#worker/train/index.ts';
+import {
+  decoderOf,
+  openTrainedWeights,
+  restoreSession,
+  storedValues,
+  type ChangedModel,
+} from '#worker/train/index.ts';
 
 /** A run's newest checkpoint and its base model, open for reading. */
 export interface TrainedRun extends ChangedModel {
@@ -24,6 +31,8 @@ export interface TrainedRun extends ChangedModel {
   readonly adapters: AdapterPlan | null;
   /** Values of a trained parameter by its id. */
   readonly read: (id: string) => Float32Array;
+  /** The method as the checkpoint has it, for what the model computes besides its weights. */
+  session(): MethodSession;
   /** Values the run started from, in float32. */
   sourceValues(parameter: Parameter): Float32Array;
   close(): void;
@@ -60,6 +69,7 @@ export async function openTrainedRun(runDir: string): Promise<TrainedRun> {
           ? adaptedValues(adapters, parameter, values, (id) => weights.read(id))
           : values;
       },
+      session: () => restoreSession(spec, { family, plan: stored }, weights),
       sourceValues,
       close: () => {
         weights.close();

@@ -1,0 +1,123 @@
+/** What every folder that is written for use elsewhere has in common. */
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { UserError, invariant } from '#core/contract/errors.ts';
+import { findNotBelow, encodeFloats, type FloatDtype } from './dtype.ts';
+import {
+  digestFile,
+  diskFileSystem,
+  writeDurably,
+  writeError,
+  type FileDigest,
+  type WritableFileSystem,
+} from './file-system.ts';
+import { keepNumbers, type JsonObject } from './json-file.ts';
+import { checkInside, type ModelFolder } from './model-folder.ts';
+
+/** What belongs to a model besides its weights and config: tokenizer, generation settings, own code, licence. */
+const COMPANION =
+  /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|generation_config\.json|chat_template.*|preprocessor_config\.json|processor_config\.json|.+\.(model|tiktoken|py)|(licen[cs]e|notice)(\..*)?)$/i;
+
+/** A folder that is being written. */
+export interface NewFolder {
+  readonly path: string;
+  readonly fileSystem: WritableFileSystem;
+  /** What was written so far. */
+  readonly files: FileDigest[];
+  /** Writes a file by its plain name. */
+  write(name: string, content: string | Uint8Array): void;
+}
+
+/**
+ * Makes the folder `out`, which appears whole or not at all: it is filled beside it, compared with the checksums taken while
+ * writing, and then given its name.
+ * @param fill writes the files; what it throws leaves nothing behind.
+ * @throws UserError `export/exists`, `/disk-full`, `/not-writable`, `/write-failed` or `/not-verified`.
+ */
+export async function writeNewFolder(
+  out: string,
+  fill: (folder: NewFolder) => Promise<void> | void,
+  fileSystem: WritableFileSystem = diskFileSystem,
+): Promise<readonly FileDigest[]> {
+  if (existsSync(out) && !(statSync(out).isDirectory() && readdirSync(out).length === 0)) {
+    throw new UserError('export/exists', `${out} exists and is not an empty folder.`, 'Choose another name.');
+  }
+  const path = `${out}.partial`;
+  try {
+    fileSystem.remove(path);
+    fileSystem.makeFolder(path);
+    const files: FileDigest[] = [];
+    const write = (name: string, content: string | Uint8Array): void => {
+      invariant(!/[/\\]/.test(name), `export: ${name} is not a plain file name`);
+      const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+      files.push(writeDurably(fileSystem, join(path, name), [bytes]));
+    };
+    await fill({ path, fileSystem, files, write });
+    fileSystem.syncFolder(path);
+    compareDigests(path, files);
+    fileSystem.remove(out);
+    fileSystem.rename(path, out);
+    return files;
+  } catch (error) {
+    fileSystem.remove(path);
+    throw writeError(error, 'export', out);
+  }
+}
+
+/** Compares files with the digests taken while writing. */
+function compareDigests(folder: string, files: readonly FileDigest[]): void {
+  for (const { name, bytes, sha256 } of files) {
+    const found = digestFile(join(folder, name));
+    if (found.bytes !== bytes || found.sha256 !== sha256) {
+      throw new UserError(
+        'export/not-verified',
+        `${join(folder, name)} does not read back as it was written.`,
+        'Check the disk, or export to another one.',
+      );
+    }
+  }
+}
+
+/** Names in `torch_dtype` of config.json. */
+const TORCH_DTYPE = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' } as const;
+
+/** Writes the configuration of the source with what differs; everything else is written as it was. */
+export function writeConfig(
+  folder: NewFolder,
+  source: ModelFolder,
+  dtype: FloatDtype | 'source',
+  changed?: JsonObject,
+): void {
+  const key = 'dtype' in source.config && !('torch_dtype' in source.config) ? 'dtype' : 'torch_dtype';
+  const written = keepNumbers(readFileSync(join(source.dir, 'config.json'), 'utf8'));
+  const config = { ...written, ...(dtype === 'source' ? {} : { [key]: TORCH_DTYPE[dtype] }), ...changed };
+  folder.write('config.json', `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/** Copies the companion files of a model. @param extraFiles further files, by plain name, in place of those of the same name. */
+export function writeCompanions(
+  folder: NewFolder,
+  source: ModelFolder,
+  extraFiles: ReadonlyMap<string, string | Uint8Array>,
+): void {
+  for (const name of readdirSync(source.dir)) {
+    if (!COMPANION.test(name) || extraFiles.has(name) || !statSync(join(source.dir, name)).isFile()) continue;
+    checkInside(source.dir, name);
+    folder.write(name, readFileSync(join(source.dir, name)));
+  }
+  for (const [name, content] of extraFiles) folder.write(name, content);
+}
+
+/** The smallest magnitude that rounds to infinity, by element type. */
+const OVERFLOW = { F32: Infinity, BF16: 2 ** 128 * (1 - 2 ** -9), F16: 65520 } as const;
+
+/** Bytes of a tensor. @throws UserError `export/non-finite` naming it, where they are no finite numbers. */
+export function encodeFinite(name: string, values: Float32Array, dtype: FloatDtype): Uint8Array {
+  const bad = findNotBelow(values, OVERFLOW[dtype]);
+  if (bad < 0) return encodeFloats(values, dtype);
+  throw new UserError(
+    'export/non-finite',
+    `Tensor ${name} holds ${values[bad]} at position ${bad}, which ${dtype} cannot store as a finite number.`,
+    Number.isFinite(values[bad]) ? 'Export as BF16 or F32.' : 'Export an earlier checkpoint.',
+  );
+}

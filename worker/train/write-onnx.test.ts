@@ -1,0 +1,69 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { openModelFolder } from '#worker/checkpoint/index.ts';
+import { plainSession, usedSession } from '#worker/methods/index.ts';
+import { parametersOf, plainRouting, routerShapes, type Parameter } from '#worker/model/index.ts';
+import { writeRandomModel } from '#worker/testing/index.ts';
+import { decoderOf } from './decoder-of.ts';
+import { storedValues } from './write-model.ts';
+import { writeOnnx } from './write-onnx.ts';
+
+const work = mkdtempSync(path.join(os.tmpdir(), 'condenser-onnx-'));
+afterAll(() => rmSync(work, { recursive: true }));
+
+const config = {
+  model_type: 'olmoe',
+  vocab_size: 60,
+  hidden_size: 16,
+  intermediate_size: 8,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  num_key_value_heads: 2,
+  num_experts: 4,
+  num_experts_per_tok: 2,
+  max_position_embeddings: 64,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+};
+
+/** Writes a random model, whose values go through `change` once it was computed what is expected of the file. */
+async function write(out: string, change: (values: Float32Array, parameter: Parameter) => Float32Array) {
+  const dir = path.join(work, 'model');
+  if (!existsSync(dir)) writeRandomModel(dir, config);
+  const source = await openModelFolder(dir);
+  try {
+    const { family, plan } = decoderOf(source);
+    const model = {
+      source,
+      family,
+      plan,
+      parameters: parametersOf(plan),
+      isChanged: () => false,
+      values: (parameter: Parameter) => change(storedValues({ source, family, plan }, parameter), parameter),
+    };
+    const routing = plainRouting(routerShapes(plan));
+    const session = usedSession(plainSession(plan, { losses: [], routing }));
+    return await writeOnnx(model, session, out, 'F32');
+  } finally {
+    source.close();
+  }
+}
+
+test('a file that computes something else is refused, and nothing is left behind', async () => {
+  const right = path.join(work, 'right');
+  expect((await write(right, (values) => values)).largestDifference).toBeLessThan(1e-4);
+  expect(existsSync(path.join(right, 'model.onnx'))).toBe(true);
+
+  const wrong = path.join(work, 'wrong');
+  const shifted = write(wrong, (values, { role }) =>
+    role === 'router' ? values.map((value) => value + Math.sign(value)) : values,
+  );
+  const error: unknown = await shifted.catch((reason: unknown) => reason);
+  expect(error).toMatchObject({ code: 'export/not-verified' });
+  expect(String(error)).toMatch(/they differ by [\d.]+, the largest is [\d.]+$/);
+  const broken = write(wrong, (values, { role }) => (role === 'head' ? values.map(() => Infinity) : values));
+  await expect(broken).rejects.toMatchObject({ code: 'export/non-finite' });
+  expect([wrong, `${wrong}.partial`].filter((folder) => existsSync(folder))).toEqual([]);
+});

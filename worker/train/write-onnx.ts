@@ -1,0 +1,143 @@
+/** A trained model as an ONNX file, compared with what the engine computes. */
+import { UserError, invariant } from '#core/contract/errors.ts';
+import {
+  encodeFinite,
+  isFloatDtype,
+  tensorBytes,
+  writeOnnxFolder,
+  type FileDigest,
+  type FloatDtype,
+  type OnnxTensor,
+} from '#worker/checkpoint/index.ts';
+import {
+  decoderGraph,
+  isAddition,
+  type DecoderGraph,
+  type MethodSession,
+  type Parameter,
+  type StoredDtype,
+} from '#worker/model/index.ts';
+import { openModelFile } from '#worker/runtime/index.ts';
+import { probeBatch, usedLogits } from './used-logits.ts';
+import { placeOf, type ChangedModel } from './write-model.ts';
+
+const storedDtypes: Readonly<Record<FloatDtype, StoredDtype>> = {
+  F32: 'float32',
+  BF16: 'bfloat16',
+  F16: 'float16',
+};
+
+/** Largest difference of two logits that is put down to rounding, as a part of the largest logit. */
+const LIMIT = 1e-3;
+
+/** What was written, and how far its logits are from those of the engine. */
+export interface OnnxExport {
+  readonly files: readonly FileDigest[];
+  readonly tensors: number;
+  readonly largestDifference: number;
+  readonly largestLogit: number;
+}
+
+/**
+ * Writes the folder `out` with the model as it is used after training, and runs it.
+ * @param session its method: see `usedSession`.
+ * @param dtype of matrices, which a graph widens before it computes; vectors are float32. `source`: as the checkpoint has each.
+ * @throws UserError `export/onnx-unsupported`, `export/not-verified`, `export/non-finite` and those of the folder.
+ */
+export async function writeOnnx(
+  model: ChangedModel,
+  session: MethodSession,
+  out: string,
+  dtype: FloatDtype | 'source',
+): Promise<OnnxExport> {
+  const byId = new Map(model.parameters.map((parameter) => [parameter.id, parameter]));
+  const typeOf = (id: string): FloatDtype => typeIn(model, dtype, parameterOf(byId, id));
+  const decoder = decoderGraph(model.plan, session, (id) => storedDtypes[typeOf(id)]);
+  const encoded = (parameter: Parameter) =>
+    encodeFinite(parameter.id, model.values(parameter), typeOf(parameter.id));
+
+  const { batch, at } = probeBatch(model.plan.vocabularySize);
+  const want = await usedLogits(model, session, batch, at, { typeOf, encoded });
+  let compared = { largestDifference: 0, largestLogit: 0 };
+  const tensors = tensorsOf(decoder, (id) => {
+    const parameter = parameterOf(byId, id);
+    return { bytes: tensorBytes(typeOf(id), parameter.shape), data: () => encoded(parameter) };
+  });
+  const files = await writeOnnxFolder({
+    source: model.source,
+    out,
+    graph: decoder.graph,
+    tensors,
+    check: (file) => {
+      compared = compareLogits(runFile(file, batch), at, want);
+    },
+  });
+  return { files, tensors: tensors.length, ...compared };
+}
+
+function parameterOf(byId: ReadonlyMap<string, Parameter>, id: string): Parameter {
+  const parameter = byId.get(id);
+  invariant(parameter !== undefined, `the graph reads ${id}, which is no parameter`);
+  return parameter;
+}
+
+function typeIn(model: ChangedModel, dtype: FloatDtype | 'source', parameter: Parameter): FloatDtype {
+  // Stages take what methods add in float32.
+  if (isAddition(parameter)) return 'F32';
+  if (dtype !== 'source') return parameter.shape.length > 1 ? dtype : 'F32';
+  const own = model.source.tensors.get(placeOf(model, parameter)?.name ?? '')?.dtype;
+  return own !== undefined && isFloatDtype(own) ? own : 'F32';
+}
+
+/** What the graph reads besides the tokens. */
+function tensorsOf(
+  { graph, tables }: DecoderGraph,
+  weight: (id: string) => Omit<OnnxTensor, 'name'>,
+): OnnxTensor[] {
+  return graph.inputs.flatMap(({ name }) => {
+    if (name === 'input_ids' || name === 'attention_mask') return [];
+    const data = tables.get(name)?.data;
+    if (data === undefined) return [{ name, ...weight(name) }];
+    const bytes = () => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return [{ name, bytes: data.byteLength, data: bytes }];
+  });
+}
+
+/** Logits [batch · sequence, vocabulary] of a model file. */
+function runFile(file: string, batch: ReturnType<typeof probeBatch>['batch']): Float32Array {
+  const program = openModelFile(file, { inputs: ['input_ids', 'attention_mask'], outputs: ['logits'] });
+  try {
+    const shape = [batch.batch, batch.sequence];
+    const integers = (values: Int32Array) =>
+      ({ dtype: 'int64', shape, data: BigInt64Array.from(values, BigInt) }) as const;
+    const { logits } = program.run({
+      input_ids: integers(batch.inputIds),
+      attention_mask: integers(batch.segments),
+    });
+    invariant(logits?.data instanceof Float32Array, 'logits are float32');
+    return logits.data;
+  } finally {
+    program.release();
+  }
+}
+
+/** @param want logits of the rows `at` of `got`. @throws UserError `export/not-verified`. */
+function compareLogits(got: Float32Array, at: Int32Array, want: Float32Array) {
+  const width = want.length / at.length;
+  let [largestDifference, largestLogit] = [0, 0];
+  at.forEach((row, i) => {
+    for (let id = 0; id < width; id++) {
+      const logit = want[i * width + id] as number;
+      const difference = Math.abs((got[row * width + id] as number) - logit);
+      // What is not a number is as far off as can be.
+      if (!(difference <= largestDifference)) largestDifference = difference;
+      largestLogit = Math.max(largestLogit, Math.abs(logit));
+    }
+  });
+  if (largestDifference <= LIMIT * largestLogit) return { largestDifference, largestLogit };
+  throw new UserError(
+    'export/not-verified',
+    `ONNX Runtime computes other logits from the written file than the run: they differ by ${largestDifference.toPrecision(2)}, the largest is ${largestLogit.toPrecision(2)}`,
+    'Export with --format hf, and report this with the family and the method.',
+  );
+}
