@@ -1,9 +1,13 @@
+import { QueryClientProvider } from '@tanstack/react-query';
 import { cleanup, fireEvent, render, screen, within } from '@testing-library/react';
 import { useState } from 'react';
 import { afterEach, expect, test } from 'vitest';
 import type { MethodInfo } from '#core/contract/method.ts';
+import { Client } from '../../api/client.ts';
+import { FakeHost } from '../../api/fake-host.ts';
+import { ClientContext, createQueryClient } from '../../api/use-host.ts';
 import { ComparedMethods } from './compared-methods.tsx';
-import type { Compared } from './draft.ts';
+import { type Compared, emptyForm, toDraft } from './draft.ts';
 
 afterEach(cleanup);
 
@@ -23,9 +27,10 @@ function show(start: Compared) {
     const [compared, setCompared] = useState(start);
     return (
       <ComparedMethods
-        list={[method('full'), method('lora')]}
+        list={[method('full'), method('lora'), method('esft')]}
         compared={compared}
         plan={undefined}
+        previewed={(parts) => ({ draft: () => toDraft({ ...emptyForm, parts }), missing: ['a model'] })}
         onChange={(next) => {
           told.compared = next;
           setCompared(next);
@@ -37,7 +42,13 @@ function show(start: Compared) {
       />
     );
   }
-  render(<Form />);
+  render(
+    <ClientContext value={new Client(new FakeHost({}))}>
+      <QueryClientProvider client={createQueryClient()}>
+        <Form />
+      </QueryClientProvider>
+    </ClientContext>,
+  );
   return told;
 }
 
@@ -87,4 +98,10 @@ test('methods together are a choice of their own, beside each of them alone', ()
   expect(told.compared.methods).toEqual([together, { key: 4, parts: [{ name: 'lora', options: {} }] }]);
   fireEvent.click(screen.getByRole('button', { name: 'Leave out Method full + Method lora' }));
   expect(told.compared.methods.map(({ key }) => key)).toEqual([4]);
+});
+
+test('the experts of one choice can be previewed', () => {
+  show({ methods: [{ key: 0, parts: [{ name: 'full', options: {} }, { name: 'esft', options: {} }] }], seeds: [1] }); // prettier-ignore
+  expect(screen.getByRole('button', { name: 'Preview experts' })).toBeTruthy();
+  expect(screen.getByText('Needs a model.')).toBeTruthy();
 });

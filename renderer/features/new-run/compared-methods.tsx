@@ -6,6 +6,7 @@ import { togetherAs } from '#core/contract/methods-together.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
 import { Button } from '../../ui/button.tsx';
 import type { Compared, ComparedMethod, SetError } from './draft.ts';
+import type { Previewed } from './expert-preview.tsx';
 import { MethodParts, partTitles } from './method-parts.tsx';
 import { MethodText } from './method-text.tsx';
 import { SchemaForm } from '../../ui/schema-form.tsx';
@@ -21,6 +22,7 @@ export function ComparedMethods({
   list,
   compared,
   plan,
+  previewed,
   onChange,
   setError,
 }: {
@@ -28,6 +30,8 @@ export function ComparedMethods({
   readonly compared: Compared;
   /** Where methods do not go together, it says so. */
   readonly plan: ComparisonPlan | undefined;
+  /** The run of one choice, whose experts can be previewed. */
+  readonly previewed: (parts: ComparedMethod['parts']) => Previewed;
   readonly onChange: (compared: Compared) => void;
   readonly setError: SetError;
 }) {
@@ -109,6 +113,7 @@ export function ComparedMethods({
                   )
                 }
                 problem={plan?.methods.find(({ label }) => label === labels[i])?.plan.methodProblem}
+                previewed={previewed(method.parts)}
                 onChange={(parts) => setMethod(method.key, { parts })}
                 setError={(section, key, error) => setError(section, `${method.key}.${key}`, error)}
               />

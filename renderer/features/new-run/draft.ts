@@ -46,7 +46,7 @@ export interface FormState {
   /** Methods at work together, with their given options: none before one is chosen, then one as a rule. */
   readonly parts: readonly NamedMethod[];
   /** In place of `parts`: methods to compare on equal terms, each with its own options, and the seeds of each. */
-  readonly compared?: Compared;
+  readonly compared?: Compared | undefined;
   readonly sections: Readonly<Record<Section, Values>>;
 }
 

@@ -31,6 +31,10 @@ export function MethodCard({
   const methods = useCall('methods.list', undefined);
   const { compared, parts } = form;
   const [first, ...beside] = parts;
+  const previewed = (of: FormState['parts']) => {
+    const alone = { ...form, compared: undefined, parts: of };
+    return { draft: () => toDraft(alone), missing: missingParts(alone) };
+  };
   const setParts = (next: FormState['parts']) => setForm((old) => ({ ...old, parts: next }));
   const choose = (name: string) =>
     setParts([{ name, options: {} }, ...beside.filter((part) => part.name !== name)]);
@@ -70,6 +74,7 @@ export function MethodCard({
               list={list}
               compared={compared}
               plan={planAll}
+              previewed={previewed}
               onChange={(next) => setForm((old) => ({ ...old, compared: next }))}
               setError={setError}
             />
@@ -98,7 +103,7 @@ export function MethodCard({
                     </h3>
                   )}
                   problem={plan?.methodProblem}
-                  previewed={{ draft: () => toDraft(form), missing: missingParts(form) }}
+                  previewed={previewed(parts)}
                   onChange={setParts}
                   setError={setError}
                 />

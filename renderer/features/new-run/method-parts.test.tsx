@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { afterEach, expect, test } from 'vitest';
 import type { NamedMethod } from '#core/contract/methods-together.ts';
 import type { MethodInfo } from '#core/contract/method.ts';
+import { emptyForm, toDraft } from './draft.ts';
 import { MethodParts } from './method-parts.tsx';
 
 afterEach(cleanup);
@@ -30,6 +31,7 @@ function show(start: readonly NamedMethod[], problem?: string) {
         list={list}
         parts={parts}
         problem={problem}
+        previewed={{ draft: () => toDraft({ ...emptyForm, parts }), missing: [] }}
         onChange={(next) => {
           told.parts = next;
           setParts(next);

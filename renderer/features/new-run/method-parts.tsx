@@ -40,7 +40,7 @@ export function MethodParts({
   /** What the plan says is wrong with them. */
   readonly problem?: string | undefined;
   /** The run whose experts can be previewed. */
-  readonly previewed?: Previewed;
+  readonly previewed: Previewed;
   readonly onChange: (parts: readonly NamedMethod[]) => void;
   readonly setError: SetError;
 }) {
@@ -60,7 +60,7 @@ export function MethodParts({
           onChange={set}
           onError={(key, error) => setError('method', `${name}.${key}`, error)}
         />
-        {info.name === CHOOSES_EXPERTS && previewed !== undefined && (
+        {info.name === CHOOSES_EXPERTS && (
           <ExpertPreview
             of={previewed}
             share={Number(
