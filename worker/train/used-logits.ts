@@ -6,31 +6,49 @@ import type { AddedParameter, MethodSession, Parameter } from '#worker/model/ind
 import { createRuntime } from '#worker/runtime/index.ts';
 import { placeOf, type ChangedModel } from './write-model.ts';
 
-/** Tokens of each row of a probe, before and behind them padding. */
-const ROWS = [
+/** Tokens of a row of each shape, and how many places of padding are before them. */
+const SHAPES = [
   { before: 0, tokens: 24 },
   { before: 0, tokens: 9 },
   { before: 5, tokens: 19 },
   { before: 0, tokens: 1 },
 ];
 
-/** A batch of rows of several lengths, one of them padded in front, and the flat positions of its tokens. */
-export function probeBatch(vocabulary: number): { readonly batch: MicroBatch; readonly at: Int32Array } {
-  const sequence = Math.max(...ROWS.map(({ before, tokens }) => before + tokens));
-  const segments = Int32Array.from({ length: ROWS.length * sequence }, (_, flat) => {
-    const { before, tokens } = ROWS[Math.floor(flat / sequence)] ?? { before: 0, tokens: 0 };
-    const place = flat % sequence;
-    return place >= before && place < before + tokens ? 1 : 0;
+/** Rows of each shape. */
+const COPIES = 3;
+
+/** What is computed to compare programs. */
+export interface Probe {
+  /** Flat positions of the tokens of all rows in turn. */
+  readonly at: Int32Array;
+  /** Each row is the part of `at` that begins at `from` and ends before `to`. */
+  readonly rows: readonly { readonly shape: number; readonly from: number; readonly to: number }[];
+}
+
+/** A batch of rows of several lengths, some of them padded in front, and all but the longest behind. */
+export function probeBatch(vocabulary: number): { readonly batch: MicroBatch; readonly probe: Probe } {
+  const shapes = Array.from({ length: COPIES }, () => SHAPES).flat();
+  const sequence = Math.max(...SHAPES.map(({ before, tokens }) => before + tokens));
+  const segments = new Int32Array(shapes.length * sequence);
+  const rows: Probe['rows'][number][] = [];
+  let from = 0;
+  shapes.forEach(({ before, tokens }, row) => {
+    segments.fill(1, row * sequence + before, row * sequence + before + tokens);
+    rows.push({ shape: row % SHAPES.length, from, to: from + tokens });
+    from += tokens;
   });
   const batch = {
-    batch: ROWS.length,
+    batch: shapes.length,
     sequence,
     inputIds: segments.map((isToken, flat) => isToken * ((5 + 7919 * flat) % vocabulary)),
     labels: segments.map(() => -100),
     positions: segments.map((_, flat) => flat % sequence),
     segments,
   };
-  return { batch, at: Int32Array.from(segments.keys()).filter((flat) => segments[flat] === 1) };
+  return {
+    batch,
+    probe: { at: segments.map((_, flat) => flat).filter((flat) => segments[flat] === 1), rows },
+  };
 }
 
 /**

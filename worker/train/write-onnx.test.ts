@@ -62,7 +62,7 @@ test('a file that computes something else is refused, and nothing is left behind
   );
   const error: unknown = await shifted.catch((reason: unknown) => reason);
   expect(error).toMatchObject({ code: 'export/not-verified' });
-  expect(String(error)).toMatch(/they differ by [\d.]+, the largest is [\d.]+$/);
+  expect(String(error)).toMatch(/they differ by [\d.]+ in 12 of 12 rows, the largest is [\d.]+$/);
   const broken = write(wrong, (values, { role }) => (role === 'head' ? values.map(() => Infinity) : values));
   await expect(broken).rejects.toMatchObject({ code: 'export/non-finite' });
   expect([wrong, `${wrong}.partial`].filter((folder) => existsSync(folder))).toEqual([]);

@@ -85,6 +85,7 @@ test.each(Object.entries(methods))('%s', { timeout: 30_000 }, async (_title, [na
   const { out, document } = await exported(run);
   expect(largestDifference(logitsOfFile(out, inputIds, 3), want)).toBeLessThan(1e-4);
   expect(document['largestDifference']).toBeLessThan(1e-4);
+  expect(document).toMatchObject({ rowsApart: 0 });
   expect(document['largestLogit']).toBeGreaterThan(0.1);
   expect(largestDifference(await logitsOf(site.model), want)).toBeGreaterThan(1e-3);
 });
