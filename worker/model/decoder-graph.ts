@@ -6,11 +6,12 @@ import { op, type Graph, type Value } from '#worker/graph/index.ts';
 import { additionsOf } from './additions.ts';
 import { moeLayerIndices, type DecoderPlan, type LayerPlan } from './decoder-plan.ts';
 import { BATCH, DecoderTables, SEQUENCE } from './decoder-tables.ts';
-import { GraphAssembly, type TableValues, type UsedSession, type Values } from './graph-assembly.ts';
-import { MoeGraph, unsupportedInGraph } from './moe-graph.ts';
+import { GraphAssembly, type TableValues, type UsedSession } from './graph-assembly.ts';
+import { MoeGraph, type GraphMode } from './moe-graph.ts';
 import { attentionStage } from './stages/attention.ts';
 import { denseStage } from './stages/dense.ts';
 import { logitsStage } from './stages/head.ts';
+import { outputMixtureStage } from './stages/output-mixture.ts';
 import type { StoredDtype } from './stages/weight.ts';
 
 /** A decoder as a graph. */
@@ -34,33 +35,60 @@ export function decoderGraph(
   session: UsedSession,
   dtypes: (id: string) => StoredDtype,
 ): DecoderGraph {
-  if (additionsOf(plan).localExpert?.mixture === 'output')
-    throw unsupportedInGraph(
-      'the mixture of outputs of local experts ("mixture": "output") runs the model twice',
-    );
   const assembly = new GraphAssembly('decoder', plan, session, dtypes);
   const { builder, tables } = assembly;
-  const { hiddenSize, vocabularySize, embeddingScale, tiedHead } = plan;
   const ids_BS = builder.input('input_ids', 'int64', [BATCH, SEQUENCE]);
   const mask_BS = builder.input('attention_mask', 'int64', [BATCH, SEQUENCE]);
-  const attentionTables = new DecoderTables(builder, mask_BS);
-  const tokens = {
-    ids: op.reshape(ids_BS, [`${BATCH}*${SEQUENCE}`]),
-    visits: op.reshape(op.cast(mask_BS, 'float32'), [`${BATCH}*${SEQUENCE}`, 1]),
+  const inputs = {
+    attention: new DecoderTables(builder, mask_BS),
+    tokens: {
+      ids: op.reshape(ids_BS, [`${BATCH}*${SEQUENCE}`]),
+      visits: op.reshape(op.cast(mask_BS, 'float32'), [`${BATCH}*${SEQUENCE}`, 1]),
+    },
   };
+  const logits_NV = mixedLogits(assembly, inputs);
+  builder.output('logits', op.reshape(logits_NV, [BATCH, SEQUENCE, plan.vocabularySize]));
+  return { graph: builder.build(), tables };
+}
+
+/** What all layers read beside the hidden state. */
+interface DecoderInputs {
+  readonly attention: DecoderTables;
+  readonly tokens: { readonly ids: Value; readonly visits: Value };
+}
+
+/** Logits [N, vocabulary], of mixed outputs the logarithms of probabilities. */
+function mixedLogits(assembly: GraphAssembly, inputs: DecoderInputs): Value {
+  const { plan, builder } = assembly;
+  const local = logitsOf(assembly, lastState(assembly, inputs, 'inference'));
+  const { localExpert } = additionsOf(plan);
+  if (localExpert?.mixture !== 'output') return local;
+  if (!localExpert.gated) return op.logSoftmax(local);
+  const h = builder.scope('base', () => lastState(assembly, inputs, 'base'));
+  const stage = outputMixtureStage(localExpert, plan.hiddenSize, plan.vocabularySize);
+  const feeds = { h, base: logitsOf(assembly, h), local };
+  return assembly.stage(stage, feeds, assembly.weightsBy(String))('logits');
+}
+
+function logitsOf(assembly: GraphAssembly, h: Value): Value {
+  const { plan, builder } = assembly;
+  const weights = assembly.weightsBy((role) => (role === 'head' && plan.tiedHead ? 'embedding' : role));
+  const head = logitsStage(plan, weights.dtypes);
+  return builder.scope('head', () => assembly.stage(head, { h }, weights)('logits'));
+}
+
+/** The last hidden state [N, hidden]. */
+function lastState(assembly: GraphAssembly, inputs: DecoderInputs, mode: GraphMode): Value {
+  const { hiddenSize, vocabularySize, embeddingScale, layers } = assembly.plan;
   const embedding_VH = assembly.parameter('embedding', [vocabularySize, hiddenSize]);
-  const embedded_NH = op.cast(op.gather(embedding_VH, tokens.ids, { axis: 0 }), 'float32');
+  const embedded_NH = op.cast(op.gather(embedding_VH, inputs.tokens.ids, { axis: 0 }), 'float32');
   let h_NH = embeddingScale === undefined ? embedded_NH : op.mul(embedded_NH, embeddingScale);
-  plan.layers.forEach((layer, index) => {
-    h_NH = builder.scope(`layers.${index}`, () =>
-      layerOf(assembly, layer, index, h_NH, attentionTables, tokens),
+  layers.forEach((layer, index) => {
+    h_NH = assembly.builder.scope(`layers.${index}`, () =>
+      layerOf(assembly, layer, index, h_NH, inputs, mode),
     );
   });
-  const weights = assembly.weightsBy((role) => (role === 'head' && tiedHead ? 'embedding' : role));
-  const head = logitsStage(plan, weights.dtypes);
-  const logits_NV = builder.scope('head', () => assembly.stage(head, { h: h_NH }, weights)('logits'));
-  builder.output('logits', op.reshape(logits_NV, [BATCH, SEQUENCE, vocabularySize]));
-  return { graph: builder.build(), tables };
+  return h_NH;
 }
 
 /** Hidden state `h_NH` through a layer. */
@@ -69,8 +97,8 @@ function layerOf(
   layer: LayerPlan,
   index: number,
   h_NH: Value,
-  tables: DecoderTables,
-  tokens: Values,
+  { attention: tables, tokens }: DecoderInputs,
+  mode: GraphMode,
 ): Value {
   const { hiddenSize } = assembly.plan;
   const weights = assembly.weights(layer, index);
@@ -80,5 +108,5 @@ function layerOf(
   if (layer.feedForward.kind === 'dense')
     return assembly.stage(denseStage(layer, hiddenSize, weights.dtypes), inputs, weights)('out');
   const moeIndex = moeLayerIndices(assembly.plan).indexOf(index);
-  return new MoeGraph(assembly, layer, index, moeIndex).build({ ...inputs, tokens });
+  return new MoeGraph(assembly, layer, index, moeIndex, mode).build({ ...inputs, tokens });
 }

@@ -4,7 +4,7 @@ import { op, type Value } from '#worker/graph/index.ts';
 import type { LayerPlan, MoePlan } from './decoder-plan.ts';
 import type { GraphAssembly, Values } from './graph-assembly.ts';
 import { shapeOf } from './routing.ts';
-import { routerShapes, routingOf } from './slots.ts';
+import { routerShapes, routingOf, type Mode } from './slots.ts';
 import { choiceStage } from './stages/choice.ts';
 import { outputNormStage, sharedStage } from './stages/dense.ts';
 import { expertStage } from './stages/expert.ts';
@@ -21,14 +21,8 @@ export interface MoeInputs {
   readonly tokens: Values;
 }
 
-/** @throws UserError `export/onnx-unsupported`. */
-export function unsupportedInGraph(what: string): UserError {
-  return new UserError(
-    'export/onnx-unsupported',
-    `${what}, which one ONNX graph cannot say`,
-    'Export it with --format hf.',
-  );
-}
+/** What a graph is for. */
+export type GraphMode = Exclude<Mode, 'training'>;
 
 /** One layer of experts: what the engine's `MoeRunner` does forward. */
 export class MoeGraph {
@@ -37,15 +31,17 @@ export class MoeGraph {
   readonly #moe: MoePlan;
   readonly #index: number;
   readonly #moeIndex: number;
+  readonly #mode: GraphMode;
 
   /** @param index of the layer in the decoder; `moeIndex` among those of experts. */
-  constructor(assembly: GraphAssembly, layer: LayerPlan, index: number, moeIndex: number) {
+  constructor(assembly: GraphAssembly, layer: LayerPlan, index: number, moeIndex: number, mode: GraphMode) {
     invariant(layer.feedForward.kind === 'moe', `layer ${index} has experts`);
     this.#assembly = assembly;
     this.#layer = layer;
     this.#moe = layer.feedForward;
     this.#index = index;
     this.#moeIndex = moeIndex;
+    this.#mode = mode;
   }
 
   /** The layer's output [N, hidden]. @throws UserError `export/onnx-unsupported`. */
@@ -53,7 +49,7 @@ export class MoeGraph {
     const [layer, moe, assembly] = [this.#layer, this.#moe, this.#assembly];
     const { hiddenSize } = assembly.plan;
     const weights = assembly.weights(layer, this.#index);
-    const routing = routingOf(assembly.session, 'inference');
+    const routing = routingOf(assembly.session, this.#mode);
     const { logits, x, multiplicity, buffers } = this.#route(h, tokens);
     const gate = assembly.stage(
       gateStage(layer, routing, false),
@@ -75,8 +71,8 @@ export class MoeGraph {
       const feeds = { denseWeights: gate('denseWeights'), multiplicity, vectors };
       sum = op.add(sum, assembly.stage(standInStage(layer, hiddenSize), feeds, weights)('y'));
     }
-    if (moe.localExpert !== undefined) {
-      const stage = localExpertStage(layer, hiddenSize, moe.localExpert, 'inference');
+    if (moe.localExpert !== undefined && this.#mode !== 'base') {
+      const stage = localExpertStage(layer, hiddenSize, moe.localExpert, this.#mode);
       sum = op.add(sum, assembly.stage(stage, { x }, weights)('y'));
     }
     if (!hasNorm) return sum;
@@ -87,11 +83,15 @@ export class MoeGraph {
   /** Which experts each token visits. */
   #route(h: Value, tokens: Values) {
     const assembly = this.#assembly;
-    const routing = routingOf(assembly.session, 'inference');
+    const routing = routingOf(assembly.session, this.#mode);
     const weights = assembly.weights(this.#layer, this.#index);
     const rule = routing.choose.rule?.(this.#moeIndex);
     if (rule === undefined || (routing.tokenBuffers ?? []).length > 0)
-      throw unsupportedInGraph('the method chooses experts by more than their scores and the token');
+      throw new UserError(
+        'export/onnx-unsupported',
+        'the method chooses experts by more than their scores and the token, which an ONNX file has no operators for',
+        'Export it with --format hf.',
+      );
     const buffers = Object.fromEntries(
       routing.buffers.map((name) => {
         const values_E = assembly.session.buffer(name, this.#moeIndex);
@@ -134,7 +134,10 @@ export class MoeGraph {
         this.#layer.residualScale,
       );
       sum = assembly.builder.scope(`experts.${expert}`, () => {
-        const rows_n = op.nonZero(op.squeeze(isSent_N1, { axes: [1] }), `tokens.${this.#index}.${expert}`);
+        const rows_n = op.nonZero(
+          op.squeeze(isSent_N1, { axes: [1] }),
+          `${this.#mode}.${this.#index}.${expert}`,
+        );
         const ownOf = (all: Value) => op.gather(all, rows_n, { axis: 0 });
         const y_nH = assembly.stage(stage, { x: ownOf(x_NH), weight: ownOf(weight_N1) }, own)('y');
         return op.addRows(sum, rows_n, y_nH);

@@ -4,7 +4,13 @@ import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { plainSession, usedSession } from '#worker/methods/index.ts';
-import { parametersOf, plainRouting, routerShapes, type Parameter } from '#worker/model/index.ts';
+import {
+  parametersOf,
+  plainRouting,
+  routerShapes,
+  type Parameter,
+  type Routing,
+} from '#worker/model/index.ts';
 import { writeRandomModel } from '#worker/testing/index.ts';
 import { decoderOf } from './decoder-of.ts';
 import { storedValues } from './write-model.ts';
@@ -29,7 +35,11 @@ const config = {
 };
 
 /** Writes a random model, whose values go through `change` once it was computed what is expected of the file. */
-async function write(out: string, change: (values: Float32Array, parameter: Parameter) => Float32Array) {
+async function write(
+  out: string,
+  change: (values: Float32Array, parameter: Parameter) => Float32Array,
+  routed: (plain: Routing) => Routing = (plain) => plain,
+) {
   const dir = path.join(work, 'model');
   if (!existsSync(dir)) writeRandomModel(dir, config);
   const source = await openModelFolder(dir);
@@ -43,8 +53,8 @@ async function write(out: string, change: (values: Float32Array, parameter: Para
       isChanged: () => false,
       values: (parameter: Parameter) => change(storedValues({ source, family, plan }, parameter), parameter),
     };
-    const routing = plainRouting(routerShapes(plan));
-    const session = usedSession(plainSession(plan, { losses: [], routing }));
+    const routing = routed(plainRouting(routerShapes(plan)));
+    const session = { ...usedSession(plainSession(plan, { losses: [], routing })), routing };
     return await writeOnnx(model, session, out, 'F32');
   } finally {
     source.close();
@@ -66,4 +76,18 @@ test('a file that computes something else is refused, and nothing is left behind
   const broken = write(wrong, (values, { role }) => (role === 'head' ? values.map(() => Infinity) : values));
   await expect(broken).rejects.toMatchObject({ code: 'export/non-finite' });
   expect([wrong, `${wrong}.partial`].filter((folder) => existsSync(folder))).toEqual([]);
+});
+
+test('a choice that is more than a rule is refused', async () => {
+  const out = path.join(work, 'refused');
+  const refused = write(
+    out,
+    (values) => values,
+    (routing) => ({
+      ...routing,
+      choose: (scores_NE, ids_N, layer) => routing.choose(scores_NE, ids_N, layer),
+    }),
+  );
+  await expect(refused).rejects.toMatchObject({ code: 'export/onnx-unsupported' });
+  expect(existsSync(out)).toBe(false);
 });

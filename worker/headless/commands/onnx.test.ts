@@ -1,5 +1,5 @@
 /** Runs of methods with routing of their own, exported as ONNX and run from the file. */
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
@@ -67,6 +67,9 @@ const methods = {
   'one shared expert, which the run ends before': ['evomoe', { diversifyShare: 0.9 }],
   'a learned gate': ['transformed-gate', { activation: 'tanh', temperature: 0.3 }],
   'local experts': ['local-expert', { rank: 4, threshold: 0.45, trains: 'all' }],
+  'outputs mixed with those of the base': ['local-expert', { rank: 4, mixture: 'output' }],
+  'outputs mixed by a threshold': ['local-expert', { rank: 4, mixture: 'output', threshold: 0.5 }],
+  'outputs of local experts alone': ['local-expert', { rank: 4, mixture: 'output', gate: 'none' }],
   'all experts in training': ['ds-moe', {}],
   'a dense gradient': ['densemixer', {}],
   'even assignment in training': ['base-assignment', {}],
@@ -135,14 +138,4 @@ test.each(['F32', 'source'])('a checkpoint in bfloat16 is exported as %s', async
   // What trained is rounded where the run is used: see `openModel`.
   const rounding = largestDifference(logitsOfFile(out, inputIds, 3), await logitsOf(run));
   expect(rounding).toBeLessThan(dtype === 'source' ? 1e-4 : 0.1);
-});
-
-test('what one graph cannot say is refused by name, and nothing is left behind', async () => {
-  const run = await train({ name: 'local-expert', options: { rank: 2, mixture: 'output' } });
-  const out = path.join(site.dir, 'refused');
-  const said = await condenser('export', run, '--format', 'onnx', '--out', out, '--json');
-  expect(said.status).not.toBe(0);
-  expect(said.json()[0]).toMatchObject({ code: 'export/onnx-unsupported' });
-  expect(said.stdout).toContain('mixture of outputs');
-  expect([out, `${out}.partial`].filter((folder) => existsSync(folder))).toEqual([]);
 });
