@@ -3,8 +3,11 @@
  * same token ids, in turns (A B A B A B), and prints medians and their ratios.
  *
  * Usage: node scripts/bench-peer.ts --model MODEL --peer DIR --python PYTHON [--method full] [--batch 4] [--seq 256]
- *   [--steps 5] [--repeats 3] [--dtype fp32] [--quiet CORES] [--json] [--generate]
+ *   [--steps 5] [--repeats 3] [--dtype fp32,amp] [--quiet CORES] [--json] [--generate]
  *   [--no-first-step]
+ *
+ * --dtype names what the other side computes in, one after the other in each turn; ours is float32 throughout. `amp` (float32
+ * weights, products in bfloat16) is the fastest on processors that have such products.
  *
  * With --no-first-step the time to the first step is not measured, which on large models takes longer than all the others.
  * With --quiet each measurement waits until other programs use fewer cores than that, and is made again (five times at
@@ -40,7 +43,7 @@ const { values: options } = parseArgs({
     seq: { type: 'string', default: '256' },
     steps: { type: 'string', default: '5' },
     repeats: { type: 'string', default: '3' },
-    dtype: { type: 'string', default: 'fp32' },
+    dtype: { type: 'string', default: 'fp32,amp' },
     quiet: { type: 'string' },
     json: { type: 'boolean', default: false },
     generate: { type: 'boolean', default: false },
@@ -48,6 +51,7 @@ const { values: options } = parseArgs({
   },
 });
 const { model, peer, python } = options;
+const dtypes = options.dtype.split(',');
 if (model === undefined || peer === undefined || python === undefined) {
   console.error('bench-peer needs --model, --peer and --python; see the head of scripts/bench-peer.ts');
   process.exit(2);
@@ -82,11 +86,14 @@ const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
 try {
   const tokens = writeTokens(folder);
   const ours: Measurement[] = [];
-  const theirs: Measurement[] = [];
+  const theirs = new Map(dtypes.map((dtype) => [dtype, [] as Measurement[]]));
   for (let repeat = 0; repeat < Number(options.repeats); repeat++) {
     ours.push(await quietly(() => measureOurs(model, tokens.ours)));
-    theirs.push(await quietly(() => measurePeer(model, tokens.peer, python, peer)));
-    console.error(`${repeat + 1}: ${summary('ours', ours.at(-1))} | ${summary('peer', theirs.at(-1))}`);
+    console.error(`${repeat + 1}: ${summary('ours', ours.at(-1))}`);
+    for (const [dtype, measured] of theirs) {
+      measured.push(await quietly(() => measurePeer(model, tokens.peer, python, peer, dtype)));
+      console.error(`   ${summary(`peer ${dtype}`, measured.at(-1))}`);
+    }
   }
   report(ours, theirs);
 } finally {
@@ -180,8 +187,14 @@ function measureOurs(modelDir: string, tokens: string): Measurement {
   };
 }
 
-function measurePeer(modelDir: string, tokens: string, executable: string, dir: string): Measurement {
-  const { method, batch, seq, steps, dtype } = options;
+function measurePeer(
+  modelDir: string,
+  tokens: string,
+  executable: string,
+  dir: string,
+  dtype: string,
+): Measurement {
+  const { method, batch, seq, steps } = options;
   const trained = run(
     executable,
     [
@@ -215,16 +228,19 @@ function measurePeer(modelDir: string, tokens: string, executable: string, dir: 
 
 async function compareGeneration(modelDir: string, executable: string, dir: string): Promise<void> {
   const ours: Generation[] = [];
-  const theirs: Generation[] = [];
+  const theirs = new Map(
+    dtypes.filter((dtype) => dtype !== 'amp').map((dtype) => [dtype, [] as Generation[]]),
+  );
   for (let repeat = 0; repeat < Number(options.repeats); repeat++) {
     ours.push(await quietly(() => generateOurs(modelDir)));
-    theirs.push(await quietly(() => generatePeer(modelDir, executable, dir)));
+    for (const [dtype, measured] of theirs)
+      measured.push(await quietly(() => generatePeer(modelDir, executable, dir, dtype)));
   }
-  for (const field of ['one', 'eight', 'peakMB'] as const) {
-    const [a, b] = [ours, theirs].map((side) => median(side.map((measured) => measured[field])));
-    console.log(
-      `${field.padEnd(8)} ours ${a?.toPrecision(4)}  peer ${b?.toPrecision(4)}  ours ÷ peer ${((a ?? NaN) / (b ?? NaN)).toFixed(2)}`,
-    );
+  for (const [dtype, measured] of theirs) {
+    for (const field of ['one', 'eight', 'peakMB'] as const) {
+      const of = (side: readonly Generation[]) => median(side.map((each) => each[field]));
+      console.log(compared(field, of(ours), of(measured), dtype));
+    }
   }
 }
 
@@ -248,13 +264,13 @@ function generateOurs(modelDir: string): Generation {
   };
 }
 
-function generatePeer(modelDir: string, executable: string, dir: string): Generation {
+function generatePeer(modelDir: string, executable: string, dir: string, dtype: string): Generation {
   const measured = run(executable, [
     path.join(dir, 'peer_eval.py'),
     '--model',
     modelDir,
     '--dtype',
-    options.dtype,
+    dtype,
   ]) as {
     generate_b1_tokens_per_s_best: number;
     generate_b8_tokens_per_s_best: number;
@@ -293,23 +309,31 @@ function summary(name: string, measured: Measurement | undefined): string {
   return `${name} ${tokensPerSecond.toFixed(0)} tok/s, ${peakMB.toFixed(0)} MB, first step ${firstStep.toFixed(2)} s, others ${othersCores.toFixed(2)} cores`;
 }
 
-function report(ours: readonly Measurement[], theirs: readonly Measurement[]): void {
-  const rows = (['tokensPerSecond', 'tokensPerCoreSecond', 'peakMB', 'firstStep'] as const).map((field) => {
-    const [a, b] = [ours, theirs].map((side) => median(side.map((measured) => measured[field])));
-    return { field, ours: a ?? NaN, peer: b ?? NaN, ratio: (a ?? NaN) / (b ?? NaN) };
-  });
-  const lossDifference = (ours[0]?.losses ?? []).map((loss, i) =>
-    Math.abs(loss - (theirs[0]?.losses[i] ?? NaN)),
+function report(ours: readonly Measurement[], theirs: ReadonlyMap<string, readonly Measurement[]>): void {
+  const fields = ['tokensPerSecond', 'tokensPerCoreSecond', 'peakMB', 'firstStep'] as const;
+  const rows = [...theirs].flatMap(([dtype, measured]) =>
+    fields.map((field) => {
+      const of = (side: readonly Measurement[]) => median(side.map((each) => each[field]));
+      return { field, dtype, ours: of(ours), peer: of(measured), ratio: of(ours) / of(measured) };
+    }),
   );
-  const document = { ...options, rows, largestLossDifference: Math.max(...lossDifference), ours, theirs };
+  const lossDifferences = [...theirs].map(([dtype, [first]]) => ({
+    dtype,
+    largest: Math.max(
+      ...(ours[0]?.losses ?? []).map((loss, i) => Math.abs(loss - (first?.losses[i] ?? NaN))),
+    ),
+  }));
   if (options.json) {
-    console.log(JSON.stringify(document));
+    console.log(
+      JSON.stringify({ ...options, rows, lossDifferences, ours, theirs: Object.fromEntries(theirs) }),
+    );
     return;
   }
-  for (const { field, ours: a, peer: b, ratio } of rows) {
-    console.log(
-      `${field.padEnd(20)} ours ${a.toPrecision(4)}  peer ${b.toPrecision(4)}  ours ÷ peer ${ratio.toFixed(2)}`,
-    );
-  }
-  console.log(`largest difference of a step's loss: ${document.largestLossDifference.toExponential(1)}`);
+  for (const { field, dtype, ours: a, peer: b } of rows) console.log(compared(field, a, b, dtype));
+  for (const { dtype, largest } of lossDifferences)
+    console.log(`largest difference of a step's loss: ${largest.toExponential(1)}  (${dtype})`);
+}
+
+function compared(field: string, ours: number, theirs: number, dtype: string): string {
+  return `${field.padEnd(20)} ours ${ours.toPrecision(4)}  peer ${theirs.toPrecision(4)}  ours ÷ peer ${(ours / theirs).toFixed(2)}  (${dtype})`;
 }
