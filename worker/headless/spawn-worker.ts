@@ -15,7 +15,7 @@ const ERROR_TAIL = 2000;
  * share one heap, and ONNX Runtime needs no arena for each: a training step on 118 million parameters took 6 % less
  * processor time and 8 % less memory than with arenas. Other systems ignore it.
  */
-const ALLOCATOR = {
+export const WORKER_ALLOCATOR = {
   MALLOC_MMAP_MAX_: '0',
   MALLOC_TRIM_THRESHOLD_: '100000000000',
   MALLOC_TOP_PAD_: '67108864',
@@ -47,7 +47,7 @@ export function createSpawnWorker({ node, entry }: WorkerProgram): SpawnWorker {
     const child = spawn(node, ['--no-warnings', entry], {
       // A detached worker leads a process group of its own, so that a closing terminal does not take it along.
       detached,
-      env: { ...process.env, ...ALLOCATOR },
+      env: { ...process.env, ...WORKER_ALLOCATOR },
       stdio: ['ignore', 'ignore', log ?? (detached ? 'ignore' : 'pipe'), 'ipc'],
       serialization: 'advanced',
       windowsHide: true,
