@@ -27,20 +27,9 @@ export class EmbeddingRunner {
   /** Hidden states [N, hidden] of the batch's tokens. */
   forward(batch: Pick<MicroBatch, 'inputIds'>): ArenaTensor {
     const kernels = this.#kernels;
-    const { hiddenSize: width, vocabularySize, embeddingScale } = this.#plan;
+    const { hiddenSize: width, embeddingScale } = this.#plan;
     const h = this.#workspace.tensor(batch.inputIds.length, width);
-    // All weights lie in the arena, so that a view says where.
-    const { dtype, data } = this.#store.weight('embedding');
-    if (dtype === 'float32') {
-      kernels.gatherRows(h.offset, data.byteOffset, batch.inputIds, width, vocabularySize);
-    } else {
-      batch.inputIds.forEach((id, token) => {
-        const target = h.offset + token * width * 4;
-        const row = data.byteOffset + id * width * 2;
-        if (dtype === 'bfloat16') kernels.bf16ToF32(target, row, width);
-        else kernels.f16ToF32(target, row, width);
-      });
-    }
+    this.#store.lookUp(batch.inputIds, width, h.offset);
     if (embeddingScale !== undefined) kernels.scale(h.offset, h.data.length, embeddingScale);
     return h;
   }

@@ -4,7 +4,7 @@ import type { ModelFolder } from '#worker/checkpoint/index.ts';
 import { elementCount, type Parameter, type StoredDtype, type WeightDtype } from '#worker/model/index.ts';
 import type { TensorView } from '#worker/runtime/index.ts';
 import type { Int8Rows } from './int8-rows.ts';
-import { readLocated, type Located } from './locate-parameter.ts';
+import { readLocated, readRow, type Located } from './locate-parameter.ts';
 
 interface Streamed {
   readonly parameter: Parameter;
@@ -59,16 +59,16 @@ export class FrozenWeights {
     this.#held.set(parameter.id, { view: viewOf(bytes, parameter, dtype) });
   }
 
-  /** Keeps int8 rows in place of a matrix that is in memory, which goes at once: before the next collection there may be gigabytes. */
+  /** Keeps int8 rows in place of a matrix that is in memory. */
   round(id: string, { values_RC, scales_R }: Int8Rows): void {
     const stored = this.#held.get(id)?.view;
     invariant(stored !== undefined, `${id} is in memory`);
-    const { shape, data } = stored;
+    const { shape } = stored;
     this.#held.set(id, {
       view: { dtype: 'int8', shape, data: values_RC },
       scales: { dtype: 'float32', shape: [scales_R.length], data: scales_R },
     });
-    if (data.buffer instanceof ArrayBuffer) data.buffer.transfer(0);
+    discard(stored);
   }
 
   /** The scales of a matrix that was rounded; undefined for all others. */
@@ -94,6 +94,13 @@ export class FrozenWeights {
     return streamed && this.#read(streamed);
   }
 
+  /** Reads one row of a streamed matrix into `target`, which is as long as the row. */
+  readRow(id: string, row: number, target: Uint8Array): void {
+    const streamed = this.#streamed.get(id);
+    invariant(streamed !== undefined, `${id} is on disk`);
+    readRow(this.#folder, streamed.place, row, target);
+  }
+
   /** How the weight is held, without reading it. */
   dtype(id: string): WeightDtype | undefined {
     return this.#streamed.get(id)?.dtype ?? (this.#held.get(id)?.view.dtype as WeightDtype | undefined);
@@ -117,10 +124,17 @@ export class FrozenWeights {
   }
 }
 
-/** Memory that is not filled with zeros first: all of it is read into. */
+/** Gives the memory of a weight back at once: before the next collection there may be gigabytes. What lies in the arena stays. */
+export function discard({ data: { buffer } }: TensorView): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
+
+/**
+ * Memory that is not touched before it is read into. A resizable buffer has pages of its own, which go back to the system when
+ * it is discarded; others lie among what the programs allocate, and the allocator of a worker keeps their room.
+ */
 function allocate(bytes: number): Uint8Array<ArrayBuffer> {
-  const { buffer } = Buffer.allocUnsafeSlow(bytes);
-  return new Uint8Array(buffer, 0, bytes);
+  return new Uint8Array(new ArrayBuffer(bytes, { maxByteLength: bytes }), 0, bytes);
 }
 
 function viewOf(bytes: Uint8Array<ArrayBuffer>, { id, shape }: Parameter, dtype: StoredDtype): TensorView {

@@ -1,15 +1,11 @@
 /** The final norm, the head and the loss: logits, cross-entropy, and its gradient, over chunks of tokens. */
-import type { Kernels } from '#worker/kernels/index.ts';
-import { parameterId, topK, type DecoderPlan } from '#worker/model/index.ts';
-import type { DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
+import { parameterId, topK } from '#worker/model/index.ts';
+import type { Tensors } from '#worker/runtime/index.ts';
 import { lossTargets, type MicroBatch } from './batch.ts';
-import type { ParameterStore } from './parameter-store.ts';
-import type { StagePrograms } from './stage-programs.ts';
+import { FrozenHead } from './frozen-head.ts';
+import { LOGIT_CHUNK, equalRuns, gatherHidden, type HeadParts } from './head-parts.ts';
 import { stageRoles } from './stage-roles.ts';
-import type { ArenaTensor, Workspace } from './workspace.ts';
-
-/** Elements of one chunk of logits: the head runs over as many tokens as fit. */
-export const LOGIT_CHUNK = 8_000_000;
+import type { ArenaTensor } from './workspace.ts';
 
 /** A sum of cross-entropies, and over how many tokens. */
 export interface LossSum {
@@ -17,60 +13,39 @@ export interface LossSum {
   readonly trainedTokens: number;
 }
 
-/** What a head runs on. */
-interface HeadParts {
-  readonly plan: DecoderPlan;
-  readonly store: ParameterStore;
-  readonly programs: StagePrograms;
-  readonly workspace: Workspace;
-  readonly kernels: Kernels;
-}
-
 /** Runs the head on hidden states `h` [N, hidden]. */
 export class HeadRunner {
   readonly #parts: HeadParts;
   readonly #headId: string;
+  readonly #frozen: FrozenHead | null;
 
   constructor(parts: HeadParts) {
     this.#parts = parts;
     this.#headId = parts.plan.tiedHead ? 'embedding' : parameterId('head', null, null);
+    this.#frozen = FrozenHead.of(parts, this.#headId);
   }
 
   readonly #idOf = (role: string): string => (role === 'head' ? this.#headId : role);
 
-  readonly #dtypes = (role: string) =>
-    role === 'head' ? 'float32' : this.#parts.store.dtype(this.#idOf(role));
+  readonly #dtypes = (role: string) => this.#parts.store.dtype(this.#idOf(role));
 
-  /** A matrix of 16 bits is widened here, once for all chunks and without the copies a graph makes on the way. */
   #weights(): Tensors {
     const { store } = this.#parts;
     const present = stageRoles.head.map((role) => [role, this.#idOf(role)] as const);
     return Object.fromEntries(
-      present
-        .filter(([, id]) => store.has(id))
-        .map(([role, id]) => [role, role === 'head' ? this.#wide(store.input(id)) : store.input(id)]),
+      present.filter(([, id]) => store.has(id)).map(([role, id]) => [role, store.input(id)]),
     );
-  }
-
-  #wide(weight: TensorView | DeviceTensor): TensorView | DeviceTensor {
-    if (!('data' in weight) || weight.dtype === 'float32') return weight;
-    const { workspace, kernels } = this.#parts;
-    const wide = workspace.tensor(...weight.shape);
-    // Embedding and head lie in the arena, so that a view says where.
-    const { byteOffset, length } = weight.data;
-    if (weight.dtype === 'bfloat16') kernels.bf16ToF32(wide.offset, byteOffset, length);
-    else kernels.f16ToF32(wide.offset, byteOffset, length);
-    return wide;
   }
 
   /** Logits `[rows of `at`, vocabulary]` of the flat positions `at`. */
   async logits(h: ArenaTensor, at: Int32Array): Promise<Float32Array> {
+    if (this.#frozen !== null) return this.#frozen.logits(h, at);
     const { plan, programs, workspace } = this.#parts;
-    const program = await programs.logits(this.#dtypes);
+    const program = await programs.head.logits(this.#dtypes);
     const logits = new Float32Array(at.length * plan.vocabularySize);
     await this.#chunks(at, (rows, from, head) => {
       const chunk = workspace.tensor(rows.length, plan.vocabularySize);
-      program.run({ h: this.#gather(h, rows), ...head }, { logits: chunk });
+      program.run({ h: gatherHidden(this.#parts, h, rows), ...head }, { logits: chunk });
       logits.set(chunk.data, from * plan.vocabularySize);
     });
     return logits;
@@ -78,14 +53,12 @@ export class HeadRunner {
 
   /** The likeliest token at each of the flat positions `at`. */
   async predictions(h: ArenaTensor, at: Int32Array): Promise<Int32Array> {
-    const { plan, programs, workspace } = this.#parts;
-    const program = await programs.logits(this.#dtypes);
+    const { vocabularySize } = this.#parts.plan;
     const predicted = new Int32Array(at.length);
-    await this.#chunks(at, (rows, from, head) => {
-      const logits = workspace.tensor(rows.length, plan.vocabularySize);
-      program.run({ h: this.#gather(h, rows), ...head }, { logits });
-      predicted.set(topK(logits.data, rows.length, plan.vocabularySize, 1), from);
-    });
+    for (const { from, to } of this.#runs(at)) {
+      const logits = await this.logits(h, at.subarray(from, to));
+      predicted.set(topK(logits, to - from, vocabularySize, 1), from);
+    }
     return predicted;
   }
 
@@ -93,12 +66,13 @@ export class HeadRunner {
   async losses(batch: MicroBatch, h: ArenaTensor): Promise<Float32Array> {
     const { programs, workspace } = this.#parts;
     const { at, targets } = lossTargets(batch);
-    const program = await programs.loss(this.#dtypes);
+    if (this.#frozen !== null) return this.#frozen.losses(h, at, targets, null);
+    const program = await programs.head.loss(this.#dtypes);
     const losses = new Float32Array(at.length);
     await this.#chunks(at, (rows, from, head) => {
       const loss = workspace.tensor(rows.length);
       const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
-      program.run({ h: this.#gather(h, rows), labels, ...head }, { loss });
+      program.run({ h: gatherHidden(this.#parts, h, rows), labels, ...head }, { loss });
       losses.set(loss.data, from);
     });
     return losses;
@@ -107,7 +81,7 @@ export class HeadRunner {
   /** Rows `at` of a hidden state. */
   async rows(h: ArenaTensor, at: Int32Array): Promise<Float32Array> {
     const { workspace } = this.#parts;
-    return workspace.scratch(() => this.#gather(h, at).data.slice());
+    return workspace.scratch(() => gatherHidden(this.#parts, h, at).data.slice());
   }
 
   /**
@@ -127,9 +101,23 @@ export class HeadRunner {
     const { at, targets } = lossTargets(batch);
     dH.data.fill(0);
     let lossSum = 0;
+    if (this.#frozen !== null) {
+      const frozen = this.#frozen;
+      await workspace.scratch(async () => {
+        const gradient = workspace.tensor(at.length, width);
+        const losses = await frozen.losses(h, at, targets, gradient);
+        for (const [i, value] of losses.entries()) {
+          const weight = weights?.[i] ?? 1;
+          lossSum += value * weight;
+          kernels.scale(gradient.offset + i * width * 4, width, weight / lossTokens);
+        }
+        kernels.addRows(dH.offset, gradient.offset, at, width, h.shape[0] ?? 0);
+      });
+      return { lossSum, trainedTokens: at.length };
+    }
     await this.#chunks(at, async (rows, from, head) => {
       const use = store.weightUse(stageRoles.head, this.#idOf);
-      const program = await programs.lossBackward({ ...use, dtypes: this.#dtypes });
+      const program = await programs.head.lossBackward({ ...use, dtypes: this.#dtypes });
       const gradients = store.gradientTensors(use, this.#idOf);
       const loss = workspace.tensor(rows.length);
       const dLoss = workspace.tensor(rows.length);
@@ -137,7 +125,7 @@ export class HeadRunner {
       const dRows = workspace.tensor(rows.length, width);
       const labels = workspace.integers(targets.subarray(from, from + rows.length), rows.length);
       program.run(
-        { h: this.#gather(h, rows), labels, ...head, 'd.loss': dLoss, ...gradients.feeds },
+        { h: gatherHidden(this.#parts, h, rows), labels, ...head, 'd.loss': dLoss, ...gradients.feeds },
         { loss, 'grad.h': dRows, ...gradients.fetches },
       );
       kernels.addRows(dH.offset, dRows.offset, rows, width, h.shape[0] ?? 0);
@@ -152,19 +140,12 @@ export class HeadRunner {
     work: (rows: Int32Array, from: number, head: Tensors) => Promise<void> | void,
   ) {
     const { workspace } = this.#parts;
-    const most = Math.max(16, Math.floor(LOGIT_CHUNK / this.#parts.plan.vocabularySize));
-    const size = Math.ceil(at.length / Math.ceil(at.length / most));
-    await workspace.scratch(async () => {
-      const head = this.#weights();
-      for (let from = 0; from < at.length; from += size)
-        await workspace.scratch(async () => work(at.subarray(from, from + size), from, head));
-    });
+    const head = this.#weights();
+    for (const { from, to } of this.#runs(at))
+      await workspace.scratch(async () => work(at.subarray(from, to), from, head));
   }
 
-  #gather(h: ArenaTensor, rows: Int32Array): ArenaTensor {
-    const { plan, workspace, kernels } = this.#parts;
-    const out = workspace.tensor(rows.length, plan.hiddenSize);
-    kernels.gatherRows(out.offset, h.offset, rows, plan.hiddenSize, h.shape[0] ?? 0);
-    return out;
+  #runs(at: Int32Array) {
+    return equalRuns(at.length, Math.max(16, Math.floor(LOGIT_CHUNK / this.#parts.plan.vocabularySize)));
   }
 }

@@ -1,6 +1,7 @@
 /** Runs the stages of a decoder in order: weights in memory, dispatch to experts, forward, backward, optimizer. */
 export { QUERY_BLOCK } from './attention-runner.ts';
-export { LOGIT_CHUNK } from './head-runner.ts';
+export { HEAD_SLICE } from './frozen-head.ts';
+export { LOGIT_CHUNK } from './head-parts.ts';
 export { lossTargets, unpaddedBatch, type MicroBatch } from './batch.ts';
 export { Executor, type LayerRoutingView, type MicroBatchResult, type MoeView } from './executor.ts';
 export {

@@ -85,6 +85,16 @@ export function readLocated(
   });
 }
 
+/** Reads row `row` of a matrix that lies in one piece, as its tensor has it, into `target`, which is as long as the row. */
+export function readRow(
+  folder: ModelFolder,
+  { entry, layout }: Located,
+  row: number,
+  target: Uint8Array,
+): void {
+  folder.readInto(entry.name, target, (layout?.start ?? 0) * bytesPerElement(entry) + row * target.length);
+}
+
 function wrongShape(folder: ModelFolder, entry: TensorEntry, expected: string): UserError {
   return new UserError(
     'checkpoint/wrong-shape',

