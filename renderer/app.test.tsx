@@ -124,6 +124,49 @@ test('a live run shows its numbers, its layers, sentences and events; what is ab
   expect(screen.getByRole('region', { name: 'Numbers of each step' }).textContent).toContain('2.700');
 });
 
+test('a run that ends has the findings and the report of its end, whatever was shown before', async () => {
+  let [ended, other] = [false, 0];
+  const host = open('/runs/run_a', {
+    ...live,
+    'runs.get': () => run({ state: ended ? 'completed' : 'running' }),
+    'runs.list': () => [run()],
+    'runs.findings': () => [
+      {
+        rule: 'concentration',
+        severity: 'warning',
+        text: `${ended ? 20 : 27} % of the selections`,
+        action: '',
+      },
+    ],
+    'reports.build': ({ ids }) => {
+      if (!ids.includes('run_a')) other += 1;
+      return { fileName: `${ended ? 'whole' : 'half'}.html`, text: '' };
+    },
+  });
+  const go = (address: string) => {
+    location.hash = `#${address}`;
+    fireEvent(window, new HashChangeEvent('hashchange'));
+  };
+  expect(await screen.findByText('27 % of the selections')).toBeTruthy();
+  go('/report/run_b');
+  await screen.findByText(/half\.html/);
+  go('/report/run_a');
+  await screen.findByText(/half\.html/);
+  go('/runs/run_a');
+  await screen.findByText('27 % of the selections');
+
+  ended = true;
+  host.push('runs.changed', { id: 'run_a' });
+  expect(await screen.findByText('20 % of the selections')).toBeTruthy();
+  expect(screen.queryByText('27 % of the selections')).toBeNull();
+  go('/report/run_a');
+  expect(await screen.findByText(/whole\.html/)).toBeTruthy();
+  // What is made of other runs only stands.
+  go('/report/run_b');
+  expect(await screen.findByText(/half\.html/)).toBeTruthy();
+  expect(other).toBe(1);
+});
+
 test('the scrubber takes all numbers back to the step shown', async () => {
   open('/runs/run_a', live);
   const scrubber = await screen.findByRole('slider', { name: 'Step shown' });

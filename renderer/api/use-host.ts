@@ -91,6 +91,25 @@ export function useConnection(): Connection {
 /** Run lists are asked again at most this often while runs advance. */
 const LIST_REFRESH_MS = 1000;
 
+/** What is made of all that a run measured. With its last change, its end, comes the last of it. */
+const madeOfRuns: ReadonlySet<unknown> = new Set<CallName>([
+  'compare.get',
+  'compare.usage',
+  'reports.build',
+  'runs.findings',
+  'runs.routing',
+]);
+
+/** Whether a query is one of `madeOfRuns`, and of run `id` among others. */
+function isMadeOf(id: string, [name, input]: readonly unknown[]): boolean {
+  return (
+    madeOfRuns.has(name) &&
+    Object.values(input ?? {})
+      .flat()
+      .includes(id)
+  );
+}
+
 /** Marks queries stale when the host says that something changed, and all of them after a reconnection. */
 export function useStaleOnNotice(): void {
   const client = useClient();
@@ -107,11 +126,14 @@ export function useStaleOnNotice(): void {
     const leave = [
       client.on('models.changed', () => stale('models.list')),
       client.on('datasets.changed', () => stale('datasets.list')),
-      client.on('scores.changed', () => stale('scores.get')),
-      client.on('runs.changed', () => {
+      client.on('scores.changed', () => {
+        stale('scores.get');
+        // It comes with every answer: a report on the screen stays as it is, the next one has the scores.
+        void queries.invalidateQueries({ queryKey: ['reports.build'], refetchType: 'none' });
+      }),
+      client.on('runs.changed', ({ id }) => {
         refreshRuns();
-        stale('compare.get');
-        stale('compare.usage');
+        void queries.invalidateQueries({ predicate: ({ queryKey }) => isMadeOf(id, queryKey) });
       }),
       client.on('runs.advanced', () => {
         timer ??= setTimeout(refreshRuns, LIST_REFRESH_MS);
