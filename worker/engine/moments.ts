@@ -51,6 +51,7 @@ export class Moments {
   readonly #arena: Arena;
   readonly #kernels: Kernels;
   readonly #moments: readonly [Moment, Moment];
+  #hasStepped = false;
 
   /** @param elements a multiple of `MOMENT_BLOCK`. */
   constructor(format: MomentFormat, elements: number, arena: Arena, kernels: Kernels) {
@@ -72,6 +73,8 @@ export class Moments {
    */
   adamw(weights: number, gradients: number, start: number, count: number, options: AdamWOptions): void {
     const [first, second] = this.#moments;
+    if (!this.#hasStepped) for (const { values } of this.#moments) this.#arena.touch(values);
+    this.#hasStepped = true;
     const step = (at: number, n: number, m: number, v: number) =>
       this.#kernels.adamw(weights + 4 * at, gradients + 4 * at, m, v, n, options);
     if (this.#format === 'float32') {

@@ -68,3 +68,15 @@ test('large blocks of equal size do not start a power of two apart', () => {
   expect((b.offset - a.offset) % 64).toBe(0);
   expect(b.offset - a.offset).toBeGreaterThan(2 ** 20);
 });
+
+test('touching a block keeps what is in it', () => {
+  const arena = new Arena();
+  arena.allocate(100);
+  const block = arena.allocateZeros(10_003);
+  const values = arena.u8(block, 10_003);
+  values.set([1, 2, 3], 4096);
+  arena.touch(block);
+  expect([...values.subarray(4096, 4099), values.reduce((sum, value) => sum + value, 0)]).toEqual([
+    1, 2, 3, 6,
+  ]);
+});
