@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
+import type { ExportProgress } from '#core/contract/run-export.ts';
 import { findNotBelow, encodeFloats, type FloatDtype } from './dtype.ts';
 import {
   digestFile,
@@ -21,11 +22,25 @@ const COMPANION =
 /** A folder that is being written. */
 export interface NewFolder {
   readonly path: string;
+  /** Counts what is written. */
   readonly fileSystem: WritableFileSystem;
   /** What was written so far. */
   readonly files: FileDigest[];
   /** Writes a file by its plain name. */
-  write(name: string, content: string | Uint8Array): void;
+  readonly write: (name: string, content: string | Uint8Array) => void;
+  /** Says how many bytes of weights there will be. */
+  readonly expect: (bytes: number) => void;
+}
+
+/** How a folder is written. */
+export interface FolderOptions {
+  readonly fileSystem?: WritableFileSystem | undefined;
+  readonly onProgress?: ((progress: ExportProgress) => void) | undefined;
+}
+
+/** Where the folder `out` is filled; what ends the program leaves it. */
+export function partialFolder(out: string): string {
+  return `${out}.partial`;
 }
 
 /**
@@ -37,12 +52,25 @@ export interface NewFolder {
 export async function writeNewFolder(
   out: string,
   fill: (folder: NewFolder) => Promise<void> | void,
-  fileSystem: WritableFileSystem = diskFileSystem,
+  { fileSystem: disk = diskFileSystem, onProgress }: FolderOptions = {},
 ): Promise<readonly FileDigest[]> {
   if (existsSync(out) && !(statSync(out).isDirectory() && readdirSync(out).length === 0)) {
     throw new UserError('export/exists', `${out} exists and is not an empty folder.`, 'Choose another name.');
   }
-  const path = `${out}.partial`;
+  const path = partialFolder(out);
+  const progress = { written: 0, of: 0 };
+  const fileSystem: WritableFileSystem = {
+    ...disk,
+    write: (descriptor, data) => {
+      const bytes = disk.write(descriptor, data);
+      progress.written += bytes;
+      onProgress?.({ ...progress });
+      return bytes;
+    },
+  };
+  const expect = (bytes: number): void => {
+    progress.of = bytes;
+  };
   try {
     fileSystem.remove(path);
     fileSystem.makeFolder(path);
@@ -52,7 +80,7 @@ export async function writeNewFolder(
       const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
       files.push(writeDurably(fileSystem, join(path, name), [bytes]));
     };
-    await fill({ path, fileSystem, files, write });
+    await fill({ path, fileSystem, files, write, expect });
     fileSystem.syncFolder(path);
     compareDigests(path, files);
     fileSystem.remove(out);

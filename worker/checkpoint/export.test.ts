@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { ExportProgress } from '#core/contract/run-export.ts';
 import { diskFileSystem } from './file-system.ts';
 import {
   decodeFloats,
@@ -199,7 +200,11 @@ test('an existing folder is kept unless empty; a full disk and a bad disk leave 
     code: 'export/not-verified',
   });
   expect(readdirSync(parent)).toEqual(['out']);
-  await exportHfFolder(request);
+  const seen: ExportProgress[] = [];
+  const files = await exportHfFolder({ ...request, onProgress: (progress) => seen.push(progress) });
+  // Three and two numbers in bfloat16, one in float32 and one in int64.
+  const of = 3 * 2 + 2 * 2 + 4 + 8;
+  expect(seen.at(-1)).toEqual({ written: files.reduce((sum, { bytes }) => sum + bytes, 0), of });
   await expect(exportHfFolder(request)).rejects.toMatchObject({ code: 'export/exists' });
   source.close();
 });

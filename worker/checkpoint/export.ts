@@ -7,6 +7,7 @@ import {
   writeCompanions,
   writeConfig,
   writeNewFolder,
+  type FolderOptions,
   type NewFolder,
 } from './export-folder.ts';
 import { writeDurably, type FileDigest, type WritableFileSystem } from './file-system.ts';
@@ -49,6 +50,7 @@ export interface ExportRequest {
   /** Above this size the weights are split into several files; default 5 GB, as Hugging Face does. */
   readonly shardBytes?: number;
   readonly fileSystem?: WritableFileSystem;
+  readonly onProgress?: FolderOptions['onProgress'];
 }
 
 /**
@@ -62,7 +64,7 @@ export async function exportHfFolder(request: ExportRequest): Promise<readonly F
   const { source, out, additions, extraFiles = new Map<string, string | Uint8Array>() } = request;
   const fill = async (folder: NewFolder): Promise<void> => {
     const { path, fileSystem, files } = folder;
-    files.push(...writeWeights(request, path, fileSystem));
+    files.push(...writeWeights(request, folder));
     writeConfig(folder, source, request.dtype, request.config);
     if (additions !== undefined) {
       const { tensors, metadata } = additions;
@@ -79,7 +81,7 @@ export async function exportHfFolder(request: ExportRequest): Promise<readonly F
       `export: ${model.tensors.size} of ${length} tensors were found again`,
     );
   };
-  return writeNewFolder(out, fill, request.fileSystem);
+  return writeNewFolder(out, fill, request);
 }
 
 /** Every tensor of the export, with data made on demand. */
@@ -111,7 +113,7 @@ function carriedOver(source: ModelFolder, entry: TensorEntry, dtype: FloatDtype 
 }
 
 /** Writes model.safetensors, or numbered shards with their index. */
-function writeWeights(request: ExportRequest, folder: string, fs: WritableFileSystem): FileDigest[] {
+function writeWeights(request: ExportRequest, { path, fileSystem, expect }: NewFolder): FileDigest[] {
   const { shardBytes = 5e9 } = request;
   const shards: NamedTensor[][] = [[]];
   let totalBytes = 0;
@@ -126,17 +128,18 @@ function writeWeights(request: ExportRequest, folder: string, fs: WritableFileSy
     shardFill += bytes;
     totalBytes += bytes;
   }
-  const options = { metadata: { format: 'pt' }, fileSystem: fs };
+  expect(totalBytes);
+  const options = { metadata: { format: 'pt' }, fileSystem };
   if (shards.length === 1)
-    return [writeSafetensors(join(folder, 'model.safetensors'), shards[0] ?? [], options)];
+    return [writeSafetensors(join(path, 'model.safetensors'), shards[0] ?? [], options)];
   const digits = (n: number): string => String(n).padStart(5, '0');
   const weightMap: Record<string, string> = {};
   const files = shards.map((tensors, i) => {
     const name = `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;
     for (const tensor of tensors) weightMap[tensor.name] = name;
-    return writeSafetensors(join(folder, name), tensors, options);
+    return writeSafetensors(join(path, name), tensors, options);
   });
   const index = { metadata: { total_size: totalBytes }, weight_map: weightMap };
   const text = new TextEncoder().encode(`${JSON.stringify(index, null, 2)}\n`);
-  return [...files, writeDurably(fs, join(folder, 'model.safetensors.index.json'), [text])];
+  return [...files, writeDurably(fileSystem, join(path, 'model.safetensors.index.json'), [text])];
 }

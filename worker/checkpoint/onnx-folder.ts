@@ -2,7 +2,13 @@
 import { join } from 'node:path';
 import { invariant } from '#core/contract/errors.ts';
 import { emit, type ExternalData, type Graph } from '#worker/graph/index.ts';
-import { writeCompanions, writeConfig, writeNewFolder } from './export-folder.ts';
+import {
+  writeCompanions,
+  writeConfig,
+  writeNewFolder,
+  type FolderOptions,
+  type NewFolder,
+} from './export-folder.ts';
 import { writeDurably, type FileDigest } from './file-system.ts';
 import type { ModelFolder } from './model-folder.ts';
 
@@ -30,6 +36,7 @@ export interface OnnxRequest {
   readonly tensors: readonly OnnxTensor[];
   /** Looks at the written model before its folder gets its name; throws if it is not right. */
   readonly check: (file: string) => void;
+  readonly onProgress?: FolderOptions['onProgress'];
 }
 
 /**
@@ -42,8 +49,9 @@ export function writeOnnxFolder({
   graph,
   tensors,
   check,
+  onProgress,
 }: OnnxRequest): Promise<readonly FileDigest[]> {
-  return writeNewFolder(out, (folder) => {
+  const fill = (folder: NewFolder): void => {
     const external = new Map<string, ExternalData>();
     let end = 0;
     for (const { name, bytes } of tensors) {
@@ -51,12 +59,14 @@ export function writeOnnxFolder({
       external.set(name, { file: WEIGHTS, offset, bytes });
       end = offset + bytes;
     }
+    folder.expect(end);
     folder.files.push(writeDurably(folder.fileSystem, join(folder.path, WEIGHTS), padded(tensors)));
     folder.write('model.onnx', emit(graph, 'portable', { external }));
     writeConfig(folder, source, 'source');
     writeCompanions(folder, source, new Map());
     check(join(folder.path, 'model.onnx'));
-  });
+  };
+  return writeNewFolder(out, fill, { onProgress });
 }
 
 /** The bytes of all tensors, each from a multiple of a page on. */

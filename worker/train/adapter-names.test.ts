@@ -98,7 +98,7 @@ test.each([
   expect(message).toContain(also);
 });
 
-test('dropout, and ranks and alphas by module, are read and written back', () => {
+test('dropout, and ranks and alphas by module, are read and written back', async () => {
   const module = (l: number, name: string, rank: number) => [
     tensor(`model.layers.${l}.self_attn.${name}`, 'lora_A.weight', rank, 2),
     tensor(`model.layers.${l}.self_attn.${name}`, 'lora_B.weight', 2, rank),
@@ -131,7 +131,7 @@ test('dropout, and ranks and alphas by module, are read and written back', () =>
     base: 'base',
     read: (id: string) => values.get(id) ?? new Float32Array(),
   };
-  writeAdapters(trained, out, 'F32', new Map());
+  await writeAdapters(trained, out, 'F32', new Map());
   expect(JSON.parse(readFileSync(join(out, 'adapter_config.json'), 'utf8'))).toMatchObject({
     r: 3,
     lora_alpha: 6,

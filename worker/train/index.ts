@@ -1,6 +1,7 @@
 /** Training and generation: from a run specification to checkpoints. */
 export { adaptersByName } from './adapter-names.ts';
 export { decoderOf } from './decoder-of.ts';
+export { exportRun } from './export-run.ts';
 export { measureExperts } from './expert-scores.ts';
 export { finishStep } from './finish-step.ts';
 export { endIds, openModel, type ModelSource, type OpenedModel } from './open-model.ts';
@@ -17,7 +18,6 @@ export { productFlops } from './step-cost.ts';
 export { scoreSuites, type Answer } from './score-suites.ts';
 export { openTrainedWeights } from './trainer-state.ts';
 export { unitPeaks } from './unit-peaks.ts';
-export { writeAdapters } from './write-adapters.ts';
 export { placeOf, storedValues, writeModel, type ChangedModel } from './write-model.ts';
 export { writeOnnx } from './write-onnx.ts';
 export { restoreSession } from './restore-session.ts';

@@ -1,12 +1,10 @@
 /** The adapters of a run as a folder in the format of PEFT. */
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import {
   decodeFloats,
-  digestFile,
   encodeFloats,
   writeAdapterFolder,
+  writeNewFolder,
   type FileDigest,
   type FloatDtype,
 } from '#worker/checkpoint/index.ts';
@@ -27,42 +25,34 @@ export interface TrainedAdapters {
 /**
  * Writes the folder `out` and reads it back.
  * @param extraFiles further files, by plain name.
- * @throws UserError `export/exists`, `export/not-verified`, and `adapter-file/…` where the model has no module for an
- *   adapter or the disk refuses; nothing is then left behind.
+ * @throws UserError those of `adaptersByName` and of `writeNewFolder`, and `adapter-file/…` where the disk refuses; nothing is
+ *   then left behind.
  */
-export function writeAdapters(
+export async function writeAdapters(
   { family, plan, adapters, base, read }: TrainedAdapters,
   out: string,
   dtype: FloatDtype,
   extraFiles: ReadonlyMap<string, Uint8Array>,
-): { readonly files: readonly FileDigest[]; readonly tensors: number } {
-  if (existsSync(out) && readdirSync(out).length > 0)
-    throw new UserError('export/exists', `${out} exists and is not an empty folder`, 'Choose another name.');
+): Promise<{ readonly files: readonly FileDigest[]; readonly tensors: number }> {
   const parts = [...adaptersByName(family, plan, adapters)];
   const about = { base, targetModules: targetModules(family, plan, adapters) };
-  mkdirSync(out, { recursive: true });
-  try {
-    const tensors = parts.map(([name, { id, shape }]) => ({ name, shape, values: () => read(id) }));
-    const files = writeAdapterFolder(out, adapterConfig(family, plan, adapters), about, tensors, dtype);
-    const { values } = readAdapters(out, family, plan);
+  const tensors = parts.map(([name, { id, shape }]) => ({ name, shape, values: () => read(id) }));
+  const files = await writeNewFolder(out, ({ path, files: written, write }) => {
+    const config = adapterConfig(family, plan, adapters);
+    written.push(...writeAdapterFolder(path, config, about, tensors, dtype));
+    const { values } = readAdapters(path, family, plan);
     for (const [name, { id }] of parts) {
-      const written = decodeFloats(encodeFloats(read(id), dtype), dtype);
+      const own = decodeFloats(encodeFloats(read(id), dtype), dtype);
       const found = values.get(id);
-      invariant(found?.length === written.length, `${name} was written`);
-      if (written.every((value, i) => value === found[i])) continue;
+      invariant(found?.length === own.length, `${name} was written`);
+      if (own.every((value, i) => value === found[i])) continue;
       throw new UserError(
         'export/not-verified',
         `${out}: ${name} does not read back as written`,
         'Check the disk, or export an earlier checkpoint.',
       );
     }
-    for (const [name, content] of extraFiles) {
-      writeFileSync(join(out, name), content);
-      files.push(digestFile(join(out, name)));
-    }
-    return { files, tensors: parts.length };
-  } catch (error) {
-    rmSync(out, { recursive: true, force: true });
-    throw error;
-  }
+    for (const [name, content] of extraFiles) write(name, content);
+  });
+  return { files, tensors: parts.length };
 }

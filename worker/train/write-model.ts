@@ -8,6 +8,7 @@ import {
   type ExportRequest,
   type FileDigest,
   type FloatDtype,
+  type FolderOptions,
   type ModelFolder,
   type TensorEntry,
   type TrainedTensor,
@@ -67,6 +68,7 @@ export async function writeModel(
   out: string,
   dtype: FloatDtype | 'source',
   extraFiles: ReadonlyMap<string, string | Uint8Array> = new Map(),
+  onProgress?: FolderOptions['onProgress'],
 ): Promise<{ readonly files: readonly FileDigest[]; readonly tensors: number }> {
   const { source, family, plan, parameters } = model;
   const fused = new Set(
@@ -100,6 +102,7 @@ export async function writeModel(
     // New names have no type of their own in the source: they keep that of the tensor they come from.
     dtype: dtype === 'source' && ownType !== undefined && isFloatDtype(ownType) ? ownType : dtype,
     extraFiles,
+    onProgress,
     ...(parameters.some((parameter) => isAddition(parameter) && model.isChanged(parameter)) && {
       additions: additionsFile(model),
     }),

@@ -7,6 +7,7 @@ import {
   writeOnnxFolder,
   type FileDigest,
   type FloatDtype,
+  type FolderOptions,
   type OnnxTensor,
 } from '#worker/checkpoint/index.ts';
 import type { MicroBatch } from '#worker/engine/index.ts';
@@ -31,9 +32,10 @@ const storedDtypes: Readonly<Record<FloatDtype, StoredDtype>> = {
 };
 
 /** What was written, and how far its logits are from those of the engine. */
-export interface OnnxExport extends LogitComparison {
+export interface OnnxExport {
   readonly files: readonly FileDigest[];
   readonly tensors: number;
+  readonly logits: LogitComparison;
 }
 
 /**
@@ -47,6 +49,7 @@ export async function writeOnnx(
   session: MethodSession,
   out: string,
   dtype: FloatDtype | 'source',
+  onProgress?: FolderOptions['onProgress'],
 ): Promise<OnnxExport> {
   const byId = new Map(model.parameters.map((parameter) => [parameter.id, parameter]));
   const typeOf = (id: string): FloatDtype => typeIn(model, dtype, parameterOf(byId, id));
@@ -57,7 +60,7 @@ export async function writeOnnx(
   const { batch, probe } = probeBatch(model.plan.vocabularySize);
   const want = await usedLogits(model, session, batch, probe.at, { typeOf, encoded });
   const mayTie = moeLayerIndices(model.plan).length > 0;
-  let compared: LogitComparison = { largestDifference: 0, largestLogit: 0, rowsApart: 0 };
+  let logits: LogitComparison = { largestDifference: 0, largestLogit: 0, rowsApart: 0 };
   const tensors = tensorsOf(decoder, (id) => {
     const parameter = parameterOf(byId, id);
     return { bytes: tensorBytes(typeOf(id), parameter.shape), data: () => encoded(parameter) };
@@ -68,10 +71,11 @@ export async function writeOnnx(
     graph: decoder.graph,
     tensors,
     check: (file) => {
-      compared = compareLogits(probe, want, runFile(file, batch), mayTie);
+      logits = compareLogits(probe, want, runFile(file, batch), mayTie);
     },
+    onProgress,
   });
-  return { files, tensors: tensors.length, ...compared };
+  return { files, tensors: tensors.length, logits };
 }
 
 function parameterOf(byId: ReadonlyMap<string, Parameter>, id: string): Parameter {
