@@ -94,6 +94,7 @@ export default defineConfig({
       'adapter.process': 'worker/adapter.process.ts',
       'preview.process': 'worker/preview.process.ts',
       'evaluate.process': 'worker/evaluate.process.ts',
+      'export.process': 'worker/export.process.ts',
       cli: 'worker/headless/cli.ts',
     }),
   },

@@ -1,5 +1,5 @@
 /** Every page without and with data: accessible, within its window, usable by keyboard, and clear about errors. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Page } from '@playwright/test';
 import { expectAccessible, expectFits, expectFocusVisible } from './pages/accessibility.ts';
@@ -169,7 +169,7 @@ test('everything by keyboard', async ({ workbench: { page } }) => {
   });
 });
 
-test('an ended run is asked suites of questions', async ({ workbench: { page } }) => {
+test('an ended run is asked suites of questions and exported', async ({ workbench: { page, home } }) => {
   await addSample(page);
   await trainSmall(page, { name: 'Asked', method: { name: 'full' } });
   const scores = card(page, 'Scores on questions');
@@ -227,6 +227,30 @@ test('an ended run is asked suites of questions', async ({ workbench: { page } }
     await scores.getByRole('button', { name: 'Stop, keep nothing' }).click();
     await expect(scores.getByRole('button', { name: 'Ask a suite…' })).toBeVisible();
     expect(await rows()).toHaveLength(2);
+  });
+  await test.step('it is exported to a new folder, and not twice to the same', async () => {
+    const exports = card(page, 'Export');
+    const write = async (picture: string) => {
+      await exports.getByRole('button', { name: 'Export…' }).click();
+      await exports.getByRole('radio', { name: /^ONNX/ }).check();
+      await expect(exports.getByRole('radio', { name: /^Adapter/ })).toBeDisabled();
+      const field = exports.getByRole('textbox', { name: 'Path of a folder' });
+      await field.fill(home);
+      await field.press('Enter');
+      await expect(exports.getByRole('button', { name: 'Choose another' })).toBeVisible();
+      await checkViews(page, picture);
+      await exports.getByRole('button', { name: 'Export', exact: true }).click();
+    };
+    await write('export form');
+    await expect(exports.getByText(/run by ONNX Runtime: logits of up to/)).toBeVisible({ timeout: 60_000 });
+    await expect(exports.getByText(/Asked-onnx$/)).toBeVisible();
+    expect(readdirSync(path.join(home, 'Asked-onnx'))).toContain('model.onnx.data');
+    await checkViews(page, 'export done');
+    await write('export form again');
+    await expect(exports.getByRole('alert')).toContainText('exists and is not an empty folder', {
+      timeout: 60_000,
+    });
+    await checkViews(page, 'export failure');
   });
 });
 

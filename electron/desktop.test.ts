@@ -26,6 +26,7 @@ const engine: EnginePorts = {
   models: { inspect: unused, sha256: unused },
   data: { open: unused, inspect: unused, preview: unused, sample: unused },
   askSuite: unused,
+  exports: { refused: unused, write: unused },
   planner: { methods: () => Promise.resolve([]), plan: unused, previewExperts: unused },
   device: unused,
   networkRequests: () => 2,

@@ -13,10 +13,10 @@ import { hardenPages, hardenSession } from './security.ts';
 import { workerSpawner } from './spawn-worker.ts';
 import { openWindow } from './window.ts';
 
-/** What the shell does not know how to do itself: read models and data, plan runs, ask them questions. */
+/** What the shell does not know how to do itself: read models and data, plan runs, ask them questions, export them. */
 export type EnginePorts = Pick<
   HostPorts,
-  'models' | 'data' | 'planner' | 'askSuite' | 'device' | 'networkRequests'
+  'models' | 'data' | 'planner' | 'askSuite' | 'exports' | 'device' | 'networkRequests'
 >;
 
 /**

@@ -2,7 +2,7 @@
 import { type BrowserWindow, dialog, type OpenDialogOptions } from 'electron';
 
 const CHOICES: Readonly<Record<'folder' | 'data' | 'run-spec', OpenDialogOptions>> = {
-  folder: { title: 'Choose a checkpoint folder', properties: ['openDirectory'] },
+  folder: { title: 'Choose a folder', properties: ['openDirectory'] },
   data: {
     title: 'Choose a data set',
     properties: ['openFile'],

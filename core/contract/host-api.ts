@@ -17,6 +17,7 @@ import {
   Series,
   SeriesQuery,
 } from './run.ts';
+import { ExportDtype, ExportFormat, ExportState, FolderName, RefusedFormat } from './run-export.ts';
 import { RunFinding, RunFindingsQuery } from './run-finding.ts';
 import { ProviderChoice, RunSpec, SplitSeed } from './run-spec.ts';
 import { DeviceInfo, Settings } from './settings.ts';
@@ -178,7 +179,7 @@ export const hostApi = {
     /** New committed facts: the high-water marks (WP5). */
     advanced: push(z.object({ id: RunId, lastStep: z.int(), lastEvent: z.int() })),
   },
-  /** Suites of questions that an ended run is asked, one at a time. */
+  /** Suites of questions that an ended run is asked. */
   scores: {
     get: call(runId, ScoreState),
     /** Asks the run the questions of a file, or the rows that it held out; what comes of it is told by `changed`. */
@@ -190,6 +191,20 @@ export const hostApi = {
       z.null(),
     ),
     /** Nothing is kept of a suite that is stopped. */
+    stop: call(runId, z.null()),
+    changed: push(runId),
+  },
+  /** Trained models of ended runs, written for use elsewhere. */
+  exports: {
+    get: call(runId, ExportState),
+    /** What the run cannot be exported as. */
+    refused: call(runId, z.array(RefusedFormat)),
+    /** Writes a new folder `name` in `folder`; what comes of it is told by `changed`. */
+    start: call(
+      runId.extend({ format: ExportFormat, dtype: ExportDtype, folder: FileHandle, name: FolderName }),
+      z.null(),
+    ),
+    /** Nothing is left of an export that is stopped. */
     stop: call(runId, z.null()),
     changed: push(runId),
   },

@@ -1,5 +1,6 @@
 /** A trained model written for use elsewhere. */
 import { z } from 'zod';
+import { ErrorInfoSchema } from './result.ts';
 
 /** What is written: see docs/exports.md. */
 export const ExportFormat = z.enum(['hf', 'delta', 'adapter', 'onnx']);
@@ -50,3 +51,25 @@ export const ExportResult = ExportRequest.pick({ format: true, dtype: true, out:
   notes: z.array(z.string()),
 });
 export type ExportResult = z.infer<typeof ExportResult>;
+
+/** Name of a folder, without a way out of the one it is in. */
+export const FolderName = z
+  .string()
+  .max(255)
+  .regex(/^(?!\.{1,2}$)[^/\\]+$/, 'a name without / and \\');
+
+/** What a run cannot be exported as, and why. */
+export const RefusedFormat = z.object({ format: ExportFormat, error: ErrorInfoSchema });
+export type RefusedFormat = z.infer<typeof RefusedFormat>;
+
+const Exported = ExportRequest.pick({ format: true, out: true });
+
+/** What becomes of the export of a run that was asked for last. */
+export const ExportState = z.object({
+  /** Absent while nothing is written; without `progress` while the run is read and computed. */
+  active: Exported.extend({ progress: ExportProgress.optional() }).optional(),
+  done: ExportResult.optional(),
+  /** Why it was not written. */
+  failure: Exported.extend({ error: ErrorInfoSchema }).optional(),
+});
+export type ExportState = z.infer<typeof ExportState>;

@@ -10,17 +10,19 @@ import type { RunDetail } from '#core/contract/run.ts';
 import { openAppDb, rebuildRuns } from '#core/store/index.ts';
 import { createComparisonHandlers } from './comparison-service.ts';
 import { createDatasetService } from './dataset-service.ts';
+import { createExportHandlers } from './export-service.ts';
 import { createFileService } from './file-service.ts';
 import { lockHome } from './home-lock.ts';
 import type { HostContext } from './host-context.ts';
 import { createModelService } from './model-service.ts';
 import type { HostPorts } from './ports.ts';
 import { createReportHandlers } from './report-service.ts';
+import { createRunJobs } from './run-jobs.ts';
 import { createRunLifecycle } from './run-lifecycle.ts';
 import { createRunReaders } from './run-readers.ts';
 import { describeRun } from './run-records.ts';
 import { createRunService } from './run-service.ts';
-import { createScoreService } from './score-service.ts';
+import { createScoreHandlers } from './score-service.ts';
 import { createSampleHandlers } from './sample-service.ts';
 
 /** Calls by name, notices, and what the command line needs besides. */
@@ -74,8 +76,7 @@ export function createHost(ports: HostPorts): Host {
   const models = createModelService(context, files);
   const datasets = createDatasetService(context, files, models);
   const runs = createRunService(context, lifecycle);
-
-  const scores = createScoreService(context, files, runs);
+  const jobs = createRunJobs(context, runs);
 
   const handlers: HostHandlers = {
     'app.info': () => ({
@@ -96,9 +97,10 @@ export function createHost(ports: HostPorts): Host {
     ...models.handlers,
     ...datasets.handlers,
     ...runs.handlers,
-    ...scores.handlers,
+    ...createScoreHandlers(context, files, runs, jobs),
+    ...createExportHandlers(context, files, runs, jobs),
     'runs.remove': async (input) => {
-      await scores.stop(input.id);
+      await jobs.stop(input.id);
       return runs.handlers['runs.remove'](input);
     },
     ...createReportHandlers(context, runs),
@@ -149,7 +151,7 @@ export function createHost(ports: HostPorts): Host {
     },
     registerFile: (file) => files.register(file),
     close: async () => {
-      await scores.close();
+      await jobs.close();
       await lifecycle.close();
       listeners.clear();
       readers.close();

@@ -267,6 +267,11 @@ export function openTestHost(root: string, ports: Partial<HostPorts> = {}): Test
         }),
     },
     askSuite: () => Promise.resolve(),
+    exports: {
+      refused: () => Promise.resolve([]),
+      write: ({ format, dtype, out }) =>
+        Promise.resolve({ format, dtype, out, step: 3, files: [], tensors: 0, verified: 'equal', notes: [] }),
+    },
     device: () =>
       Promise.resolve({
         cpu: { model: 'test', cores: 2, instructionSets: [] },
@@ -313,6 +318,18 @@ export function openTestHost(root: string, ports: Partial<HostPorts> = {}): Test
       };
     },
   };
+}
+
+/** Starts a run of `t` and lets it end; its id. */
+export async function endedRun(t: TestHost): Promise<string> {
+  const before = t.workers.length;
+  const { id } = await t.call('runs.start', await t.draft());
+  await until('a worker', () => t.workers[before]?.start !== undefined);
+  const worker = t.workers[before];
+  worker?.prepare();
+  worker?.end('completed');
+  await until('the end', async () => (await t.call('runs.get', { id })).state === 'completed');
+  return id;
 }
 
 /** Waits until `condition` holds, at most `limitMs`. */

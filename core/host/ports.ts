@@ -2,6 +2,12 @@
 import type { DatasetEntry, DatasetInspection, PreviewRow } from '#core/contract/dataset.ts';
 import type { ExpertPreview, MethodInfo, RunPlan } from '#core/contract/method.ts';
 import type { ModelSummary } from '#core/contract/model.ts';
+import type {
+  ExportProgress,
+  ExportRequest,
+  ExportResult,
+  RefusedFormat,
+} from '#core/contract/run-export.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { DeviceInfo } from '#core/contract/settings.ts';
 import type { AskProgress, AskRequest } from '#core/contract/suite-score.ts';
@@ -87,6 +93,18 @@ type AskSuite = (
   signal: AbortSignal,
 ) => Promise<void>;
 
+/** Writes trained models for use elsewhere. */
+interface ExportPort {
+  /** What the run in `runDir` cannot be exported as. */
+  refused(runDir: string): Promise<RefusedFormat[]>;
+  /** @param signal ends it at once, and leaves nothing of it; it then throws. */
+  write(
+    request: ExportRequest,
+    onProgress: (progress: ExportProgress) => void,
+    signal: AbortSignal,
+  ): Promise<ExportResult>;
+}
+
 /** Everything `createHost` is given. */
 export interface HostPorts {
   /** Data folder: `app.db`, `runs/`, `uploads/`, `cache/`. Created when missing. */
@@ -105,6 +123,7 @@ export interface HostPorts {
   readonly data: DataPort;
   readonly planner: PlannerPort;
   readonly askSuite: AskSuite;
+  readonly exports: ExportPort;
   readonly device: () => Promise<DeviceInfo>;
   /** Requests the program made over a network so far; anything but 0 is a bug. */
   readonly networkRequests: () => number;

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { SuiteScore } from '#core/contract/suite-score.ts';
 import { writeScores } from '#core/store/index.ts';
-import { makeHome, openTestHost, type TestHost, until } from './host.fixture.ts';
+import { endedRun, makeHome, openTestHost, type TestHost, until } from './host.fixture.ts';
 import type { HostPorts } from './ports.ts';
 
 type Ask = HostPorts['askSuite'];
@@ -36,17 +36,6 @@ afterEach(async () => {
   folder.remove();
 });
 
-async function endedRun(): Promise<string> {
-  const before = t.workers.length;
-  const { id } = await t.call('runs.start', await t.draft());
-  await until('a worker', () => t.workers[before]?.start !== undefined);
-  const worker = t.workers[before];
-  worker?.prepare();
-  worker?.end('completed');
-  await until('the end', async () => (await t.call('runs.get', { id })).state === 'completed');
-  return id;
-}
-
 const score: SuiteScore = {
   suite: 'train.jsonl',
   sha256: ['a'],
@@ -66,7 +55,7 @@ const score: SuiteScore = {
 };
 
 test('a file and the rows held out are asked with progress, and the scores are those beside the run', async () => {
-  const id = await endedRun();
+  const id = await endedRun(t);
   const { handle } = await t.call('files.register', { path: `${folder.root}/sample/data/train.jsonl` });
   await t.call('scores.start', { id, suite: { handle }, options: { maxNewTokens: 16 } });
   expect(asked[0]?.request).toMatchObject({
@@ -90,11 +79,11 @@ test('a file and the rows held out are asked with progress, and the scores are t
 });
 
 test('one run is asked at a time, and none that has not ended', async () => {
-  const [first, second] = [await endedRun(), await endedRun()];
+  const [first, second] = [await endedRun(t), await endedRun(t)];
   await t.call('scores.start', { id: first, suite: { heldOut: true } });
   const busy = t.call('scores.start', { id: second, suite: { heldOut: true } });
   await expect(busy).rejects.toMatchObject({
-    code: 'suite/busy',
+    code: 'run/busy',
     message: expect.stringContaining('“a run”') as string,
   });
   await t.call('scores.stop', { id: first });
@@ -105,7 +94,7 @@ test('one run is asked at a time, and none that has not ended', async () => {
 });
 
 test('what is stopped leaves nothing; what fails says why until the run is asked again', async () => {
-  const id = await endedRun();
+  const id = await endedRun(t);
   const ask = () => t.call('scores.start', { id, suite: { heldOut: true } });
   await ask();
   await t.call('scores.stop', { id });
@@ -125,10 +114,10 @@ test('what is stopped leaves nothing; what fails says why until the run is asked
 });
 
 test('a run that is removed, and a host that closes, end what is asked', async () => {
-  const id = await endedRun();
+  const id = await endedRun(t);
   await t.call('scores.start', { id, suite: { heldOut: true } });
   await t.call('runs.remove', { id });
-  const other = await endedRun();
+  const other = await endedRun(t);
   await t.call('scores.start', { id: other, suite: { heldOut: true } });
   await t.host.close();
   expect(t.bugs).toEqual([]);

@@ -131,6 +131,7 @@ export function useStaleOnNotice(): void {
         // It comes with every answer: a report on the screen stays as it is, the next one has the scores.
         void queries.invalidateQueries({ queryKey: ['reports.build'], refetchType: 'none' });
       }),
+      client.on('exports.changed', () => stale('exports.get')),
       client.on('runs.changed', ({ id }) => {
         refreshRuns();
         void queries.invalidateQueries({ predicate: ({ queryKey }) => isMadeOf(id, queryKey) });

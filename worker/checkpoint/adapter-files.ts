@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
 import { decodeFloats, encodeFloats, isFloatDtype, type FloatDtype } from './dtype.ts';
-import { digestFile, writeJsonObject, type FileDigest } from './file-system.ts';
+import { digestFile, writeJsonObject, type FileDigest, type WritableFileSystem } from './file-system.ts';
 import { readJsonObject } from './json-file.ts';
 import { readSafetensors, writeSafetensors, type NamedTensor, type SafetensorsFile } from './safetensors.ts';
 
@@ -183,6 +183,7 @@ export function writeAdapterFolder(
   about: { readonly base: string; readonly targetModules: readonly string[] },
   tensors: readonly AdapterTensor[],
   dtype: FloatDtype,
+  fileSystem?: WritableFileSystem,
 ): FileDigest[] {
   const named = tensors.map(({ name, shape, values }): NamedTensor => ({
     name,
@@ -190,7 +191,10 @@ export function writeAdapterFolder(
     shape,
     data: () => encodeFloats(values(), dtype),
   }));
-  const weights = writeSafetensors(join(dir, TENSORS_FILE), named, { metadata: { format: 'pt' } });
+  const weights = writeSafetensors(join(dir, TENSORS_FILE), named, {
+    metadata: { format: 'pt' },
+    ...(fileSystem && { fileSystem }),
+  });
   const file = join(dir, CONFIG_FILE);
   writeJsonObject(file, 'adapter-file', {
     peft_type: 'LORA',

@@ -9,8 +9,8 @@ export { readExpertConfig, readExpertScores, writeExpertConfig, writeExpertScore
 export type { ExpertConfigFile, ExpertScoresFile } from './expert-files.ts';
 export { exportHfFolder } from './export.ts';
 export type { ExportRequest, TrainedTensor } from './export.ts';
-export { encodeFinite, writeNewFolder } from './export-folder.ts';
-export type { FolderOptions } from './export-folder.ts';
+export { encodeFinite, partialFolder, writeNewFolder } from './export-folder.ts';
+export type { FolderOptions, NewFolder } from './export-folder.ts';
 export { digestFile, writeError } from './file-system.ts';
 export type { FileDigest, WritableFileSystem } from './file-system.ts';
 export type { JsonObject, JsonValue } from './json-file.ts';

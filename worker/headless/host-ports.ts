@@ -9,7 +9,7 @@ import { dataPort } from './data-port.ts';
 import { readDeviceInfo } from './device-info.ts';
 import { findAdapter, probeBeside, type AdapterSearch } from '#worker/runtime/index.ts';
 import { countNetworkRequests } from './network-counter.ts';
-import { previewBeside, scoreBeside } from './process-beside.ts';
+import { exportBeside, previewBeside, scoreBeside } from './process-beside.ts';
 import { ownWorkerProgram, type WorkerProgram } from './spawn-worker.ts';
 
 /**
@@ -21,7 +21,7 @@ import { ownWorkerProgram, type WorkerProgram } from './spawn-worker.ts';
 export function enginePorts(
   home = dataFolder(),
   worker: WorkerProgram = ownWorkerProgram(),
-): Pick<HostPorts, 'models' | 'data' | 'planner' | 'askSuite' | 'device' | 'networkRequests'> {
+): Pick<HostPorts, 'models' | 'data' | 'planner' | 'askSuite' | 'exports' | 'device' | 'networkRequests'> {
   const train = () => import('#worker/train/index.ts');
   const probe = probeBeside(worker.node, worker.entry);
   // A driver does not change while the program runs.
@@ -41,6 +41,10 @@ export function enginePorts(
       previewExperts: (spec, cacheDir) => previewBeside(worker, spec, cacheDir),
     },
     askSuite: (request, onProgress, signal) => scoreBeside(worker, request, onProgress, signal),
+    exports: {
+      refused: async (runDir) => (await train()).refusedFormats(runDir),
+      write: (request, onProgress, signal) => exportBeside(worker, request, onProgress, signal),
+    },
     device: async () => readDeviceInfo(home, await (search ??= findAdapter(probe))),
     networkRequests: countNetworkRequests(),
   };

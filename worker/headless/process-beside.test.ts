@@ -1,15 +1,24 @@
-/** The experts of a run previewed, and suites of questions asked, in a process beside this one. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+/** The experts of a run previewed, suites of questions asked, and runs exported, in a process beside this one. */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ExpertPreview } from '#core/contract/method.ts';
+import type { ExportProgress, ExportRequest } from '#core/contract/run-export.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { AskOptions, type AskProgress } from '#core/contract/suite-score.ts';
 import { readScores } from '#core/store/index.ts';
 import { condenser } from './commands/cli.fixture.ts';
-import { previewExperts } from '#worker/train/index.ts';
-import { previewBeside, scoreBeside } from './process-beside.ts';
+import { previewExperts, refusedFormats } from '#worker/train/index.ts';
+import { exportBeside, previewBeside, scoreBeside } from './process-beside.ts';
 import { ownWorkerProgram } from './spawn-worker.ts';
 
 const sample = path.join(import.meta.dirname, '../../resources/sample');
@@ -122,6 +131,59 @@ test('a run is asked a suite with progress; the score is kept beside it, the sam
   const stopped = ask(ended.signal);
   ended.abort();
   await expect(stopped).rejects.toMatchObject({ code: 'suite/failed' });
+});
+
+test('a run is exported with progress, as from the command line; what fails or is stopped leaves nothing', async () => {
+  const runFile = path.join(work, 'export.json');
+  writeFileSync(runFile, JSON.stringify(document({}, undefined, { name: 'full' })));
+  const runDir = path.join(work, 'exported');
+  expect((await condenser('train', runFile, '--out', runDir, '--home', work)).status).toBe(0);
+  expect(await refusedFormats(runDir)).toMatchObject([
+    { format: 'adapter', error: { message: 'the run trained weights with full, not low-rank adapters' } },
+  ]);
+  const program = ownWorkerProgram();
+  const parent = path.join(work, 'exports');
+  mkdirSync(path.join(parent, 'taken/inside'), { recursive: true });
+  const { signal } = new AbortController();
+  const write = (
+    fields: Partial<ExportRequest>,
+    onProgress: (progress: ExportProgress) => void = () => undefined,
+    abort = signal,
+  ) => {
+    const out = path.join(parent, 'window');
+    const request: ExportRequest = { runDir, format: 'onnx', dtype: 'F32', out, version: '1', ...fields };
+    return exportBeside(program, request, onProgress, abort);
+  };
+  const seen: ExportProgress[] = [];
+  const { out, ...written } = await write({}, (progress) => seen.push(progress));
+  expect(seen.length).toBeGreaterThan(1);
+  expect(seen.map(({ written: bytes }) => bytes)).toEqual(seen.map(({ written: bytes }) => bytes).toSorted((a, b) => a - b)); // prettier-ignore
+  expect(seen.at(-1)?.written).toBe(written.files.reduce((sum, { bytes }) => sum + bytes, 0));
+  expect(written.logits?.largestDifference).toBeLessThan(1e-3);
+  const own = path.join(parent, 'command');
+  const said = await condenser('export', runDir, '--format', 'onnx', '--out', own, '--json');
+  const { logits, ...rest } = written;
+  expect(said.json()[0]).toEqual({ ...rest, ...logits, out: own });
+  expect(readdirSync(out).sort()).toEqual(readdirSync(own).sort());
+
+  await expect(write({ out: path.join(parent, 'taken') })).rejects.toMatchObject({ code: 'export/exists' });
+  await expect(write({ format: 'adapter', out: path.join(parent, 'none') })).rejects.toMatchObject({
+    code: 'export/no-adapters',
+  });
+  const ended = new AbortController();
+  const stopped = path.join(parent, 'stopped');
+  let wasThere = false;
+  const half = write(
+    { out: stopped },
+    () => {
+      wasThere ||= existsSync(`${stopped}.partial`);
+      ended.abort();
+    },
+    ended.signal,
+  );
+  await expect(half).rejects.toMatchObject({ code: 'export/failed' });
+  expect(wasThere).toBe(true);
+  expect(readdirSync(parent).sort()).toEqual(['command', 'taken', 'window']);
 });
 
 test('a process that ends without an answer is an error with its last words', async () => {

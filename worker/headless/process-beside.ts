@@ -1,5 +1,6 @@
 /** Work in a process of its own, by a program that lies beside the worker's entry file. */
 import { spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
@@ -7,6 +8,7 @@ import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { ExpertPreview } from '#core/contract/method.ts';
 import { ErrorInfoSchema } from '#core/contract/result.ts';
+import { ExportProgress, type ExportRequest, ExportResult } from '#core/contract/run-export.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { type AskRequest, AskProgress, SuiteScore } from '#core/contract/suite-score.ts';
 import type { WorkerProgram } from './spawn-worker.ts';
@@ -96,3 +98,34 @@ export async function scoreBeside(
     signal,
   });
 }
+
+/**
+ * What was exported of a run.
+ * @throws UserError those of `exportRun`; `export/failed` where the process ends without an answer, as after `signal`. Nothing
+ *   is then left behind.
+ */
+export async function exportBeside(
+  program: WorkerProgram,
+  request: ExportRequest,
+  onProgress: (progress: ExportProgress) => void,
+  signal: AbortSignal,
+): Promise<ExportResult> {
+  try {
+    return await askBeside(program, {
+      program: 'export',
+      request,
+      answer: ExportResult,
+      noAnswer: { code: NO_EXPORT, what: 'the export' },
+      onNotice: (notice) => onProgress(ExportProgress.parse(notice)),
+      signal,
+    });
+  } catch (error) {
+    if (error instanceof UserError && error.code === NO_EXPORT) {
+      const { partialFolder } = await import('#worker/checkpoint/index.ts');
+      rmSync(partialFolder(request.out), { recursive: true, force: true });
+    }
+    throw error;
+  }
+}
+
+const NO_EXPORT = 'export/failed';

@@ -1,11 +1,17 @@
 /** The trained model of a run for use elsewhere. */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { UserError } from '#core/contract/errors.ts';
+import { toErrorInfo, UserError } from '#core/contract/errors.ts';
 import { methodLabel } from '#core/contract/methods-together.ts';
-import type { ExportProgress, ExportRequest, ExportResult } from '#core/contract/run-export.ts';
+import type {
+  ExportProgress,
+  ExportRequest,
+  ExportResult,
+  RefusedFormat,
+} from '#core/contract/run-export.ts';
 import { ADDITIONS_FILE, type FileDigest } from '#worker/checkpoint/index.ts';
 import { usedSession } from '#worker/methods/index.ts';
+import { adaptersByName } from './adapter-names.ts';
 import type { LogitComparison } from './compare-logits.ts';
 import { openTrainedRun, type TrainedRun } from './trained-run.ts';
 import { writeAdapters, type TrainedAdapters } from './write-adapters.ts';
@@ -63,6 +69,21 @@ export async function exportRun(
   }
 }
 
+/** What the run in `runDir` cannot be exported as, and why. @throws UserError as `exportRun`. */
+export async function refusedFormats(runDir: string): Promise<RefusedFormat[]> {
+  const run = await openTrainedRun(runDir);
+  try {
+    const { family, plan, adapters } = adaptersOf(run);
+    adaptersByName(family, plan, adapters);
+    return [];
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return [{ format: 'adapter', error: toErrorInfo(error) }];
+  } finally {
+    run.close();
+  }
+}
+
 async function write(
   run: TrainedRun,
   { format, out, dtype, version }: ExportRequest,
@@ -76,7 +97,7 @@ async function write(
       return writeDelta(run, out, dtype, `condenser ${version}`, onProgress);
     case 'adapter':
       // As they were trained, unless told otherwise.
-      return writeAdapters(adaptersOf(run), out, dtype === 'source' ? 'F32' : dtype, routerFiles);
+      return writeAdapters(adaptersOf(run), out, dtype === 'source' ? 'F32' : dtype, routerFiles, onProgress);
     case 'onnx':
       return writeOnnx(run, usedSession(run.session()), out, dtype, onProgress);
   }

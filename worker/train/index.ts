@@ -1,7 +1,7 @@
 /** Training and generation: from a run specification to checkpoints. */
 export { adaptersByName } from './adapter-names.ts';
 export { decoderOf } from './decoder-of.ts';
-export { exportRun } from './export-run.ts';
+export { exportRun, refusedFormats } from './export-run.ts';
 export { measureExperts } from './expert-scores.ts';
 export { finishStep } from './finish-step.ts';
 export { endIds, openModel, type ModelSource, type OpenedModel } from './open-model.ts';

@@ -6,7 +6,10 @@ import {
   writeAdapterFolder,
   writeNewFolder,
   type FileDigest,
+  tensorBytes,
   type FloatDtype,
+  type FolderOptions,
+  type NewFolder,
 } from '#worker/checkpoint/index.ts';
 import type { LowRankPlan, DecoderPlan, Family } from '#worker/model/index.ts';
 import { adapterConfig, adaptersByName, readAdapters, targetModules } from './adapter-names.ts';
@@ -33,13 +36,15 @@ export async function writeAdapters(
   out: string,
   dtype: FloatDtype,
   extraFiles: ReadonlyMap<string, Uint8Array>,
+  onProgress?: FolderOptions['onProgress'],
 ): Promise<{ readonly files: readonly FileDigest[]; readonly tensors: number }> {
   const parts = [...adaptersByName(family, plan, adapters)];
   const about = { base, targetModules: targetModules(family, plan, adapters) };
   const tensors = parts.map(([name, { id, shape }]) => ({ name, shape, values: () => read(id) }));
-  const files = await writeNewFolder(out, ({ path, files: written, write }) => {
+  const fill = ({ path, fileSystem, files: written, write, expect }: NewFolder): void => {
+    expect(tensors.reduce((sum, { shape }) => sum + tensorBytes(dtype, shape), 0));
     const config = adapterConfig(family, plan, adapters);
-    written.push(...writeAdapterFolder(path, config, about, tensors, dtype));
+    written.push(...writeAdapterFolder(path, config, about, tensors, dtype, fileSystem));
     const { values } = readAdapters(path, family, plan);
     for (const [name, { id }] of parts) {
       const own = decodeFloats(encodeFloats(read(id), dtype), dtype);
@@ -53,6 +58,7 @@ export async function writeAdapters(
       );
     }
     for (const [name, content] of extraFiles) write(name, content);
-  });
+  };
+  const files = await writeNewFolder(out, fill, { onProgress });
   return { files, tensors: parts.length };
 }

@@ -1,6 +1,5 @@
 /** The weights of a run that differ from those it started from. */
 import { basename, join } from 'node:path';
-import type { ExportProgress } from '#core/contract/run-export.ts';
 import { methodLabel } from '#core/contract/methods-together.ts';
 import {
   encodeFinite,
@@ -11,6 +10,7 @@ import {
   writeSafetensors,
   type FileDigest,
   type FloatDtype,
+  type FolderOptions,
   type NamedTensor,
 } from '#worker/checkpoint/index.ts';
 import { additionsOf, isAddition, type Parameter } from '#worker/model/index.ts';
@@ -27,7 +27,7 @@ export async function writeDelta(
   out: string,
   dtype: FloatDtype | 'source',
   program: string,
-  onProgress?: (progress: ExportProgress) => void,
+  onProgress?: FolderOptions['onProgress'],
 ): Promise<{ readonly files: readonly FileDigest[]; readonly tensors: number }> {
   const changed = run.parameters.filter((parameter) => run.isChanged(parameter) && differs(run, parameter));
   const tensors = changed.map((parameter): Omit<NamedTensor, 'dtype'> & { readonly dtype: FloatDtype } => {

@@ -21,19 +21,26 @@ const hasFiles = (event: DragEvent) => event.dataTransfer.types.includes('Files'
 /** Who takes a dropped file in place of the list of data sets, and what the page says of it. */
 interface Taker {
   readonly words: string;
+  readonly note: string;
   readonly take: (file: File) => void;
 }
 
 const TakerContext = createContext<(taker: Taker | undefined) => void>(() => undefined);
 
-/** While it is on the page, a file that is dropped anywhere on it goes to `take`. @param words said while it is dragged. */
-export function useDropped(words: string, take: (file: File) => void): void {
+const DATA_NOTE = 'JSONL, JSON, CSV, TSV or Parquet. The file stays on this machine.';
+
+/**
+ * While it is on the page, a file that is dropped anywhere on it goes to `take`.
+ * @param words said while it is dragged.
+ * @param note what may be dropped.
+ */
+export function useDropped(words: string, take: (file: File) => void, note = DATA_NOTE): void {
   const setTaker = use(TakerContext);
   const taken = useEffectEvent(take);
   useEffect(() => {
-    setTaker({ words, take: (file) => taken(file) });
+    setTaker({ words, note, take: (file) => taken(file) });
     return () => setTaker(undefined);
-  }, [setTaker, words]);
+  }, [setTaker, words, note]);
 }
 
 /** Takes data files dropped anywhere on the page. */
@@ -74,7 +81,7 @@ export function DropZone({ children }: { readonly children: ReactNode }) {
           <div>
             <Icon name="up" size={28} />
             <strong>{taker?.words ?? 'Drop to import as a data set'}</strong>
-            <span>JSONL, JSON, CSV, TSV or Parquet. The file stays on this machine.</span>
+            <span>{taker?.note ?? DATA_NOTE}</span>
           </div>
         </div>
       )}

@@ -11,6 +11,7 @@ export function ImportControls({
   kind,
   busy,
   noun = kind === 'data' ? 'data file' : 'model folder',
+  example = kind === 'data' ? 'or a path: /data/train.jsonl' : '/models/olmoe-1b-7b',
   onPick,
   onError,
 }: {
@@ -18,6 +19,8 @@ export function ImportControls({
   readonly busy: boolean;
   /** What is chosen. */
   readonly noun?: string;
+  /** A path, shown while none is typed. */
+  readonly example?: string;
   readonly onPick: (picked: ImportSource) => void;
   readonly onError: (error: unknown) => void;
 }) {
@@ -67,7 +70,7 @@ export function ImportControls({
         <input
           className="input mono"
           aria-label={`Path of a ${noun}`}
-          placeholder={kind === 'data' ? 'or a path: /data/train.jsonl' : '/models/olmoe-1b-7b'}
+          placeholder={example}
           value={path}
           disabled={busy}
           onChange={(event) => setPath(event.target.value)}

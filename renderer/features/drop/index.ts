@@ -1,4 +1,5 @@
 /** Bringing files into the app. */
-export { DropZone, useDropped } from './drop-zone.tsx';
+export { DropZone } from './drop-zone.tsx';
 export { ImportControls } from './import-controls.tsx';
-export { register, useImport, type ImportSource } from './use-import.ts';
+export { PathChoice } from './path-choice.tsx';
+export { useImport } from './use-import.ts';

@@ -1,64 +1,21 @@
-import { useMutation } from '@tanstack/react-query';
 import { useState } from 'react';
 import { z } from 'zod';
 import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import { AskOptions } from '#core/contract/suite-score.ts';
 import type { RegisteredFile } from '../../api/transport.ts';
-import { useClient, useCommand } from '../../api/use-host.ts';
+import { useCommand } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { formatCount } from '../../ui/format.ts';
 import { SchemaForm, type Values } from '../../ui/schema-form.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
 import { ErrorNote } from '../../ui/states.tsx';
-import { ImportControls, type ImportSource, register, useDropped } from '../drop/index.ts';
+import { PathChoice } from '../drop/index.ts';
 
 const optionsSchema = z.toJSONSchema(AskOptions, { io: 'input' });
 
 /** Where a suite comes from. */
 type Source = 'held-out' | 'file';
-
-/** The file that was chosen, or a picker; a dropped file takes its place. */
-function SuiteFile({
-  file,
-  onChange,
-}: {
-  readonly file: RegisteredFile | undefined;
-  readonly onChange: (file: RegisteredFile | undefined) => void;
-}) {
-  const client = useClient();
-  const [failed, setFailed] = useState<unknown>();
-  const { mutate, isPending } = useMutation({
-    mutationFn: (source: ImportSource) => register(client, source),
-    onMutate: () => setFailed(undefined),
-    onSuccess: onChange,
-    onError: setFailed,
-  });
-  useDropped('Drop to ask its questions', (dropped) => mutate({ file: dropped }));
-  return (
-    <>
-      {file === undefined ? (
-        <>
-          <ImportControls kind="data" noun="suite" busy={isPending} onPick={mutate} onError={setFailed} />
-          <small>
-            Or drop it here: JSONL, JSON, CSV, TSV or Parquet with a question and its right answer in each
-            row.
-          </small>
-        </>
-      ) : (
-        <div className="row">
-          <code className="ellipsis" title={file.name}>
-            {file.name}
-          </code>
-          <Button small onClick={() => onChange(undefined)}>
-            Choose another
-          </Button>
-        </div>
-      )}
-      {failed !== undefined && <ErrorNote what="The file was not taken" error={toErrorInfo(failed)} />}
-    </>
-  );
-}
 
 /** Chooses a suite and how it is asked, and starts. */
 export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; readonly onClose: () => void }) {
@@ -95,7 +52,17 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
           onChange={setSource}
         />
       </div>
-      {source === 'file' && <SuiteFile file={file} onChange={setFile} />}
+      {source === 'file' && (
+        <PathChoice
+          kind="data"
+          noun="suite"
+          drop={{ words: 'Drop to ask its questions' }}
+          chosen={file}
+          onChange={setFile}
+        >
+          Or drop it here: JSONL, JSON, CSV, TSV or Parquet with a question and its right answer in each row.
+        </PathChoice>
+      )}
       <SchemaForm
         schema={optionsSchema}
         values={options}

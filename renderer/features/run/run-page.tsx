@@ -11,6 +11,7 @@ import { EventsCard } from './events-card.tsx';
 import { ExpertDialog } from './expert-dialog.tsx';
 import type { ExpertPlace } from './expert-history.ts';
 import { ExpertsCard } from './experts-card.tsx';
+import { ExportCard } from './export-card.tsx';
 import { FactsCard } from './facts-card.tsx';
 import { LayersCard } from './layers-card.tsx';
 import { LookAtCard } from './look-at-card.tsx';
@@ -103,6 +104,7 @@ function Run({ detail, askedMs }: { readonly detail: RunDetail; readonly askedMs
         </>
       )}
       {isEnded(detail.state) && <ScoresCard detail={detail} />}
+      {isEnded(detail.state) && detail.checkpoints.length > 0 && <ExportCard detail={detail} />}
       <div className="run-grid">
         <EventsCard events={data.events} loading={data.status === 'loading'} onStep={setAt} />
         <FactsCard detail={detail} />

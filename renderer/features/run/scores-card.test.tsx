@@ -99,7 +99,7 @@ test('the rows held out are asked with the options given, and a wrong option is 
 
 test('a dropped file is the suite while the form waits for one, and can be changed', async () => {
   const refused = () => {
-    throw new UserError('suite/busy', '“other” is being asked gsm8k.jsonl', 'Wait.');
+    throw new UserError('run/busy', '“other” is being asked gsm8k.jsonl', 'Wait.');
   };
   const host = show({ scores: [score()] }, { handlers: { 'scores.start': refused } });
   await openForm();

@@ -1,15 +1,15 @@
 import { useState } from 'react';
-import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import type { Share } from '#core/contract/share.ts';
-import { type ScoreState, suiteKey, type SuiteScore } from '#core/contract/suite-score.ts';
-import { useCall, useCommand } from '../../api/use-host.ts';
+import { suiteKey, type SuiteScore } from '#core/contract/suite-score.ts';
+import { useCall } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
 import { type Column, DataTable } from '../../ui/data-table.tsx';
 import { formatCount } from '../../ui/format.ts';
 import { EmptyState, ErrorNote, Loaded } from '../../ui/states.tsx';
 import { AskSuite } from './ask-suite.tsx';
+import { JobProgress } from './job-progress.tsx';
 
 const percent = (share: number) => (100 * share).toFixed(1);
 const interval = ({ low, high }: Share) => `${percent(low)} to ${percent(high)} %`;
@@ -58,41 +58,6 @@ const columns: readonly Column<SuiteScore>[] = [
   { key: 'extractor', title: 'Extractor', value: ({ extractorVersion }) => extractorVersion },
 ];
 
-/** How far the questions are, and a way to stop. */
-function Asking({ id, active }: { readonly id: string; readonly active: NonNullable<ScoreState['active']> }) {
-  const stop = useCommand('scores.stop', ['scores.get']);
-  const { suite, progress } = active;
-  const share = progress === undefined ? 0 : (100 * progress.asked) / Math.max(1, progress.of);
-  return (
-    <div className="stack tight">
-      <div className="row">
-        <span className="ellipsis" title={suite}>
-          {suite}
-        </span>
-        <span className="muted num grow">
-          {progress === undefined
-            ? 'suite and model are being read'
-            : `${formatCount(progress.asked)} of ${formatCount(progress.of)} asked, ${formatCount(progress.correct)} right`}
-        </span>
-        <Button small disabled={stop.isPending} onClick={() => stop.mutate({ id })}>
-          {stop.isPending ? 'Stopping…' : 'Stop, keep nothing'}
-        </Button>
-      </div>
-      <div
-        className="run-progress-bar"
-        role="progressbar"
-        aria-label="Questions asked"
-        aria-valuemin={0}
-        aria-valuemax={progress?.of ?? 0}
-        aria-valuenow={progress?.asked ?? 0}
-      >
-        <i style={{ width: `${share}%` }} />
-      </div>
-      {stop.error !== null && <ErrorNote what="It was not stopped" error={toErrorInfo(stop.error)} />}
-    </div>
-  );
-}
-
 /** What an ended run scores on suites of questions, and a way to ask another. */
 export function ScoresCard({ detail }: { readonly detail: RunDetail }) {
   const { id, checkpoints } = detail;
@@ -109,7 +74,21 @@ export function ScoresCard({ detail }: { readonly detail: RunDetail }) {
       <Loaded query={state} what="the scores">
         {({ scores, active, failure }) => (
           <div className="stack">
-            {active !== undefined && <Asking id={id} active={active} />}
+            {active !== undefined && (
+              <JobProgress
+                id={id}
+                subject="scores"
+                title={active.suite}
+                label="Questions asked"
+                said={
+                  active.progress === undefined
+                    ? 'suite and model are being read'
+                    : `${formatCount(active.progress.asked)} of ${formatCount(active.progress.of)} asked, ${formatCount(active.progress.correct)} right`
+                }
+                done={active.progress?.asked ?? 0}
+                of={active.progress?.of ?? 0}
+              />
+            )}
             {failure !== undefined && (
               <ErrorNote what={`${failure.suite} was not scored`} error={failure.error} />
             )}
