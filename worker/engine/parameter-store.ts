@@ -41,6 +41,8 @@ export interface LoadParts {
   readonly isTrained: (parameter: Parameter) => boolean;
   /** Which frozen weights stay on disk and are read whenever they are used; absent: none. */
   readonly isStreamed?: (parameter: Parameter) => boolean;
+  /** Keeps an embedding that does not train in memory too: another may then be put in its place. */
+  readonly holdsEmbedding?: boolean;
   /** Which frozen matrices that are in memory are rounded to int8 rows; absent: none. For programs on the CPU only. */
   readonly isRounded?: (parameter: Parameter) => boolean;
   readonly arena: Arena;
@@ -122,6 +124,7 @@ export class ParameterStore {
    */
   static load(parts: LoadParts): ParameterStore {
     const { folder, family, plan, parameters, isTrained, isStreamed, isRounded, from } = parts;
+    const { holdsEmbedding = false } = parts;
     const store = new ParameterStore(parts, parameters.filter(isTrained), new FrozenWeights(folder));
     for (const parameter of parameters) {
       if (isAdded(parameter)) {
@@ -133,7 +136,8 @@ export class ParameterStore {
       const held = from === undefined ? undefined : from.#release(parameter.id);
       const trains = store.isTrained(parameter.id);
       const rounds = !trains && (isRounded?.(parameter) ?? false);
-      const staysOnDisk = isLookedUp(parameter, plan, place) || (isStreamed?.(parameter) ?? false);
+      const looksUp = !holdsEmbedding && isLookedUp(parameter, plan, place);
+      const staysOnDisk = looksUp || (isStreamed?.(parameter) ?? false);
       if (!trains && staysOnDisk) store.#frozen.stream(parameter, place, heldDtype(folder, place));
       else if (!trains && held !== undefined && (held.scales !== undefined) === rounds)
         store.#frozen.adopt(parameter.id, held);

@@ -61,6 +61,8 @@ export interface LoadRequest {
   readonly gumbel?: MethodContext['gumbel'];
   /** What trains in place of what the method says. False: nothing, as for generation. */
   readonly trains?: false | ((parameter: Parameter) => boolean);
+  /** See `LoadParts.holdsEmbedding`. */
+  readonly holdsEmbedding?: boolean;
   readonly threads?: number | 'auto';
   /** How AdamW keeps its moments; float32 when absent. */
   readonly moments?: MomentFormat;
@@ -140,6 +142,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       parameters,
       isTrained,
       isStreamed,
+      holdsEmbedding: request.holdsEmbedding ?? false,
       isRounded,
       arena,
       kernels,

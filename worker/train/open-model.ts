@@ -44,6 +44,7 @@ export async function openModel(source: ModelSource, known?: Tokenizer): Promise
       method,
       submatrices: weights.adapters?.kind === 'submatrices' ? weights.adapters : null,
       trains: false,
+      holdsEmbedding: true,
     });
     for (const id of weights.ids) setWeight(model, id, weights.read(id));
     model.session.restore(weights.method);

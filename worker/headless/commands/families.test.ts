@@ -49,6 +49,7 @@ async function logitsOf(modelDir: string, runDir?: string): Promise<Float32Array
     modelDir,
     method: { name: 'full', options: {} },
     trains: false,
+    holdsEmbedding: true,
     threads: 1,
   });
   try {
