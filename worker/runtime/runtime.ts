@@ -186,6 +186,9 @@ function sessionOptions(dialect: Dialect, { threads, arena, profiles }: SessionS
     interOpNumThreads: 1,
     executionMode: 'sequential',
     enableCpuMemArena: arena,
+    // A pattern is one block for all a run needs, of another size for each shape of its inputs: without an arena such blocks do not
+    // fit where earlier ones were, and the heap grew with every step.
+    enableMemPattern: arena,
     // Some float64 kernels exist only for the unfused operators. The levels above `basic` cost more time to compile and
     // were not faster: what they fuse is emitted fused.
     graphOptimizationLevel: dialect === 'reference' ? 'disabled' : 'basic',
