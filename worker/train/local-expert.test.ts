@@ -62,7 +62,8 @@ test('a row that is decoded token by token has its local experts too', async () 
 
 test('mixed outputs are those of the base where the gate is closed, and a row is decoded as it is read', async () => {
   const targets = { ...batch, labels: inputIds };
-  const base = await load({ name: 'full', options: {} });
+  // Before its first step it is the base, with a head that is frozen too.
+  const base = await load({ name: 'local-expert', options: {} });
   const closed = await customised({ mixture: 'output', threshold: 0.5 }, -8);
   expect(await closed.executor.evaluate(targets)).toEqual(await base.executor.evaluate(targets));
   const open = await customised({ mixture: 'output', gate: 'none' });
