@@ -70,6 +70,7 @@ test('a head in slices has the losses, gradients and logits of the whole', async
   expectClose(losses, lossesAtOnce, 1e-5);
   expectClose(gradient.data, once.data, 1e-6);
   expectClose(await sliced?.logits(h, Int32Array.of(3, 0, 39)), expected.logits, 1e-5);
+  expect(await sliced?.predictions(h, Int32Array.of(3, 0, 39))).toEqual(expected.predictions);
   for (const { model } of [whole, frozen]) model.close();
 });
 

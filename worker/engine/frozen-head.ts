@@ -2,7 +2,7 @@
  * A head of 16 bits of which nothing trains, in slices of the vocabulary: each is widened, used and forgotten, since the whole in
  * float32 may be larger than all activations.
  */
-import type { StoredDtype } from '#worker/model/index.ts';
+import { topK, type StoredDtype } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { LOGIT_CHUNK, equalRuns, gatherHidden, type HeadParts } from './head-parts.ts';
 import { stageRoles } from './stage-roles.ts';
@@ -23,7 +23,6 @@ export class FrozenHead {
   readonly #head: TensorView & { readonly dtype: StoredDtype };
   /** Norm and bias. */
   readonly #others: Readonly<Record<string, TensorView>>;
-
   readonly #sliceElements: number;
 
   private constructor(parts: HeadParts, headId: string, sliceElements: number) {
@@ -59,6 +58,26 @@ export class FrozenHead {
       }
     });
     return logits;
+  }
+
+  /** The likeliest token at each of the flat positions `at`, the lower id of equals. */
+  async predictions(h: ArenaTensor, at: Int32Array): Promise<Int32Array> {
+    const { programs, workspace } = this.#parts;
+    const program = await programs.head.sliceLogits(this.#dtypes);
+    const predicted = new Int32Array(at.length);
+    const largest = new Float32Array(at.length).fill(-Infinity);
+    await this.#slices(at, (rows, first, slice, weights) => {
+      const width = slice.to - slice.from;
+      const logits = workspace.tensor(rows.length, width);
+      program.run({ h: gatherHidden(this.#parts, h, rows), ...weights }, { logits });
+      for (const [row, id] of topK(logits.data, rows.length, width, 1).entries()) {
+        const logit = logits.data[row * width + id] as number;
+        if (logit <= (largest[first + row] as number)) continue;
+        largest[first + row] = logit;
+        predicted[first + row] = slice.from + id;
+      }
+    });
+    return predicted;
   }
 
   /**

@@ -53,6 +53,7 @@ export class HeadRunner {
 
   /** The likeliest token at each of the flat positions `at`. */
   async predictions(h: ArenaTensor, at: Int32Array): Promise<Int32Array> {
+    if (this.#frozen !== null) return this.#frozen.predictions(h, at);
     const { vocabularySize } = this.#parts.plan;
     const predicted = new Int32Array(at.length);
     for (const { from, to } of this.#runs(at)) {

@@ -103,17 +103,6 @@ export class SessionProgram implements Program {
     return fresh;
   }
 
-  /** Whether every output is fetched, and together they are worth not being copied. */
-  #areAllLarge(fetches: Tensors): boolean {
-    let bytes = 0;
-    for (const name of this.outputs) {
-      const view = fetches[name];
-      if (view === undefined || view instanceof DeviceTensor) return false;
-      bytes += view.data.byteLength;
-    }
-    return bytes >= COSTLY_COPY;
-  }
-
   release(): void {
     this.#onRelease();
   }
@@ -127,6 +116,17 @@ export class SessionProgram implements Program {
   /** Writes what was recorded of the runs so far. */
   endProfiling(): void {
     this.#session?.endProfiling();
+  }
+
+  /** Whether every output is fetched, and together they are worth not being copied. */
+  #areAllLarge(fetches: Tensors): boolean {
+    let bytes = 0;
+    for (const name of this.outputs) {
+      const view = fetches[name];
+      if (view === undefined || view instanceof DeviceTensor) return false;
+      bytes += view.data.byteLength;
+    }
+    return bytes >= COSTLY_COPY;
   }
 
   #tensors(kind: 'input' | 'output', views: Tensors, known: readonly string[]): Record<string, Tensor> {
