@@ -12,7 +12,7 @@ import { runWorkerProcess } from './worker-process.ts';
 interface FakeOptions {
   /** Milliseconds a micro-batch takes; the event loop is free meanwhile. */
   readonly stepMs?: number;
-  /** From this step on, block the thread for `blockMs`. */
+  /** At this step, write the empty file `blocked` into the run's directory, then block the thread for `blockMs`. */
   readonly blockAt?: number;
   readonly blockMs?: number;
   /** At this step, throw a UserError. */
@@ -75,6 +75,8 @@ async function train(run: TrainingRun): Promise<TrainingOutcome> {
       if (command === 'stop' || command === 'discard') return { state: 'stopped', step: step - 1 };
       if (options.stepMs !== undefined) await sleep(options.stepMs);
       if (step === options.blockAt) {
+        // A command that is sent after this can no longer be taken before the block.
+        writeFileSync(path.join(run.runDir, 'blocked'), '');
         const until = Date.now() + (options.blockMs ?? 0);
         while (Date.now() < until);
       }

@@ -8,6 +8,7 @@ import {
   WorkerUnderTest,
   freshRunEachTest,
   heartbeat,
+  isBlocked,
   readRun,
   runDb,
   startHostProcess,
@@ -64,7 +65,7 @@ test('WP2: a second writer of the same run is refused and leaves the run alone',
 test('WP3: a command is answered at the next micro-batch, not in the middle of one', async () => {
   const worker = new WorkerUnderTest();
   await worker.start({ blockAt: 2, blockMs: 4000 });
-  await worker.until('step 2', () => heartbeat()?.step === 2);
+  await worker.until('the block', isBlocked);
   worker.send({ type: 'checkpoint', request: 7 });
   await sleep(500);
   expect(worker.of('reply')).toEqual([]);

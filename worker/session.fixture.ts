@@ -31,6 +31,9 @@ export function freshRunEachTest(): void {
 /** The database of the test's run. */
 export const runDb = (): string => runFiles(runDir).db;
 
+/** True from when the fake trainer blocks its thread (`blockAt`). */
+export const isBlocked = (): boolean => existsSync(path.join(runDir, 'blocked'));
+
 type Message = WorkerToHost;
 
 /** A worker process, and what it sent so far. */

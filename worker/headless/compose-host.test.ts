@@ -1,5 +1,5 @@
 /** Hosts with real worker processes: the trainer is the fake one of `fake-worker.fixture.ts`. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -286,8 +286,8 @@ test('headless: interrupt stops with a checkpoint; resuming tells only what is n
 });
 
 test('headless: a second interrupt ends at once; the last checkpoint is kept', async () => {
-  const { run, lines } = train({ blockAt: 7, blockMs: 60_000, stepMs: 120 });
-  while (!lines.some((line) => line.type === 'step' && line.step === 6)) await sleep(10);
+  const { run, runDir } = train({ blockAt: 7, blockMs: 60_000 });
+  while (!existsSync(path.join(runDir, 'blocked'))) await sleep(10);
   run.interrupt();
   await sleep(300);
   const atMs = Date.now();
