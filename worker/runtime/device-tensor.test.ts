@@ -55,6 +55,27 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics ada
     sum.dispose();
   });
 
+  test('rows of many inputs are joined, wherever they are', async () => {
+    const count = 20;
+    const builder = new GraphBuilder('join');
+    const inputs = Array.from({ length: count }, (_, at) =>
+      builder.input(`x${at}`, 'float32', [`N${at}`, 2]),
+    );
+    const doubled = inputs.map((x) => op.mul(x, 2));
+    builder.output('y', op.concat(doubled, { axis: 0 }));
+    const program = await runtime.compile(builder.build());
+    for (const filled of [[0], [13], [19], [2, 18], [...inputs.keys()]]) {
+      const feeds = inputs.map(({ name }, at) => {
+        const rows = filled.includes(at) ? at + 1 : 0;
+        return [name, tensorView('float32', [rows, 2], new Float32Array(2 * rows).fill(at))] as const;
+      });
+      const { y } = program.run(Object.fromEntries(feeds));
+      expect([...(y?.data ?? [])]).toEqual(
+        filled.flatMap((at) => new Array<number>(2 * (at + 1)).fill(2 * at)),
+      );
+    }
+  });
+
   test('a thousand steps take no more memory than the first', async () => {
     const program = await runtime.compile(weightGradient());
     const rows = 512;

@@ -161,10 +161,32 @@ const concatOp: OpDef<AxisAttrs> = {
     );
     return split(dy, { axis, sizes: fixed });
   },
-  lower: everywhere(({ emitter, inputs, attrs: { axis } }) =>
-    emitter.node('Concat', inputs, { attrs: { axis } }),
-  ),
+  lower: {
+    ...everywhere(({ emitter, inputs, attrs: { axis } }) =>
+      emitter.node('Concat', inputs, { attrs: { axis } }),
+    ),
+    webgpu({ emitter, inputs, attrs: { axis } }) {
+      let parts = inputs;
+      while (parts.length > 1) {
+        const joined: string[] = [];
+        for (let from = 0; from < parts.length; from += JOINED_AT_ONCE) {
+          const some = parts.slice(from, from + JOINED_AT_ONCE);
+          joined.push(
+            some.length === 1 ? (some[0] ?? '') : emitter.node('Concat', some, { attrs: { axis } }),
+          );
+        }
+        parts = joined;
+      }
+      return parts;
+    },
+  },
 };
+
+/**
+ * Inputs of one Concat on a GPU, where every adapter gives a program eight buffers. The provider takes more than there are buffers
+ * for in turns, and fails at a turn of which all are empty.
+ */
+const JOINED_AT_ONCE = 7;
 
 /** Joins values along one axis. */
 export function concat(xs: readonly Value[], { axis }: AxisAttrs): Value {
