@@ -1,5 +1,6 @@
 /** The user's choices that hold for every run. */
 import { z } from 'zod';
+import { Placement } from './run.ts';
 import { ProviderChoice } from './run-spec.ts';
 
 /** Fields have no defaults of their own: with them, a change of one setting would reset the others. */
@@ -27,7 +28,15 @@ export const DeviceInfo = z.object({
   cpu: z.object({ model: z.string(), cores: z.int(), instructionSets: z.array(z.string()) }),
   memoryMB: z.object({ total: z.number(), available: z.number() }),
   diskFreeMB: z.number(),
-  providers: z.array(z.object({ name: z.string(), used: z.boolean(), reason: z.string() })),
+  providers: z.array(
+    z.object({
+      name: z.string(),
+      used: z.boolean(),
+      reason: z.string(),
+      /** Where the operators of a training step ran, of a graphics adapter that was tried. */
+      placement: Placement.optional(),
+    }),
+  ),
   versions: z.record(z.string(), z.string()),
 });
 export type DeviceInfo = z.infer<typeof DeviceInfo>;

@@ -1,5 +1,6 @@
 import type { DeviceInfo } from '#core/contract/settings.ts';
 import { formatMB } from './format.ts';
+import { PlacementText } from './placement-text.tsx';
 
 const providers: Readonly<Record<string, string>> = {
   cpu: 'CPU',
@@ -33,7 +34,15 @@ export function DeviceFacts({ device }: { readonly device: DeviceInfo }) {
           <dt>{providerName(provider.name)}</dt>
           <dd>
             <span className={provider.used ? 'chip ok' : 'chip'}>{provider.used ? 'used' : 'not used'}</span>{' '}
-            <span className="muted">{provider.reason}</span>
+            <span className="muted">
+              {provider.reason}
+              {provider.placement !== undefined && (
+                <>
+                  {' '}
+                  A training step of the sample: <PlacementText placement={provider.placement} />.
+                </>
+              )}
+            </span>
           </dd>
         </div>
       ))}

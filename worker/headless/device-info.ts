@@ -30,10 +30,11 @@ export async function readDeviceInfo(home: string, search: AdapterSearch): Promi
     },
     memoryMB: { total: Math.round(os.totalmem() / 1e6), available: Math.round(availableMemory() / 1e6) },
     diskFreeMB: Math.round((disk.bavail * disk.bsize) / 1e6),
-    providers: listProviders(search).map(({ name, usable, reason }) => ({
+    providers: listProviders(search).map(({ name, usable, reason, placement }) => ({
       name,
       used: usable,
       reason: reason ?? 'Trains here.',
+      ...(placement && { placement }),
     })),
     versions: {
       node: process.versions.node,

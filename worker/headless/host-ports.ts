@@ -45,7 +45,7 @@ export function enginePorts(
       refused: async (runDir) => (await train()).refusedFormats(runDir),
       write: (request, onProgress, signal) => exportBeside(worker, request, onProgress, signal),
     },
-    device: async () => readDeviceInfo(home, await (search ??= findAdapter(probe))),
+    device: async () => readDeviceInfo(home, await (search ??= findAdapter(probe, sampleModel()))),
     networkRequests: countNetworkRequests(),
   };
 }
@@ -73,6 +73,11 @@ export function fromRoot(relative: string): string {
     folder = parent;
   }
   return path.join(folder, relative);
+}
+
+/** Folder of the bundled model. */
+export function sampleModel(): string {
+  return fromRoot('resources/sample/sample-moe');
 }
 
 /** Version in the program's package.json. */

@@ -1,6 +1,8 @@
 /** Whether this machine has a graphics adapter that WebGPU can use, found out in a process of its own. */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
+import { z } from 'zod';
+import { Placement } from '#core/contract/run.ts';
 
 /** A graphics adapter that computes what it should. */
 export interface Adapter {
@@ -8,6 +10,8 @@ export interface Adapter {
   readonly kind: 'gpu' | 'software';
   /** What it is, in words. */
   readonly name: string;
+  /** Where the operators of a training step ran; absent: none was tried. */
+  readonly placement?: Placement | undefined;
 }
 
 /** An adapter, or why there is none. */
@@ -20,10 +24,14 @@ export interface AdapterProbe {
   readonly script: string;
 }
 
-/** What the probe prints as its last line when the adapter works. */
+/** How the last line begins that the probe prints when the adapter works. What it found follows, as JSON. */
 export const PROBE_PASSED = 'adapter works';
 
-const TIMEOUT_MS = 60_000;
+/** What the probe finds. */
+export const ProbeResult = z.object({ placement: Placement.optional() });
+export type ProbeResult = z.infer<typeof ProbeResult>;
+
+const TIMEOUT_MS = 120_000;
 
 const VENDORS: Readonly<Record<string, string>> = {
   '0x10de': 'NVIDIA',
@@ -41,21 +49,26 @@ export function probeBeside(node: string, entry: string): AdapterProbe {
 
 /**
  * Looks for an adapter. The attempt is made in another process, since a driver that fails may take its process with it.
+ * @param modelDir a small model of which a training step is tried too; absent: one product is.
  */
-export function findAdapter({ node, script }: AdapterProbe): Promise<AdapterSearch> {
+export function findAdapter({ node, script }: AdapterProbe, modelDir?: string): Promise<AdapterSearch> {
   return new Promise((resolve) => {
     execFile(
       node,
-      ['--no-warnings', script],
+      ['--no-warnings', script, ...(modelDir === undefined ? [] : [modelDir])],
       { timeout: TIMEOUT_MS, windowsHide: true, maxBuffer: 1e8 },
       (error, stdout, stderr) => {
-        if (error === null && stdout.trimEnd().endsWith(PROBE_PASSED))
-          resolve({ adapter: adapterOf(stderr) });
-        else resolve({ adapter: null, reason: reasonOf(error, stdout) });
+        const last = lastLine(stdout);
+        if (error === null && last.startsWith(PROBE_PASSED)) {
+          const found = ProbeResult.parse(JSON.parse(last.slice(PROBE_PASSED.length)));
+          resolve({ adapter: { ...adapterOf(stderr), ...found } });
+        } else resolve({ adapter: null, reason: reasonOf(error, last) });
       },
     );
   });
 }
+
+const lastLine = (text: string) => text.trim().split('\n').at(-1) ?? '';
 
 /** ONNX Runtime lists the devices of the machine in its log: type 0 is a processor, 1 a GPU. */
 function adapterOf(log: string): Adapter {
@@ -72,11 +85,10 @@ function adapterOf(log: string): Adapter {
 
 function reasonOf(
   error: (Error & { readonly killed?: boolean; readonly signal?: unknown }) | null,
-  out: string,
+  said: string,
 ) {
-  if (error?.killed === true) return 'A graphics adapter was found, but did not answer within a minute.';
+  if (error?.killed === true) return 'A graphics adapter was found, but did not answer within two minutes.';
   if (typeof error?.signal === 'string')
     return `Trying the graphics adapter ended its process (${error.signal}): its driver does not work with WebGPU.`;
-  const said = out.trim().split('\n').at(-1) ?? '';
   return said === '' ? `The graphics adapter could not be tried: ${error?.message ?? 'no answer'}.` : said;
 }

@@ -73,6 +73,11 @@ export function strayNodes(placed: readonly PlacedNodes[]): PlacedNodes[] {
   );
 }
 
+/** Operators that are left to the CPU, in words: "2 × Sign, 1 × OneHot". */
+export function nameOperators(leftToCpu: Placement['leftToCpu']): string {
+  return leftToCpu.map(({ operator, count }) => `${count} × ${operator}`).join(', ');
+}
+
 /** How many nodes are where. */
 export function summarizePlacement(placed: readonly PlacedNodes[]): Placement {
   const count = (nodes: readonly PlacedNodes[]) => nodes.reduce((sum, each) => sum + each.nodes, 0);

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import type { Placement } from '#core/contract/run.ts';
 import type { AdapterSearch } from './adapter.ts';
 
 /** An execution provider of ONNX Runtime, and whether training can use it here. */
@@ -9,6 +10,8 @@ export interface Provider {
   readonly usable: boolean;
   /** Why it is not usable, or when it is used, in words for the user. */
   readonly reason?: string;
+  /** What the search found; see `Adapter`. */
+  readonly placement?: Placement | undefined;
 }
 
 /**
@@ -43,16 +46,14 @@ export function listProviders(
 
 function webgpuOf(search: AdapterSearch): Provider {
   if (search.adapter === null) return { name: 'webgpu', usable: false, reason: search.reason };
-  const { kind, name } = search.adapter;
-  return kind === 'gpu'
-    ? {
-        name: 'webgpu',
-        usable: true,
-        reason: `${name}; taken where a rehearsed step is faster than on the CPU.`,
-      }
-    : {
-        name: 'webgpu',
-        usable: false,
-        reason: `Only ${name}, which is slower than the CPU. A run can ask for it all the same.`,
-      };
+  const { kind, name, placement } = search.adapter;
+  return {
+    name: 'webgpu',
+    usable: kind === 'gpu',
+    reason:
+      kind === 'gpu'
+        ? `${name}; taken where a rehearsed step is faster than on the CPU.`
+        : `Only ${name}, which is slower than the CPU. A run can ask for it all the same.`,
+    placement,
+  };
 }

@@ -15,6 +15,7 @@ export { comparePrompts, weightChanges, type Prompt } from './prompt-usage.ts';
 export { measureDrift, studyRouting, type LayerStudy } from './routing-study.ts';
 export { train } from './trainer.ts';
 export { productFlops } from './step-cost.ts';
+export { tryTraining } from './try-training.ts';
 export { scoreSuites, type Answer } from './score-suites.ts';
 export { openTrainedWeights } from './trainer-state.ts';
 export { unitPeaks } from './unit-peaks.ts';

@@ -14,20 +14,24 @@ import { hasAdapter, holdAdapter } from '#worker/testing/index.ts';
 import { chooseProvider } from './choose-provider.ts';
 import { planRun } from './plan-run.ts';
 import { train } from './trainer.ts';
+import { tryTraining } from './try-training.ts';
 import type { TrainingCommand } from './training-run.ts';
 
-const adapter = vi.hoisted(() => ({ isLost: false, isFull: false, isOutdated: false }));
+const adapter = vi.hoisted(() => ({ isLost: false, isFull: false, isOutdated: false, isWrong: false }));
 
-/** Programs that find their adapter gone, once it is, and memory that has no room left. */
+/** Programs that find their adapter gone, once it is, or miscompute a loss on it, and memory that has no room left. */
 vi.mock('#worker/runtime/index.ts', async (importOriginal) => {
   const original = await importOriginal<typeof Runtime>();
-  const losing = (program: Runtime.Program): Runtime.Program => ({
+  const losing = (program: Runtime.Program, onDevice: boolean): Runtime.Program => ({
     name: program.name,
     inputs: program.inputs,
     outputs: program.outputs,
-    run: (...given) => {
+    run: (feeds, fetches = {}) => {
       if (adapter.isLost) throw new UserError('runtime/device-lost', 'The GPU was lost.');
-      return program.run(...given);
+      const results = program.run(feeds, fetches);
+      const { loss } = fetches;
+      if (adapter.isWrong && onDevice && loss !== undefined && 'data' in loss) loss.data[0] = 100;
+      return results;
     },
     release: () => program.release(),
   });
@@ -43,7 +47,10 @@ vi.mock('#worker/runtime/index.ts', async (importOriginal) => {
           return upload(view);
         };
       }
-      return { ...runtime, compile: async (...graph) => losing(await runtime.compile(...graph)) };
+      return {
+        ...runtime,
+        compile: async (...graph) => losing(await runtime.compile(...graph), device !== null),
+      };
     },
   };
 });
@@ -198,6 +205,23 @@ describe.runIf(hasAdapter)('on a software adapter', () => {
     expect(outdated.events.filter((message) => message === alert)).toHaveLength(1);
   }, 120_000);
 
+  test('the placement of a step is told before any run, and that of what the provider lacks', async () => {
+    const model = path.join(sample, 'sample-moe');
+    const placement = await tryTraining(model);
+    expect(placement.onAdapter).toBeGreaterThan(500);
+    expect(placement.leftToCpu).toEqual([]);
+    adapter.isOutdated = true;
+    const { leftToCpu } = await tryTraining(model);
+    adapter.isOutdated = false;
+    expect(leftToCpu).not.toEqual([]);
+    adapter.isWrong = true;
+    await expect(tryTraining(model)).rejects.toMatchObject({
+      code: 'runtime/wrong-result',
+      message: expect.stringContaining('A training step on the graphics adapter has a loss of') as string,
+    });
+    adapter.isWrong = false;
+  }, 120_000);
+
   test('left to itself a run does not take a software adapter', async () => {
     const rehearse = vi.fn(() => Promise.resolve(1));
     expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
@@ -246,7 +270,7 @@ test('a plan that does not fit on the adapter says what is needed, and so does t
 test('left to itself a run that does not fit on the adapter trains on the CPU, and says why', async () => {
   const script = path.join(work, 'probe.mjs');
   const log = 'OrtHardwareDevice {vendor_id:0x10de, device_id:0x2330, vendor:, type:1, metadata: []}';
-  writeFileSync(script, `console.error('${log}'); console.log('${PROBE_PASSED}');`);
+  writeFileSync(script, `console.error('${log}'); console.log('${PROBE_PASSED} {}');`);
   const { facts, events } = await run('too large', 'auto', {
     deviceMemoryMB: 1,
     probe: { node: process.execPath, script },

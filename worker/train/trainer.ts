@@ -16,7 +16,7 @@ import {
 import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { checkFinite } from './check-finite.ts';
 import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
-import { summarizePlacement, type ProviderName } from '#worker/runtime/index.ts';
+import { nameOperators, summarizePlacement, type ProviderName } from '#worker/runtime/index.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { finishStep } from './finish-step.ts';
 import { checkGeneralData, generalBatches, type GeneralBatch } from './general-routing.ts';
@@ -329,11 +329,10 @@ class Trainer {
     const { observer } = this.#run;
     observer.placed(placement);
     if (placement.leftToCpu.length === 0) return;
-    const left = placement.leftToCpu.map(({ operator, count }) => `${count} × ${operator}`).join(', ');
     observer.event(
       'alert',
       this.#boundary.step,
-      `The graphics adapter leaves operators to the CPU: ${left}.`,
+      `The graphics adapter leaves operators to the CPU: ${nameOperators(placement.leftToCpu)}.`,
     );
   }
 

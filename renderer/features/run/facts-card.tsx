@@ -10,6 +10,7 @@ import {
   plural,
 } from '../../ui/format.ts';
 import { providerName } from '../../ui/device-facts.tsx';
+import { PlacementText } from '../../ui/placement-text.tsx';
 
 /** What the run was made of, with the hashes that make it reproducible. */
 export function FactsCard({ detail }: { readonly detail: RunDetail }) {
@@ -49,17 +50,7 @@ export function FactsCard({ detail }: { readonly detail: RunDetail }) {
               <>
                 <dt>Placement</dt>
                 <dd>
-                  {plural(facts.placement.onAdapter, 'operator')} on the adapter,{' '}
-                  {formatCount(facts.placement.sizesOnCpu)} on the CPU that compute sizes
-                  {facts.placement.leftToCpu.length > 0 && (
-                    <span className="warn-ink">
-                      {' '}
-                      · left to the CPU:{' '}
-                      {facts.placement.leftToCpu
-                        .map(({ operator, count }) => `${formatCount(count)} × ${operator}`)
-                        .join(', ')}
-                    </span>
-                  )}
+                  <PlacementText placement={facts.placement} />
                 </dd>
               </>
             )}

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { philox } from '#worker/random/index.ts';
 import { generateTokens, loadModel } from '#worker/train/index.ts';
-import { fromRoot } from '../host-ports.ts';
+import { sampleModel } from '../host-ports.ts';
 import type { Command } from './command.ts';
 import { measureLoad } from './machine-load.ts';
 import { megabytes, number, table } from './terminal.ts';
@@ -14,7 +14,7 @@ const SEED = 1234;
 
 /** Generates for one prompt and for eight at once, and reports the best of a few repetitions. */
 export const benchGenerate: Command = async (invocation) => {
-  const modelDir = path.resolve(invocation.text('model') ?? fromRoot('resources/sample/sample-moe'));
+  const modelDir = path.resolve(invocation.text('model') ?? sampleModel());
   const repeats = invocation.integer('steps') ?? 5;
   const threads = invocation.integer('threads') ?? 'auto';
   const method = { name: 'full', options: {} };

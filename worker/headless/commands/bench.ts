@@ -7,7 +7,7 @@ import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
 import { DeviceTensor, createRuntime, strayNodes, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
 import { decoderPlanOf, productFlops, type LoadedModel } from '#worker/train/index.ts';
-import { fromRoot } from '../host-ports.ts';
+import { sampleModel } from '../host-ports.ts';
 import { benchGenerate } from './bench-generate.ts';
 import { loadForBench } from './bench-method.ts';
 import { benchMethods } from './bench-methods.ts';
@@ -39,7 +39,7 @@ interface StepTimes {
 /** Trains a few steps and reports what they took. */
 export const bench: Command = async (invocation) => {
   if (invocation.flag('generate')) return benchGenerate(invocation);
-  const modelDir = path.resolve(invocation.text('model') ?? fromRoot('resources/sample/sample-moe'));
+  const modelDir = path.resolve(invocation.text('model') ?? sampleModel());
   const method = invocation.text('method') ?? 'full';
   const batch = invocation.integer('batch') ?? 4;
   const sequence = invocation.integer('seq', 2) ?? 256;

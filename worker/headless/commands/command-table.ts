@@ -28,7 +28,7 @@ export const commandTable: readonly CommandSpec[] = [
     name: 'doctor',
     usage: '',
     arguments: [0, 0],
-    summary: 'what this machine has to train with, and for each device: used, or why not',
+    summary: 'what this machine has to train with, each used or why not; tries a training step on an adapter',
     options: {},
     load: async () => (await import('./doctor.ts')).doctor,
   },

@@ -1,18 +1,21 @@
 /** `doctor`: what this machine has to train with. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { findAdapter, probeBeside } from '#worker/runtime/index.ts';
+import type { Placement } from '#core/contract/run.ts';
+import { findAdapter, nameOperators, probeBeside } from '#worker/runtime/index.ts';
 import { readDeviceInfo } from '../device-info.ts';
-import { dataFolder, programVersion } from '../host-ports.ts';
+import { dataFolder, programVersion, sampleModel } from '../host-ports.ts';
 import { ownWorkerProgram } from '../spawn-worker.ts';
 import { EXIT, type Command } from './command.ts';
 import { count, megabytes, table } from './terminal.ts';
 
 /** Looks at the machine; fails when nothing can train here. */
-export const doctor: Command = async ({ home: given }) => {
+export const doctor: Command = async ({ home: given, terminal }) => {
   const home = path.resolve(given ?? dataFolder());
   const { node, entry } = ownWorkerProgram();
-  const device = await readDeviceInfo(existing(home), await findAdapter(probeBeside(node, entry)));
+  terminal.progress('looking for a graphics adapter, and trying a training step on it');
+  const search = await findAdapter(probeBeside(node, entry), sampleModel());
+  const device = await readDeviceInfo(existing(home), search);
   const { cpu, memoryMB, diskFreeMB, providers, versions } = device;
   const usable = providers.some(({ used }) => used);
   const text = [
@@ -25,11 +28,21 @@ export const doctor: Command = async ({ home: given }) => {
       ['data folder', `${home}, ${megabytes(diskFreeMB)} free`],
     ]),
     '',
-    table(providers.map(({ name, used, reason }) => [name, used ? 'used' : 'not used', reason])),
+    table(
+      providers.flatMap(({ name, used, reason, placement }) => [
+        [name, used ? 'used' : 'not used', reason],
+        ...(placement === undefined ? [] : [['', '', describePlacement(placement)]]),
+      ]),
+    ),
   ].join('\n');
   const document = { version: programVersion(), home, ...device };
   return { exitCode: usable ? EXIT.done : EXIT.failed, document, text };
 };
+
+function describePlacement({ onAdapter, sizesOnCpu, leftToCpu }: Placement): string {
+  const left = nameOperators(leftToCpu) || 'none';
+  return `A training step of the sample: ${count(onAdapter)} operators on the adapter, ${count(sizesOnCpu)} on the CPU that compute sizes; left to the CPU: ${left}.`;
+}
 
 /** The folder, or the nearest one above that exists: the disk is the same. */
 function existing(folder: string): string {

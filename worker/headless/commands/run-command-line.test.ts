@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { hasAdapter } from '#worker/testing/index.ts';
 import { condenser } from './cli.fixture.ts';
 import { commandTable } from './command-table.ts';
 
@@ -70,15 +71,30 @@ test.each([
   expect(text.stderr).toContain(message);
 });
 
-test('doctor tells what is used and why not', async () => {
+test.runIf(hasAdapter)(
+  'doctor trains a step on an adapter and says where its operators ran',
+  async () => {
+    const said = await condenser('doctor', '--home', '/nowhere/at/all');
+    expect(said.status).toBe(0);
+    expect(said.stdout).toMatch(/^webgpu +not used +Only a software adapter/m);
+    expect(said.stdout).toMatch(
+      /^ {2,}A training step of the sample: \d{3,} operators on the adapter, \d+ on the CPU that compute sizes; left to the CPU: none\.$/m,
+    );
+  },
+  120_000,
+);
+
+test('without an adapter doctor tells what is used and why not', async () => {
+  vi.stubEnv('VK_ICD_FILENAMES', '/nonexistent.json');
   const said = await condenser('doctor', '--json', '--home', '/nowhere/at/all');
   expect(said.status).toBe(0);
   const [document] = said.json();
   expect(document).toMatchObject({ home: '/nowhere/at/all', cpu: { cores: expect.any(Number) as number } });
-  expect(document?.['providers']).toContainEqual({
-    name: 'cpu',
-    used: true,
-    reason: expect.any(String) as string,
-  });
+  expect(document?.['providers']).toMatchObject([
+    { name: 'cpu', used: true, reason: 'Trains here.' },
+    { name: 'webgpu', used: false, reason: 'No graphics adapter that WebGPU can use was found.' },
+    { name: 'cuda', used: false },
+  ]);
   expect((await condenser('doctor')).stdout).toMatch(/^cpu +used/m);
+  vi.unstubAllEnvs();
 });
