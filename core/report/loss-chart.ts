@@ -33,6 +33,7 @@ export function lossChart(runs: readonly RunReport[]): Markup | null {
   const losses = points.map((point) => point.loss);
   const yTicks = ticks(Math.min(...losses), Math.max(...losses), 6);
   const xTicks = ticks(0, Math.max(...points.map((point) => point.step)), 8);
+  const decimals = Math.max(...yTicks.map((tick) => `${Number(tick.toFixed(6))}`.split('.')[1]?.length ?? 0));
   const [low, high, right] = [yTicks[0] ?? 0, yTicks.at(-1) ?? 1, xTicks.at(-1) ?? 1];
   const x = (step: number) => LEFT + ((WIDTH - LEFT - RIGHT) * step) / right;
   const y = (loss: number) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * (loss - low)) / (high - low);
@@ -47,7 +48,7 @@ export function lossChart(runs: readonly RunReport[]): Markup | null {
             x2="${WIDTH - RIGHT}"
             y1="${px(y(tick))}"
             y2="${px(y(tick))}"
-          /><text class="tick end" x="${LEFT - 8}" y="${px(y(tick) + 4)}">${significant(tick)}</text>`,
+          /><text class="tick end" x="${LEFT - 8}" y="${px(y(tick) + 4)}">${tick.toFixed(decimals)}</text>`,
     )}${xTicks.map(
       (tick) =>
         html`<text class="tick mid" x="${px(x(tick))}" y="${HEIGHT - BOTTOM + 18}">${count(tick)}</text>`,

@@ -12,6 +12,7 @@ export function Histogram({
   const most = Math.max(1, ...bins.map((bin) => bin.rows));
   const over = bins.filter((bin) => bin.upTo > cut).reduce((sum, bin) => sum + bin.rows, 0);
   const last = bins.at(-1)?.upTo ?? 0;
+  if (bins.length === 0) return null;
   return (
     <div>
       <div
@@ -34,7 +35,7 @@ export function Histogram({
         ))}
       </div>
       <p className="histogram-note num">
-        rows by length, up to … tokens
+        rows by length, up to … tokens · highest bar {plural(most, 'row')}
         {over > 0 && (
           <span className="warn-ink">
             {' '}

@@ -1,9 +1,10 @@
 /** Curves over steps, tokens or time: uPlot inside React, drawn in the page's colours. */
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import './readable-language.ts';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { formatNumber } from '../ui/format.ts';
-import { alignCurves, type Curve, niceCeil, niceRange } from './series.ts';
+import { alignCurves, axisLabels, type Curve, niceCeil, niceRange } from './series.ts';
 import { resolveColour, useShownTheme } from './theme-colours.ts';
 import { useWidth } from './use-width.ts';
 import './line-chart.css';
@@ -176,7 +177,7 @@ export function LineChart({
             size: (_plot, values) => 12 + 6.6 * Math.max(2, ...(values ?? []).map((text) => text.length)),
             gap: 6,
             grid: { show: true, stroke: line, width: 1 },
-            values: (_plot, ticks) => ticks.map((y) => (y === null ? '' : axisNumber(y))),
+            values: (_plot, ticks) => axisLabels(ticks, log),
           },
         ],
         series: [
@@ -261,13 +262,4 @@ export function LineChart({
       </figcaption>
     </figure>
   );
-}
-
-/** Short text for an axis: no trailing zeros. */
-function axisNumber(value: number): string {
-  if (value === 0) return '0';
-  const size = Math.abs(value);
-  return size >= 1e6 || size < 1e-3
-    ? value.toExponential(1).replace('.0e', 'e')
-    : String(Number(value.toPrecision(4)));
 }

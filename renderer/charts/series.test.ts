@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { alignCurves, niceCeil, niceRange, smooth } from './series.ts';
+import { alignCurves, axisLabels, niceCeil, niceRange, smooth } from './series.ts';
 import { sparkPath } from './spark-line.tsx';
 
 test('curves with different steps share one axis, with gaps where a curve has no point', () => {
@@ -28,6 +28,14 @@ test('axes end on round numbers and do not go below zero for positive data', () 
   expect([low, high]).toEqual([1, 2.6]);
   expect(niceRange(0.01, 0.02)[0]).toBeGreaterThanOrEqual(0);
   expect(niceRange(Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)).toEqual([0, 1]);
+});
+
+test('ticks of a linear axis have equal decimals, those of a logarithmic one their own', () => {
+  expect(axisLabels([0.45, 0.5, 0.55, null], false)).toEqual(['0.45', '0.50', '0.55', '']);
+  expect(axisLabels([-0.1, 0, 0.1 + 0.2], false)).toEqual(['-0.1', '0', '0.3']);
+  expect(axisLabels([0, 5000, 10_000], false)).toEqual(['0', '5000', '10000']);
+  expect(axisLabels([0.01, 0.1, 1, 10], true)).toEqual(['0.01', '0.1', '1', '10']);
+  expect(axisLabels([0, 2e-5, 2_500_000], false)).toEqual(['0', '2e-5', '2.5e+6']);
 });
 
 test('a spark line needs two points and is flat for a constant', () => {

@@ -53,3 +53,27 @@ export function niceRange(low: number, high: number): [number, number] {
   const to = Math.ceil((high + span * 0.03) / step) * step;
   return [low >= 0 ? Math.max(0, from) : from, to];
 }
+
+/** Decimals beyond these are noise of the floating point. */
+const MOST_DECIMALS = 6;
+
+/** Short texts for the ticks of an axis, all with as many decimals as one of them needs; on a logarithmic axis each for itself. */
+export function axisLabels(ticks: readonly (number | null)[], log: boolean): string[] {
+  const needs = ticks.map((tick) => (tick === null || !isPlain(tick) ? 0 : decimalsOf(tick)));
+  const shared = Math.max(0, ...needs);
+  return ticks.map((tick, i) => {
+    if (tick === null) return '';
+    if (tick === 0) return '0';
+    return isPlain(tick) ? tick.toFixed(log ? needs[i] : shared) : tick.toExponential(1).replace('.0e', 'e');
+  });
+}
+
+/** Written without a power of ten. */
+function isPlain(value: number): boolean {
+  const size = Math.abs(value);
+  return value === 0 || (size >= 1e-3 && size < 1e6);
+}
+
+function decimalsOf(value: number): number {
+  return Number(value.toFixed(MOST_DECIMALS)).toString().split('.')[1]?.length ?? 0;
+}
