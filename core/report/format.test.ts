@@ -13,6 +13,20 @@ test('four significant digits, thousands separated, extremes as powers of ten', 
   ]);
 });
 
+test('what was rounded keeps its zeros, a round number has none', () => {
+  expect([0.2998, 0.3, 0.07 * 100, 1999.96].map((value) => significant(value, 2))).toEqual([
+    '0.30',
+    '0.3',
+    '7',
+    '2,000',
+  ]);
+  expect([0.21799, 3.00001, 1.0000004e-5].map((value) => significant(value))).toEqual([
+    '0.2180',
+    '3.000',
+    '1.000e−5',
+  ]);
+});
+
 test('shares, counts and times as a person says them', () => {
   expect([0.41, 0.0625, 0.8333, 1, 0.005].map(percent)).toEqual(['41 %', '6.3 %', '83 %', '100 %', '0.5 %']);
   expect([999, 1_420_000, 6_900_000_000].map(short)).toEqual(['999', '1.42 M', '6.9 B']);

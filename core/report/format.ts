@@ -2,26 +2,39 @@
 import type { Estimate } from '#core/contract/run.ts';
 
 /** Formats made once: making one costs more than using it a thousand times. */
-const formats = new Map<number, Intl.NumberFormat>();
+const formats = new Map<string, Intl.NumberFormat>();
 
-function formatOf(digits: number): Intl.NumberFormat {
-  let format = formats.get(digits);
-  if (!format)
-    formats.set(digits, (format = new Intl.NumberFormat('en', { maximumSignificantDigits: digits })));
+function formatOf(digits: number, least = 1): Intl.NumberFormat {
+  const key = `${least}–${digits}`;
+  let format = formats.get(key);
+  if (!format) {
+    format = new Intl.NumberFormat('en', {
+      minimumSignificantDigits: least,
+      maximumSignificantDigits: digits,
+    });
+    formats.set(key, format);
+  }
   return format;
 }
 
-/** `value` with at most `digits` significant digits, thousands separated; very small or large ones as powers of ten. */
+/** What may lie between a round number and one that was computed from it, such as a share as a percentage. */
+const ROUND_OFF = 1e-9;
+
+/**
+ * `value` with `digits` significant digits, thousands separated; very small or large ones as powers of ten. A round
+ * number, as in settings, is written as people write it (0.5); what was rounded keeps its zeros (0.2998 is 0.30).
+ */
 export function significant(value: number, digits = 4): string {
   if (!Number.isFinite(value)) return value > 0 ? '∞' : value < 0 ? '−∞' : 'not a number';
   const size = Math.abs(value);
+  const isRound = Math.abs(Number(value.toPrecision(digits)) - value) <= ROUND_OFF * size;
   if (value !== 0 && (size < 1e-4 || size >= 1e15)) {
-    return value
-      .toExponential(digits - 1)
-      .replace(/\.?0+e/, 'e')
-      .replaceAll('-', '−');
+    const text = value.toExponential(digits - 1);
+    return (isRound ? text.replace(/\.?0+e/, 'e') : text).replaceAll('-', '−');
   }
-  return formatOf(digits).format(value).replace('-', '−');
+  return formatOf(digits, isRound ? 1 : digits)
+    .format(value)
+    .replace('-', '−');
 }
 
 /** A whole number with thousands separated. */

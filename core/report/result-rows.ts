@@ -5,6 +5,10 @@ import { count, duration, percent, short, significant } from './format.ts';
 
 const GENERAL = 'Loss on general data, before and after';
 
+/** Megabytes of 10^6 bytes, in the unit that fits. */
+const memory = (megabytes: number) =>
+  megabytes < 1000 ? `${significant(megabytes, 3)} MB` : `${significant(megabytes / 1000, 3)} GB`;
+
 const measures: readonly (readonly [string, (run: RunReport) => string | undefined])[] = [
   ['State', (run) => (run.reason === undefined ? run.state : `${run.state}: ${run.reason}`)],
   ['Method', (run) => run.method],
@@ -36,11 +40,7 @@ const measures: readonly (readonly [string, (run: RunReport) => string | undefin
   ['Trained tokens', ({ totals }) => short(totals.trainedTokens)],
   ['Time in steps', ({ totals }) => duration(totals.seconds)],
   ['Tokens per second', ({ totals }) => number(totals.tokensPerSecond, 3)],
-  [
-    'Peak memory',
-    ({ totals }) =>
-      totals.peakRssMB === undefined ? undefined : `${significant(totals.peakRssMB / 1000, 3)} GB`,
-  ],
+  ['Peak memory', ({ totals: { peakRssMB: peak } }) => (peak === undefined ? undefined : memory(peak))],
   [
     'Gini, mean over layers, last tenth',
     ({ routing }) => number(mean(routing?.layers.map((layer) => layer.lastGini)), 3),

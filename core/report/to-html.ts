@@ -255,7 +255,7 @@ function layerTable({ layers, experts }: RoutingReport, run: string): Markup {
         </caption>
         <thead>
           <tr>
-            ${['layer', 'Gini, first tenth', 'Gini, last tenth', 'Gini, mean', 'entropy', 'max ÷ mean', 'dead', 'overloaded', 'experts for half', ...(drift ? ['drift, nats', 'moved'] : []), ...(condensers ? ['condensers'] : [])].map((label) => html`<th scope="col">${label}</th>`)}
+            ${['layer', 'Gini, first tenth', 'Gini, last tenth', 'Gini, mean', 'entropy ÷ max', 'max ÷ mean', 'dead', 'overloaded', 'experts for half', ...(drift ? ['drift, nats', 'moved'] : []), ...(condensers ? ['condensers'] : [])].map((label) => html`<th scope="col">${label}</th>`)}
           </tr>
         </thead>
         <tbody>

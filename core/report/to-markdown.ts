@@ -93,7 +93,7 @@ function runBlocks(run: RunReport): string[] {
             'layer',
             'Gini, first tenth',
             'Gini, last tenth',
-            'entropy',
+            'entropy ÷ max',
             'max ÷ mean',
             'dead',
             'drift, nats',
