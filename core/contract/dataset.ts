@@ -12,6 +12,18 @@ export const Finding = z.object({
 });
 export type Finding = z.infer<typeof Finding>;
 
+/** Who speaks in a conversation. */
+export type Role = 'user' | 'assistant' | 'system';
+
+/** Roles by the names that data sets give them; others are mapped by hand, as `role.NAME`. */
+export const ROLE_NAMES: Readonly<Record<string, Role>> = {
+  user: 'user',
+  human: 'user',
+  assistant: 'assistant',
+  gpt: 'assistant',
+  system: 'system',
+};
+
 /** Found without a tokenizer: format and columns. */
 export const DatasetEntry = z.object({
   id: DatasetId,

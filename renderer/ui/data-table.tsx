@@ -51,12 +51,13 @@ export function tableText<R>(
   return `${[cells[0] ?? [], rule, ...cells.slice(1)].map(line).join('\n')}\n`;
 }
 
-/** The table; the first column heads each row. */
+/** The table; the first column heads each row, after a box to pick it where there is one. */
 export function DataTable<R>({
   caption,
   columns,
   rows,
   rowKey,
+  pick,
   sort,
   maxHeight,
 }: {
@@ -65,6 +66,8 @@ export function DataTable<R>({
   readonly columns: readonly Column<R>[];
   readonly rows: readonly R[];
   readonly rowKey: (row: R) => string;
+  /** The box that picks a row. */
+  readonly pick?: (row: R) => ReactNode;
   /** Column sorted at first; without it rows keep their order. */
   readonly sort?: { readonly key: string; readonly descending: boolean };
   readonly maxHeight?: number;
@@ -81,6 +84,11 @@ export function DataTable<R>({
       <table className="table">
         <thead>
           <tr>
+            {pick !== undefined && (
+              <th scope="col">
+                <span className="visually-hidden">Select</span>
+              </th>
+            )}
             {columns.map((head) => {
               const on = head.key === order?.key;
               return (
@@ -92,7 +100,7 @@ export function DataTable<R>({
                 >
                   <button type="button" className="sort" onClick={() => press(head.key)}>
                     {head.title}
-                    {on && <span aria-hidden="true">{order.descending ? ' ↓' : ' ↑'}</span>}
+                    {on && <span aria-hidden="true">{order.descending ? '\u00a0↓' : '\u00a0↑'}</span>}
                   </button>
                 </th>
               );
@@ -102,6 +110,7 @@ export function DataTable<R>({
         <tbody>
           {sorted.map((row) => (
             <tr key={rowKey(row)} className="pick">
+              {pick !== undefined && <td className="pick-box">{pick(row)}</td>}
               {columns.map((entry, index) => {
                 const content = entry.cell === undefined ? entry.value(row) : entry.cell(row);
                 const className = entry.text ? 'text' : undefined;

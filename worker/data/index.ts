@@ -9,7 +9,7 @@ export type { FileDescription, InspectOptions, Preview } from './inspect.ts';
 export { createLoader } from './loader.ts';
 export type { Loader, LoaderOptions, LoaderState, MicroBatch } from './loader.ts';
 export { checkMapping, detectFormat, toConversation } from './mapping.ts';
-export type { ChatMessage, Conversation, DetectedFormat, Mapping, PlainText, Role } from './mapping.ts';
+export type { ChatMessage, Conversation, DetectedFormat, Mapping, PlainText } from './mapping.ts';
 export { epochOrder } from './order.ts';
 export { prepareData } from './prepare.ts';
 export type { DataStats, PrepareOptions, PreparedData, PreparedFile } from './prepare.ts';

@@ -1,9 +1,7 @@
 /** From a row with named fields to a conversation or a plain text. */
 import { UserError } from '#core/contract/errors.ts';
-import type { DatasetEntry } from '#core/contract/dataset.ts';
+import { type DatasetEntry, type Role, ROLE_NAMES } from '#core/contract/dataset.ts';
 import type { SourceRow } from './source-row.ts';
-
-export type Role = 'user' | 'assistant' | 'system';
 
 export interface ChatMessage {
   readonly role: Role;
@@ -49,13 +47,6 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 const FIELDS: readonly string[] = ['prompt', 'input', 'response', 'system', 'messages', 'text'];
 
-const ROLE_NAMES: Readonly<Record<string, Role>> = {
-  user: 'user',
-  human: 'user',
-  assistant: 'assistant',
-  gpt: 'assistant',
-  system: 'system',
-};
 const isRole = (name: string): name is Role => name === 'user' || name === 'assistant' || name === 'system';
 
 const CANDIDATES: readonly { format: RecordFormat; mapping: Mapping }[] = [

@@ -6,10 +6,12 @@ import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
 import { Select } from '../../ui/select.tsx';
 import { ErrorNote, Loaded } from '../../ui/states.tsx';
-import { columnFields, fieldOf, mapColumn, missingFields } from './mapping-fields.ts';
+import { columnFields, fieldOf, mapColumn, missingFields, rolesToMap } from './mapping-fields.ts';
+import { RoleMapping } from './role-mapping.tsx';
 
-/** Raw rows shown. */
-const SAMPLE_ROWS = 4;
+/** Raw rows that are looked at for names of roles, and how many of them are shown. */
+const SAMPLE_ROWS = 50;
+const SHOWN_ROWS = 4;
 
 /** Raw rows under heads that say what each column means. */
 export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
@@ -18,6 +20,9 @@ export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
   const save = useCommand('datasets.map', ['datasets.list', 'datasets.inspect', 'datasets.preview']);
   const changed = JSON.stringify(mapping) !== JSON.stringify(entry.mapping);
   const missing = missingFields(mapping);
+  const { messages } = mapping;
+  const conversations =
+    messages === undefined ? [] : (sample.data ?? []).flatMap((row) => row[messages] ?? []);
   return (
     <Card
       title="Columns"
@@ -51,6 +56,7 @@ export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
         </p>
       )}
       {save.error !== null && <ErrorNote what="The mapping was not saved" error={toErrorInfo(save.error)} />}
+      <RoleMapping names={rolesToMap(mapping, conversations)} mapping={mapping} onChange={setMapping} />
       <Loaded query={sample} what="the first rows" lines={4}>
         {(rows) => (
           // A region that scrolls must be reachable by keyboard.
@@ -74,18 +80,21 @@ export function ColumnMapping({ entry }: { readonly entry: DatasetEntry }) {
                 </tr>
               </thead>
               <tbody>
-                {rows.map(numbered).map(({ item: row, number }) => (
-                  <tr key={number}>
-                    {entry.columns.map((column) => (
-                      <td
-                        key={column}
-                        className={fieldOf(mapping, column) === 'none' ? 'text muted' : 'text'}
-                      >
-                        <div className="data-cell">{cellText(row[column])}</div>
-                      </td>
-                    ))}
-                  </tr>
-                ))}
+                {rows
+                  .slice(0, SHOWN_ROWS)
+                  .map(numbered)
+                  .map(({ item: row, number }) => (
+                    <tr key={number}>
+                      {entry.columns.map((column) => (
+                        <td
+                          key={column}
+                          className={fieldOf(mapping, column) === 'none' ? 'text muted' : 'text'}
+                        >
+                          <div className="data-cell">{cellText(row[column])}</div>
+                        </td>
+                      ))}
+                    </tr>
+                  ))}
               </tbody>
             </table>
           </div>

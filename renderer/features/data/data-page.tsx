@@ -20,7 +20,7 @@ const columns = (nowMs: number): readonly Column<DatasetEntry>[] => [
     text: true,
     value: (set) => set.name,
     cell: (set) => (
-      <Link href={`/data/${set.id}`} className="data-name">
+      <Link href={`/data/${set.id}`} className="row-name" title={set.name}>
         {set.name}
       </Link>
     ),

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fieldOf, mapColumn, missingFields } from './mapping-fields.ts';
+import { fieldOf, mapColumn, mapRole, missingFields, roleOf, rolesToMap } from './mapping-fields.ts';
 
 test('a field has one column and a column one field', () => {
   const mapping = { prompt: 'question', response: 'answer' };
@@ -13,6 +13,22 @@ test('roles mapped by name are kept', () => {
     messages: 'chat',
     'role.bot': 'assistant',
   });
+});
+
+test('roles of other names are found in the conversations and mapped by hand', () => {
+  const turns = JSON.stringify([{ role: 'user' }, { from: 'bot' }, { from: 'gpt' }, { role: 3 }, null]);
+  expect(rolesToMap({ messages: 'turns' }, [turns, turns, '"no list"'])).toEqual(['bot']);
+  const mapped = mapRole({ messages: 'turns' }, 'bot', 'assistant');
+  expect(mapped).toEqual({ messages: 'turns', 'role.bot': 'assistant' });
+  expect(rolesToMap(mapped, [])).toEqual(['bot']);
+  expect([roleOf(mapped, 'bot'), roleOf(mapped, 'human'), roleOf(mapped, 'tool')]).toEqual([
+    'assistant',
+    'user',
+    undefined,
+  ]);
+  // A column may be called like a role.
+  expect(fieldOf(mapped, 'assistant')).toBe('none');
+  expect(mapColumn(mapped, 'assistant', 'none')).toEqual(mapped);
 });
 
 test('the head of a column shows its field', () => {

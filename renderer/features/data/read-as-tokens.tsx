@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { Fragment, useState } from 'react';
 import { Link } from 'wouter';
 import type { DatasetEntry, DatasetInspection } from '#core/contract/dataset.ts';
 import { useCall } from '../../api/use-host.ts';
@@ -10,6 +10,8 @@ import { Select } from '../../ui/select.tsx';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
 import { TokenRows } from './token-rows.tsx';
 
+/** Rows of a finding that can be opened. */
+const ROW_LINKS = 8;
 const LENGTHS = [128, 256, 512, 1024, 2048, 4096];
 
 function Numbers({ inspection }: { readonly inspection: DatasetInspection }) {
@@ -57,13 +59,16 @@ function Findings({
             <span className="muted num">
               ({plural(finding.count, 'row')}
               {finding.rows.length > 0 && ': '}
+              {finding.rows.slice(0, ROW_LINKS).map((row, i) => (
+                <Fragment key={row}>
+                  {i > 0 && ', '}
+                  <button type="button" className="row-link" onClick={() => onRow(row)}>
+                    {formatCount(row)}
+                  </button>
+                </Fragment>
+              ))}
+              {finding.count > ROW_LINKS && ', …'})
             </span>
-            {finding.rows.slice(0, 8).map((row) => (
-              <button key={row} type="button" className="row-link num" onClick={() => onRow(row)}>
-                {formatCount(row)}
-              </button>
-            ))}
-            <span className="muted">{finding.count > 8 && '…'})</span>
           </div>
         </li>
       ))}

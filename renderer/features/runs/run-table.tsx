@@ -8,7 +8,7 @@ import './run-table.css';
 function Progress({ run }: { readonly run: RunSummary }) {
   const done = Math.max(0, run.lastStep);
   if (run.totalSteps === undefined)
-    return <span className="muted">{done > 0 ? formatCount(done) : 'not prepared'}</span>;
+    return <span className="muted">{done > 0 ? formatCount(done) : 'not started'}</span>;
   return (
     <span className="run-progress" title={`${formatCount(done)} of ${formatCount(run.totalSteps)} steps`}>
       <i>
@@ -35,7 +35,7 @@ const columns = (nowMs: number): readonly Column<RunSummary>[] => [
     text: true,
     value: (run) => run.name,
     cell: (run) => (
-      <Link href={`/runs/${run.id}`} className="run-name" title={run.name}>
+      <Link href={`/runs/${run.id}`} className="row-name" title={run.name}>
         {run.name}
       </Link>
     ),
@@ -93,25 +93,20 @@ export function RunTable({
   readonly selected?: ReadonlySet<string>;
   readonly onSelect?: (id: string, on: boolean) => void;
 }) {
-  const pick: Column<RunSummary> = {
-    key: 'pick',
-    title: 'Select',
-    text: true,
-    value: () => undefined,
-    cell: (run) => (
-      <input
-        type="checkbox"
-        aria-label={`Select ${run.name}`}
-        checked={selected?.has(run.id) ?? false}
-        onChange={(event) => onSelect?.(run.id, event.target.checked)}
-      />
-    ),
-  };
+  const pick = (run: RunSummary) => (
+    <input
+      type="checkbox"
+      aria-label={`Select ${run.name}`}
+      checked={selected?.has(run.id) ?? false}
+      onChange={(event) => onSelect?.(run.id, event.target.checked)}
+    />
+  );
   const all = columns(Date.now()).filter(({ key }) => !brief || (key !== 'model' && key !== 'method'));
   return (
     <DataTable
       caption="Runs"
-      columns={onSelect === undefined ? all : [...all, pick]}
+      columns={all}
+      {...(onSelect !== undefined && { pick })}
       rows={runs}
       rowKey={(run) => run.id}
       sort={{ key: 'created', descending: true }}

@@ -3,6 +3,7 @@ import { Link, useLocation } from 'wouter';
 import { useCall } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { Card, PageHead } from '../../ui/card.tsx';
+import { formatCount, plural } from '../../ui/format.ts';
 import { EmptyState, Loaded } from '../../ui/states.tsx';
 import { RunTable } from './run-table.tsx';
 
@@ -14,7 +15,12 @@ export function RunsPage() {
   const [, navigate] = useLocation();
   const select = (id: string, on: boolean) =>
     setSelected((old) => new Set(on ? [...old, id] : [...old].filter((other) => other !== id)));
-  const ids = [...selected].join(',');
+  // The earliest first: the others are compared with it.
+  const ids = (runs.data ?? [])
+    .filter((run) => selected.has(run.id))
+    .sort((a, b) => a.createdMs - b.createdMs)
+    .map((run) => run.id)
+    .join(',');
   return (
     <>
       <PageHead
@@ -53,7 +59,11 @@ export function RunsPage() {
           );
           return (
             <Card
-              title={`${shown.length} of ${list.length}`}
+              title={
+                shown.length === list.length
+                  ? plural(list.length, 'run')
+                  : `${formatCount(shown.length)} of ${plural(list.length, 'run')}`
+              }
               flush
               aside={
                 <input
