@@ -10,6 +10,7 @@ export {
   writeScores,
   writeRunSpec,
 } from './run-dir.ts';
+export { sqliteVersion } from './open.ts';
 export { isRunLocked } from './run-lock.ts';
 export { openRunReader, type RunOutcome, type RunReader, type RunTotals } from './run-reader.ts';
 export { openRunWriter, type RecordedExit, type RunWriter } from './run-writer.ts';

@@ -48,6 +48,17 @@ export function checkNode(versions: Readonly<Record<string, string | undefined>>
   }
 }
 
+/** Version of SQLite itself, not of the package that binds it. @throws UserError `store/old-node` */
+export function sqliteVersion(): string {
+  checkNode();
+  const db = new Database(':memory:');
+  try {
+    return String(db.prepare('SELECT sqlite_version()').pluck().get());
+  } finally {
+    db.close();
+  }
+}
+
 /**
  * Opens `file` for reading and writing, creating it (its folder must exist) and migrating it to the newest schema.
  * @throws UserError `store/*`: damaged, newer than this program, another program's file, no access, disk full.

@@ -20,7 +20,10 @@ const INSTRUCTION_SETS: Readonly<Record<string, string>> = {
 
 /** Looks at the machine; `home` says which disk counts. Megabytes are 10^6 bytes. */
 export async function readDeviceInfo(home: string, search: AdapterSearch): Promise<DeviceInfo> {
-  const { listProviders } = await import('#worker/runtime/index.ts');
+  const [{ listProviders }, { sqliteVersion }] = await Promise.all([
+    import('#worker/runtime/index.ts'),
+    import('#core/store/index.ts'),
+  ]);
   const disk = await statfs(home);
   return {
     cpu: {
@@ -39,7 +42,7 @@ export async function readDeviceInfo(home: string, search: AdapterSearch): Promi
     versions: {
       node: process.versions.node,
       onnxruntime: packageVersion('onnxruntime-node'),
-      sqlite: packageVersion('better-sqlite3'),
+      sqlite: sqliteVersion(),
     },
   };
 }

@@ -89,7 +89,11 @@ test('without an adapter doctor tells what is used and why not', async () => {
   const said = await condenser('doctor', '--json', '--home', '/nowhere/at/all');
   expect(said.status).toBe(0);
   const [document] = said.json();
-  expect(document).toMatchObject({ home: '/nowhere/at/all', cpu: { cores: expect.any(Number) as number } });
+  expect(document).toMatchObject({
+    home: '/nowhere/at/all',
+    cpu: { cores: expect.any(Number) as number },
+    versions: { sqlite: expect.stringMatching(/^3\.\d+\.\d+$/) as string },
+  });
   expect(document?.['providers']).toMatchObject([
     { name: 'cpu', used: true, reason: 'Trains here.' },
     { name: 'webgpu', used: false, reason: 'No graphics adapter that WebGPU can use was found.' },
