@@ -123,5 +123,6 @@ test('methods × learning rates × seeds from the form: review, queue, result wi
   }
   expect(rows[0]?.['Tokens']).toBe(rows[1]?.['Tokens']);
   await expect(page.getByText('Not strictly comparable')).toHaveCount(0);
+  await expect(page.getByText('Before you conclude')).toHaveCount(0);
   await checkViews(page, 'seeds');
 });

@@ -1,4 +1,4 @@
-import { type ReactNode, useId } from 'react';
+import { type ReactNode, useEffect, useId } from 'react';
 
 /** A titled section on the page's grid. */
 export function Card({
@@ -30,7 +30,7 @@ export function Card({
   );
 }
 
-/** Title and state at the left, actions at the right: the same on every page. */
+/** Title and state at the left, actions at the right: the same on every page. The title is also the window's. */
 export function PageHead({
   title,
   state,
@@ -40,6 +40,9 @@ export function PageHead({
   readonly state?: ReactNode;
   readonly actions?: ReactNode;
 }) {
+  useEffect(() => {
+    document.title = `${title} · Condenser`;
+  }, [title]);
   return (
     <header className="page-head">
       <div className="page-title">

@@ -9,6 +9,12 @@ const providers: Readonly<Record<string, string>> = {
   tensorrt: 'TensorRT',
 };
 
+const programs: Readonly<Record<string, string>> = {
+  node: 'Node',
+  onnxruntime: 'ONNX Runtime',
+  sqlite: 'SQLite',
+};
+
 /** An execution provider's name as its makers write it. */
 export function providerName(name: string): string {
   return providers[name] ?? name;
@@ -48,7 +54,7 @@ export function DeviceFacts({ device }: { readonly device: DeviceInfo }) {
       ))}
       {Object.entries(device.versions).map(([name, version]) => (
         <div key={name} style={{ display: 'contents' }}>
-          <dt>{name}</dt>
+          <dt>{programs[name] ?? name}</dt>
           <dd>{version}</dd>
         </div>
       ))}

@@ -104,6 +104,11 @@ export function formatAgo(ms: number, nowMs: number): string {
   return `${text} ago`;
 }
 
+/** "a model, training data and a method". */
+export function listed(parts: readonly string[]): string {
+  return parts.length < 2 ? (parts[0] ?? '') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
+}
+
 /** Count and noun: 1 row, 12 rows. */
 export function plural(count: number, noun: string, many = `${noun}s`): string {
   return `${formatCount(count)} ${count === 1 ? noun : many}`;

@@ -1,5 +1,5 @@
 import { useEffect, useEffectEvent, useId, useMemo, useState } from 'react';
-import { Button } from './button.tsx';
+import { Disclosure } from './disclosure.tsx';
 import { FieldInput } from './field-input.tsx';
 import { differs, type Field, fieldsOf } from './field-model.ts';
 
@@ -59,11 +59,9 @@ export function SchemaForm({
         ))}
       </div>
       {hidden > 0 && (
-        <div>
-          <Button small look="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
-            {open ? 'Fewer options' : `${hidden} more ${hidden === 1 ? 'option' : 'options'}`}
-          </Button>
-        </div>
+        <Disclosure open={open} onToggle={() => setOpen(!open)}>
+          {open ? 'Fewer options' : `${hidden} more ${hidden === 1 ? 'option' : 'options'}`}
+        </Disclosure>
       )}
     </div>
   );

@@ -39,11 +39,14 @@ export function Skeleton({ label, lines = 3 }: { readonly label: string; readonl
 export function ErrorNote({
   error,
   what,
+  titled = false,
   onRetry,
 }: {
   readonly error: Omit<ErrorInfo, 'hint'> & { readonly hint?: string | undefined };
   /** The attempt that failed, as the start of a sentence: "The runs could not be read". */
   readonly what: string;
+  /** A title above says already what failed. */
+  readonly titled?: boolean;
   readonly onRetry?: () => void;
 }) {
   const details = JSON.stringify(
@@ -53,7 +56,7 @@ export function ErrorNote({
   );
   return (
     <div className="notice bad" role="alert">
-      <strong>{what}</strong>
+      {!titled && <strong>{what}</strong>}
       <p>{error.message}</p>
       {error.hint !== undefined && <p className="muted">{error.hint}</p>}
       <div className="row wrap">

@@ -38,9 +38,11 @@ function Picker({
     <Card
       title={`Runs · ${ids.length} chosen`}
       aside={
-        <Button small look="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
-          {open ? 'Show only chosen ones' : 'Choose runs'}
-        </Button>
+        ids.length > 0 && (
+          <Button small look="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
+            {open ? 'Show only chosen ones' : 'Choose runs'}
+          </Button>
+        )
       }
     >
       <div className="pick-runs">
@@ -79,7 +81,7 @@ function Comparing({
         <>
           {caveats.length > 0 && (
             <div className="notice warn">
-              <strong>Not strictly comparable</strong>
+              <strong>{notComparable.length > 0 ? 'Not strictly comparable' : 'Before you conclude'}</strong>
               {notComparable.length > 0 && (
                 <p>{NOT_COMPARABLE} marks measures that these differences make incomparable.</p>
               )}

@@ -93,6 +93,7 @@ export function GroupsCard({
   return (
     <Card
       title={swept ? 'Result over learning rates and seeds' : 'Result over seeds'}
+      className="compare-numbers"
       flush
       aside={
         <>

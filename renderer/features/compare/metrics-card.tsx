@@ -130,6 +130,7 @@ export function MetricsCard({
   return (
     <Card
       title="Numbers"
+      className="compare-numbers"
       flush
       aside={
         <>

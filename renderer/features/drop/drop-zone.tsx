@@ -27,6 +27,7 @@ interface Taker {
 
 const TakerContext = createContext<(taker: Taker | undefined) => void>(() => undefined);
 
+const NOT_IMPORTED = 'The file was not imported';
 const DATA_NOTE = 'JSONL, JSON, CSV, TSV or Parquet. The file stays on this machine.';
 
 /**
@@ -90,12 +91,10 @@ export function DropZone({ children }: { readonly children: ReactNode }) {
           Reading {'file' in importing.variables ? importing.variables.file.name : 'the file'}…
         </div>
       )}
-      <Dialog
-        open={importing.error !== null}
-        title="The file was not imported"
-        onClose={() => importing.reset()}
-      >
-        {importing.error !== null && <ErrorNote what="Import failed" error={toErrorInfo(importing.error)} />}
+      <Dialog open={importing.error !== null} title={NOT_IMPORTED} onClose={() => importing.reset()}>
+        {importing.error !== null && (
+          <ErrorNote titled what={NOT_IMPORTED} error={toErrorInfo(importing.error)} />
+        )}
         <div className="dialog-actions">
           <Button onClick={() => importing.reset()}>Close</Button>
         </div>

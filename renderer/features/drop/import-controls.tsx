@@ -12,6 +12,7 @@ export function ImportControls({
   busy,
   noun = kind === 'data' ? 'data file' : 'model folder',
   example = kind === 'data' ? 'or a path: /data/train.jsonl' : '/models/olmoe-1b-7b',
+  verb = 'Add',
   onPick,
   onError,
 }: {
@@ -21,6 +22,8 @@ export function ImportControls({
   readonly noun?: string;
   /** A path, shown while none is typed. */
   readonly example?: string;
+  /** What is done with a typed path. */
+  readonly verb?: string;
   readonly onPick: (picked: ImportSource) => void;
   readonly onError: (error: unknown) => void;
 }) {
@@ -76,7 +79,7 @@ export function ImportControls({
           onChange={(event) => setPath(event.target.value)}
         />
         <Button type="submit" disabled={busy || path.trim() === ''}>
-          Add
+          {verb}
         </Button>
       </form>
     </div>

@@ -57,6 +57,7 @@ export function PathChoice({
           <ImportControls
             kind={kind}
             noun={noun}
+            verb="Use it"
             {...(example !== undefined && { example })}
             busy={isPending}
             onPick={mutate}

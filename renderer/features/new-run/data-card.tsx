@@ -42,7 +42,7 @@ function Pick({
             }
           />
           <span>
-            <b>{set.name}</b>
+            <b title={set.name}>{set.name}</b>
             <small className="num">
               {plural(set.rows, 'row')} · {set.recordFormat} · {formatBytes(set.bytes)}
             </small>

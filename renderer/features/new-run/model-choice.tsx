@@ -1,9 +1,12 @@
 import type { UseQueryResult } from '@tanstack/react-query';
 import { Link } from 'wouter';
+import { toErrorInfo } from '#core/contract/errors.ts';
 import type { ModelEntry } from '#core/contract/model.ts';
+import { useCommand } from '../../api/use-host.ts';
+import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
 import { formatBytes, formatLarge } from '../../ui/format.ts';
-import { EmptyState, Loaded } from '../../ui/states.tsx';
+import { EmptyState, ErrorNote, Loaded } from '../../ui/states.tsx';
 import type { FormState } from './draft.ts';
 
 /** Which checkpoint to train. */
@@ -16,6 +19,7 @@ export function ModelChoice({
   readonly models: UseQueryResult<ModelEntry[]>;
   readonly onChoose: (id: string) => void;
 }) {
+  const sample = useCommand('sample.prepare', ['models.list', 'datasets.list']);
   return (
     <Card title="1 · Model" aside={<Link href="/models">Manage models</Link>}>
       <Loaded query={models} what="the models">
@@ -25,6 +29,12 @@ export function ModelChoice({
               <Link href="/models" className="button">
                 Add a model
               </Link>
+              <Button disabled={sample.isPending} onClick={() => sample.mutate(undefined)}>
+                Use the sample
+              </Button>
+              {sample.error !== null && (
+                <ErrorNote what="The sample was not added" error={toErrorInfo(sample.error)} />
+              )}
             </EmptyState>
           ) : (
             <div className="choices" role="radiogroup" aria-label="Model">
@@ -38,7 +48,7 @@ export function ModelChoice({
                     onChange={() => onChoose(model.id)}
                   />
                   <span>
-                    <b>{model.name}</b>
+                    <b title={model.name}>{model.name}</b>
                     <small className="num">
                       {model.family} · {formatLarge(model.parameters.total)} parameters · {model.moeLayers} ×{' '}
                       {model.experts} experts · {model.dtype} · {formatBytes(model.bytes)}

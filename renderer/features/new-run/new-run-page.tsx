@@ -6,6 +6,7 @@ import { useCall, useCommand } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { PageHead } from '../../ui/card.tsx';
 import { download } from '../../ui/download.ts';
+import { listed } from '../../ui/format.ts';
 import { ErrorNote } from '../../ui/states.tsx';
 import { DataCard } from './data-card.tsx';
 import {
@@ -99,7 +100,7 @@ export function NewRunPage({
   const planned = form.compared === undefined ? plan.data : planAll.data;
   const refused = planned?.ok === false && settled === drafted ? (planned.problems[0] ?? REFUSED) : undefined;
   const blocked =
-    missing.length > 0 ? `Start needs ${list(missing)}` : (wrong[0] ?? drafted.error?.message ?? refused);
+    missing.length > 0 ? `Start needs ${listed(missing)}` : (wrong[0] ?? drafted.error?.message ?? refused);
 
   const importFile = (chosen: File) => {
     chosen.text().then(
@@ -227,9 +228,4 @@ export function NewRunPage({
       </form>
     </div>
   );
-}
-
-/** "a model, training data and a method". */
-function list(parts: readonly string[]): string {
-  return parts.length < 2 ? (parts[0] ?? '') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
 }

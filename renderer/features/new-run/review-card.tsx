@@ -10,6 +10,7 @@ import {
   formatMB,
   formatRange,
   formatShare,
+  listed,
 } from '../../ui/format.ts';
 import { EmptyState, ErrorNote, Skeleton } from '../../ui/states.tsx';
 
@@ -160,7 +161,7 @@ export function ReviewCard<P>({
       return missing.length > 0 ? (
         <EmptyState
           inset
-          text={`Memory, disk and time are estimated once ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} chosen.`}
+          text={`Memory, disk and time are estimated once ${listed(missing)} ${missing.length === 1 ? 'is' : 'are'} chosen.`}
         />
       ) : (
         <EmptyState inset text="Correct the fields above to see what the run will need." />

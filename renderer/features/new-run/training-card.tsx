@@ -1,6 +1,6 @@
 import { useState } from 'react';
-import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
+import { Disclosure } from '../../ui/disclosure.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
 import { type FormState, runSpecSchema, type Section, type SetError, type SetSection } from './draft.ts';
 import { FieldInput } from '../../ui/field-input.tsx';
@@ -98,13 +98,11 @@ export function TrainingCard({
             </fieldset>
           ))}
         {!touched && (
-          <div>
-            <Button small look="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
-              {open
-                ? 'Hide optimizer, evaluation, checkpoints and device'
-                : 'Optimizer, evaluation, checkpoints and device'}
-            </Button>
-          </div>
+          <Disclosure open={open} onToggle={() => setOpen(!open)}>
+            {open
+              ? 'Hide optimizer, evaluation, checkpoints and device'
+              : 'Optimizer, evaluation, checkpoints and device'}
+          </Disclosure>
         )}
       </div>
     </Card>

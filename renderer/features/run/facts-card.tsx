@@ -12,6 +12,15 @@ import {
 import { providerName } from '../../ui/device-facts.tsx';
 import { PlacementText } from '../../ui/placement-text.tsx';
 
+/** What each hash is of; `code` is the program's name and version. */
+const hashNames: Readonly<Record<string, string>> = {
+  model: 'Model hash',
+  data: 'Data hash',
+  tokenizer: 'Tokenizer hash',
+  general: 'General data hash',
+  code: 'Program',
+};
+
 /** What the run was made of, with the hashes that make it reproducible. */
 export function FactsCard({ detail }: { readonly detail: RunDetail }) {
   const { facts, spec, checkpoints } = detail;
@@ -70,9 +79,9 @@ export function FactsCard({ detail }: { readonly detail: RunDetail }) {
         </dd>
         {Object.entries(facts?.hashes ?? {}).map(([name, hash]) => (
           <div key={name} style={{ display: 'contents' }}>
-            <dt>{name} hash</dt>
+            <dt>{hashNames[name] ?? name}</dt>
             <dd>
-              <code title={hash}>{hash.slice(0, 16)}…</code>
+              <code title={hash}>{hash.length > 32 ? `${hash.slice(0, 16)}…` : hash}</code>
             </dd>
           </div>
         ))}
