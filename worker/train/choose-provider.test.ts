@@ -12,7 +12,7 @@ const probe = { node: process.execPath, script: path.join(work, 'probe.mjs') };
 beforeAll(() => {
   const log =
     'Discovered OrtHardwareDevice {vendor_id:0x10de, device_id:0x2330, vendor:, type:1, metadata: []}';
-  writeFileSync(probe.script, `console.error('${log}'); console.log('${PROBE_PASSED}');`);
+  writeFileSync(probe.script, `console.error('${log}'); console.log('${PROBE_PASSED}{}');`);
 });
 afterAll(() => rmSync(work, { recursive: true }));
 
