@@ -42,11 +42,11 @@ export class ExpertsRunner {
       // Rows of different widths do not lie side by side in one tensor.
       plan.widths === undefined ? new ExpertGroups(parts, weights, index, grouping) : single;
     this.#programs = parts.runtime.device === null ? single : grouped(ALL);
-    // Streamed weights of a role lie in the same place, one at a time.
-    const streams = parts.store.parameters.some(
-      ({ id, layer, expert }) => layer === index && expert !== null && parts.store.isStreamed(id),
+    // Such weights of a role lie in the same place, one at a time.
+    const pass = parts.store.parameters.some(
+      ({ id, layer, expert }) => layer === index && expert !== null && parts.store.isPassing(id),
     );
-    this.#few = parts.runtime.device === null && !streams ? grouped(BUSY) : this.#programs;
+    this.#few = parts.runtime.device === null && !pass ? grouped(BUSY) : this.#programs;
   }
 
   /**

@@ -2,10 +2,11 @@
  * A head of 16 bits of which nothing trains, in slices of the vocabulary: each is widened, used and forgotten, since the whole in
  * float32 may be larger than all activations.
  */
-import { topK, type StoredDtype } from '#worker/model/index.ts';
+import { topK } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { LOGIT_CHUNK, equalRuns, gatherHidden, type HeadParts } from './head-parts.ts';
 import { stageRoles } from './stage-roles.ts';
+import { widen, type HalfDtype } from './widen.ts';
 import type { ArenaTensor } from './workspace.ts';
 
 /** Elements of one slice in float32. */
@@ -20,7 +21,7 @@ interface Slice {
 /** Runs a frozen head of 16 bits on hidden states `h` [N, hidden]. */
 export class FrozenHead {
   readonly #parts: HeadParts;
-  readonly #head: TensorView & { readonly dtype: StoredDtype };
+  readonly #head: TensorView & { readonly dtype: HalfDtype };
   /** Norm and bias. */
   readonly #others: Readonly<Record<string, TensorView>>;
   readonly #sliceElements: number;
@@ -29,7 +30,7 @@ export class FrozenHead {
     const { store } = parts;
     this.#parts = parts;
     this.#sliceElements = sliceElements;
-    this.#head = store.weight(headId) as TensorView & { readonly dtype: StoredDtype };
+    this.#head = store.weight(headId) as TensorView & { readonly dtype: HalfDtype };
     const others = stageRoles.head.filter((role) => role !== 'head' && store.has(role));
     this.#others = Object.fromEntries(others.map((role) => [role, store.weight(role)]));
   }
@@ -195,8 +196,7 @@ export class FrozenHead {
     const { kernels, plan } = this.#parts;
     // Embedding and head lie in the arena, so that a view says where.
     const source = this.#head.data.byteOffset + from * plan.hiddenSize * 2;
-    if (this.#head.dtype === 'bfloat16') kernels.bf16ToF32(target, source, count * plan.hiddenSize);
-    else kernels.f16ToF32(target, source, count * plan.hiddenSize);
+    widen(kernels, this.#head.dtype, target, source, count * plan.hiddenSize);
   }
 }
 

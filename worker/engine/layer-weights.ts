@@ -55,7 +55,7 @@ export class LayerWeights {
     });
   }
 
-  /** The weights of a stage. Views are looked up once, but for streamed weights, whose views are good for one run. */
+  /** The weights of a stage. Views are looked up once, but for those that are good for one run only. */
   views(stage: StageName, expert: number | null = null): Tensors {
     const key = expert ?? stage;
     const known = this.#views.get(key);
@@ -69,7 +69,7 @@ export class LayerWeights {
         ...Object.entries(this.#placesOf(role, idOf(role))),
       ]),
     ) as Tensors;
-    if (!present.some((role) => this.#store.isStreamed(idOf(role)))) this.#views.set(key, views);
+    if (!present.some((role) => this.#store.isPassing(idOf(role)))) this.#views.set(key, views);
     return views;
   }
 

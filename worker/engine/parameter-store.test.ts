@@ -3,7 +3,14 @@ import { afterAll, expect, test } from 'vitest';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { Arena, createKernels } from '#worker/kernels/index.ts';
-import { isAdded, parametersOf, type AddedParameter, type Parameter } from '#worker/model/index.ts';
+import {
+  elementCount,
+  isAdded,
+  parametersOf,
+  type AddedParameter,
+  type Parameter,
+} from '#worker/model/index.ts';
+import type { TensorView } from '#worker/runtime/index.ts';
 import { ParameterStore } from './parameter-store.ts';
 
 const sample = join(import.meta.dirname, '../../resources/sample/sample-moe');
@@ -63,26 +70,63 @@ test('it is there where nothing trains', async () => {
   expect(store.trained.elements).toBe(0);
 });
 
-test('a store made from another keeps its frozen weights where they are, and starts what trains anew', async () => {
-  const arena = new Arena();
-  const untouched = await storeOf(() => false, arena);
-  const frozen = ['layers.0.experts.1.expertUp', 'head'];
-  const before = frozen.map((id) => untouched.weight(id).data);
-  // What a model leaves behind in the arena when it has run.
-  const mark = arena.mark();
-  arena.f32(arena.allocate(2 ** 20), 2 ** 18).fill(NaN);
-  arena.release(mark);
-  const promoted = 'layers.0.experts.0.expertUp';
-  const given = untouched.weight(promoted).data;
-  const store = await storeOf(({ id }) => id === promoted, arena, untouched);
-  // Its memory goes at once.
-  expect(given).toHaveLength(0);
-  expect(frozen.map((id) => store.weight(id).data)).toEqual(before);
-  for (const [index, id] of frozen.entries()) expect(store.weight(id).data).toBe(before[index]);
-  expect(untouched.has('layers.0.experts.1.expertUp')).toBe(false);
-  expect(store.weight(promoted)).toMatchObject({ dtype: 'float32' });
-  expect([...store.values(promoted)]).toEqual([...(await storeOf(() => false)).values(promoted)]);
-  expect(store.gradient(promoted).data.every((value) => value === 0)).toBe(true);
+/** Frozen weights are in memory of their own where an arena has no more than this. */
+const SMALL_ARENA = 2 ** 28;
+
+test.each(['the arena', 'memory of their own'])(
+  'a store made from another takes its frozen weights over that lie in %s, and starts what trains anew',
+  async (where) => {
+    const arenaOf = () => new Arena(where === 'the arena' ? {} : { maximumBytes: SMALL_ARENA });
+    const arena = arenaOf();
+    const untouched = await storeOf(() => false, arena);
+    const frozen = ['layers.0.experts.1.expertUp', 'layers.1.experts.3.expertDown', 'head'];
+    const before = frozen.map((id) => untouched.weight(id).data.slice());
+    const promoted = 'layers.0.experts.0.expertUp';
+    const given = untouched.weight(promoted).data;
+    // What a model leaves behind in the arena when it has run.
+    const mark = arena.mark();
+    arena.f32(arena.allocate(2 ** 20), 2 ** 18).fill(NaN);
+    arena.release(mark);
+
+    const isTrained = ({ id }: Parameter) => id === promoted;
+    const store = await storeOf(isTrained, arena, untouched);
+    expect(frozen.map((id) => store.weight(id).data)).toEqual(before);
+    expect(untouched.has('layers.0.experts.1.expertUp')).toBe(false);
+    expect(store.weight(promoted)).toMatchObject({ dtype: 'float32' });
+    const other = arenaOf();
+    const fresh = await storeOf(isTrained, other);
+    expect([...store.values(promoted)]).toEqual([...fresh.values(promoted)]);
+    expect(store.gradient(promoted).data.every((value) => value === 0)).toBe(true);
+    // Nothing of what is given up is kept.
+    expect(arena.bytesUsed).toBe(other.bytesUsed);
+    const inArena = where === 'the arena';
+    expect(given.length).toBe(inArena ? elementCount(store.weight(promoted).shape) : 0);
+  },
+);
+
+test('experts are widened by a kernel where they lie in the arena, and inside graphs elsewhere', async () => {
+  const [arena, own] = [
+    await storeOf(() => false),
+    await storeOf(() => false, new Arena({ maximumBytes: SMALL_ARENA })),
+  ];
+  const [first, second] = ['layers.0.experts.1.expertUp', 'layers.0.experts.2.expertUp'] as const;
+  expect([own.dtype(first), own.isPassing(first), own.input(first)]).toEqual([
+    'bfloat16',
+    false,
+    own.weight(first),
+  ]);
+  expect([arena.dtype(first), arena.heldDtype(first), arena.isPassing(first)]).toEqual([
+    'float32',
+    'bfloat16',
+    true,
+  ]);
+  for (const id of [first, second, first]) {
+    const { dtype, shape, data } = arena.input(id) as TensorView;
+    expect([dtype, shape]).toEqual(['float32', own.weight(id).shape]);
+    expect([...data]).toEqual([...own.values(id)]);
+  }
+  // Vectors and what all tokens read stay as they are.
+  expect(arena.dtype('layers.0.router')).toBe('bfloat16');
 });
 
 test('rows of an embedding that does not train are read from the checkpoint', async () => {

@@ -1,50 +1,35 @@
 /** All parameters of a model: what trains in blocks of the arena, what does not in the checkpoint's bytes. */
-import { UserError, invariant } from '#core/contract/errors.ts';
+import { invariant } from '#core/contract/errors.ts';
 import type { MomentFormat } from '#core/contract/run-spec.ts';
 import type { ModelFolder } from '#worker/checkpoint/index.ts';
 import type { Arena, Kernels } from '#worker/kernels/index.ts';
 import {
   elementCount,
   isAdded,
-  isContiguous,
   isTokenRouter,
   type AddedParameter,
-  type DecoderPlan,
   type Family,
   type Parameter,
-  type StoredDtype,
   type WeightDtype,
 } from '#worker/model/index.ts';
 import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
 import { DeviceParameters, type DevicePlace } from './device-parameters.ts';
-import { FrozenWeights, discard, type Held } from './frozen-weights.ts';
+import { FrozenWeights, type Held } from './frozen-weights.ts';
 import { roundRows } from './int8-rows.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { TrainedPart } from './moments.ts';
 import type { WeightUse } from './stage-program.ts';
 import { TrainedMemory } from './trained-memory.ts';
-
-const safetensorsDtype: Readonly<Record<string, StoredDtype>> = {
-  F32: 'float32',
-  BF16: 'bfloat16',
-  F16: 'float16',
-};
+import { arenaPlaces, heldDtype, homeOf, type HomeRules } from './weight-homes.ts';
+import { isHalf, widen } from './widen.ts';
 
 /** What a store is made from. */
-export interface LoadParts {
+export interface LoadParts extends HomeRules {
   /** Must stay open while weights are streamed from it. */
   readonly folder: ModelFolder;
   readonly family: Family;
-  readonly plan: DecoderPlan;
   /** All of the model under its method, those of the checkpoint first. */
   readonly parameters: readonly Parameter[];
-  readonly isTrained: (parameter: Parameter) => boolean;
-  /** Which frozen weights stay on disk and are read whenever they are used; absent: none. */
-  readonly isStreamed?: (parameter: Parameter) => boolean;
-  /** Keeps an embedding that does not train in memory too: another may then be put in its place. */
-  readonly holdsEmbedding?: boolean;
-  /** Which frozen matrices that are in memory are rounded to int8 rows; absent: none. For programs on the CPU only. */
-  readonly isRounded?: (parameter: Parameter) => boolean;
   readonly arena: Arena;
   readonly kernels: Kernels;
   /** Absent: float32. */
@@ -55,22 +40,6 @@ export interface LoadParts {
   readonly devicePlace?: (parameter: Parameter) => DevicePlace;
   /** A store of the same checkpoint over the same arena that is given up: what it holds and this one needs is not read again. */
   readonly from?: ParameterStore;
-}
-
-/** @throws UserError `checkpoint/unsupported-dtype`. */
-function heldDtype(folder: ModelFolder, { entry }: Located): StoredDtype {
-  const dtype = safetensorsDtype[entry.dtype];
-  if (dtype !== undefined) return dtype;
-  throw new UserError(
-    'checkpoint/unsupported-dtype',
-    `${folder.dir}: tensor ${entry.name} is ${entry.dtype}; weights must be F32, BF16 or F16`,
-    'Convert the checkpoint to bfloat16 or float32 first.',
-  );
-}
-
-/** An embedding that is only looked up, a few rows at a time. */
-function isLookedUp({ role }: Parameter, { tiedHead }: DecoderPlan, { layout }: Located): boolean {
-  return role === 'embedding' && !tiedHead && (layout === null || isContiguous(layout));
 }
 
 /** All parameters of one model in memory. */
@@ -123,39 +92,33 @@ export class ParameterStore {
    * @throws UserError `checkpoint/missing-tensor` or `checkpoint/wrong-shape` naming tensor and expectation.
    */
   static load(parts: LoadParts): ParameterStore {
-    const { folder, family, plan, parameters, isTrained, isStreamed, isRounded, from } = parts;
-    const { holdsEmbedding = false } = parts;
-    const store = new ParameterStore(parts, parameters.filter(isTrained), new FrozenWeights(folder));
+    const { folder, family, plan, parameters, isTrained, arena, kernels, from } = parts;
+    const stored = new Map(
+      parameters
+        .filter((parameter) => !isAdded(parameter))
+        .map((parameter) => [parameter.id, locateParameter(folder, family, plan, parameter)] as const),
+    );
+    const home = (parameter: Parameter) => homeOf(parts, parameter, stored.get(parameter.id));
+    const keeps = ({ parameter, scales }: Held) =>
+      home(parameter) === (scales === undefined ? 'memory' : 'int8 rows');
+    const frozen = new FrozenWeights(folder, arena, kernels, from && { weights: from.#frozen, keeps });
+    const store = new ParameterStore(parts, parameters.filter(isTrained), frozen);
+    const isHeld = (parameter: Parameter) => home(parameter) === 'memory' && !frozen.has(parameter.id);
+    const inArena = arenaPlaces(parameters.filter(isHeld), stored, arena, store.device !== null);
     for (const parameter of parameters) {
-      if (isAdded(parameter)) {
-        store.#start(parameter);
-        continue;
-      }
-      const place = locateParameter(folder, family, plan, parameter);
-      // Taken in any case, so that what is not needed goes.
-      const held = from === undefined ? undefined : from.#release(parameter.id);
-      const trains = store.isTrained(parameter.id);
-      const rounds = !trains && (isRounded?.(parameter) ?? false);
-      const looksUp = !holdsEmbedding && isLookedUp(parameter, plan, place);
-      const staysOnDisk = looksUp || (isStreamed?.(parameter) ?? false);
-      if (!trains && staysOnDisk) store.#frozen.stream(parameter, place, heldDtype(folder, place));
-      else if (!trains && held !== undefined && (held.scales !== undefined) === rounds)
-        store.#frozen.adopt(parameter.id, held);
-      else {
-        if (held !== undefined) discard(held.view);
-        store.#read(folder, place, parameter);
-        if (rounds) store.#round(parameter);
+      const { id } = parameter;
+      const place = stored.get(id);
+      if (isAdded(parameter)) store.#start(parameter);
+      else if (place !== undefined && !frozen.has(id)) {
+        const dtype = heldDtype(folder, place);
+        if (isTrained(parameter)) store.#readTrained(folder, place, id);
+        else if (home(parameter) === 'disk') frozen.stream(parameter, place, dtype);
+        else frozen.hold(parameter, place, dtype, inArena.has(id) ? 'arena' : 'own memory');
+        if (home(parameter) === 'int8 rows') store.#round(parameter);
       }
     }
+    frozen.reserve();
     return store;
-  }
-
-  /** Gives up a frozen weight that is in memory; undefined where there is none. */
-  #release(id: string): Held | undefined {
-    if (this.trained.has(id)) return undefined;
-    const view = this.#views.get(id);
-    this.#views.delete(id);
-    return view === undefined ? this.#frozen.release(id) : { view };
   }
 
   #start(parameter: AddedParameter): void {
@@ -170,24 +133,11 @@ export class ParameterStore {
     (this.weight(id).data as Float32Array).set(values);
   }
 
-  #read(folder: ModelFolder, place: Located, parameter: Parameter): void {
-    const { id, role, shape } = parameter;
+  /** Reads a weight that trains into its master. */
+  #readTrained(folder: ModelFolder, place: Located, id: string): void {
     const dtype = heldDtype(folder, place);
-    const count = elementCount(shape);
     const { bytes } = place;
-    if (!this.isTrained(id)) {
-      if (role !== 'embedding' && role !== 'head') {
-        this.#frozen.hold(parameter, place, dtype);
-        return;
-      }
-      // Kernels widen the head and look rows of one that is tied up, and they see the arena only.
-      const block = this.#arena.allocate(bytes);
-      readLocated(folder, place, this.#arena.u8(block, bytes));
-      const data = dtype === 'float32' ? this.#arena.f32(block, count) : this.#arena.u16(block, count);
-      this.#views.set(id, { dtype, shape, data });
-      return;
-    }
-    const target = this.trained.view('weight', id).data.byteOffset;
+    const { byteOffset: target, length: count } = this.trained.view('weight', id).data;
     if (dtype === 'float32') {
       readLocated(folder, place, this.#arena.u8(target, bytes));
       return;
@@ -195,7 +145,7 @@ export class ParameterStore {
     const mark = this.#arena.mark();
     const scratch = this.#arena.allocate(bytes);
     readLocated(folder, place, this.#arena.u8(scratch, bytes));
-    this.#widen(dtype, target, scratch.offset, count);
+    widen(this.#kernels, dtype, target, scratch.offset, count);
     this.#arena.release(mark);
   }
 
@@ -228,12 +178,16 @@ export class ParameterStore {
     this.device?.endRewrites();
   }
 
-  /** The weight as a graph input, of type `dtype(id)`; that of a streamed one is good for one run. */
+  /** The weight as a graph input, of type `dtype(id)`; one that `isPassing` is good for one run. */
   input(id: string): TensorView | DeviceTensor {
-    if (this.device === null) return this.weight(id);
-    const wide = (): TensorView => {
-      const view = this.#views.get(id) ?? this.#frozen.view(id);
+    const known = (): TensorView => {
+      const view = this.#views.get(id) ?? this.#frozen.input(id);
       invariant(view !== undefined, `no parameter ${id}`);
+      return view;
+    };
+    if (this.device === null) return known();
+    const wide = (): TensorView => {
+      const view = known();
       return view.dtype === 'float32' ? view : { ...view, dtype: 'float32', data: this.values(id) };
     };
     return this.device.weight(id, wide);
@@ -250,12 +204,12 @@ export class ParameterStore {
     if (!this.#frozen.isStreamed(id)) {
       // It lies in the arena, so that a view says where.
       const { dtype, data } = this.weight(id);
-      if (dtype === 'float32')
-        this.#kernels.gatherRows(target, data.byteOffset, ids, width, data.length / width);
-      else
+      if (isHalf(dtype))
         ids.forEach((row, at) => {
-          this.#widen(dtype, target + at * width * 4, data.byteOffset + row * width * 2, width);
+          const source = data.byteOffset + row * width * 2;
+          widen(this.#kernels, dtype, target + at * width * 4, source, width);
         });
+      else this.#kernels.gatherRows(target, data.byteOffset, ids, width, data.length / width);
       return;
     }
     const dtype = this.#frozen.dtype(id);
@@ -265,14 +219,8 @@ export class ParameterStore {
     ids.forEach((row, at) => {
       this.#frozen.readRow(id, row, this.#arena.u8(stored + at * bytes, bytes));
     });
-    if (dtype !== 'float32') this.#widen(dtype, target, stored, ids.length * width);
+    if (isHalf(dtype)) widen(this.#kernels, dtype, target, stored, ids.length * width);
     this.#arena.release(mark);
-  }
-
-  /** Widens `count` elements of 16 bits inside the arena. */
-  #widen(dtype: TensorView['dtype'] | undefined, target: number, source: number, count: number): void {
-    if (dtype === 'bfloat16') this.#kernels.bf16ToF32(target, source, count);
-    else this.#kernels.f16ToF32(target, source, count);
   }
 
   /** A copy of a weight in float32. */
@@ -283,12 +231,12 @@ export class ParameterStore {
   /** What `work` makes of a weight in float32, which it may not keep. */
   #widened<T>({ dtype, data }: TensorView, work: (values: Float32Array) => T): T {
     if (dtype === 'float32') return work(data as Float32Array);
-    invariant(dtype !== 'int8', 'what was rounded is no copy of the weight: that is in the checkpoint');
+    invariant(isHalf(dtype), 'what was rounded is no copy of the weight: that is in the checkpoint');
     const mark = this.#arena.mark();
-    const narrow = this.#arena.allocate(data.length * 2);
     const wide = this.#arena.allocate(data.length * 4);
+    const narrow = this.#arena.allocate(data.length * 2);
     this.#arena.u16(narrow, data.length).set(data as Uint16Array);
-    this.#widen(dtype, wide.offset, narrow.offset, data.length);
+    widen(this.#kernels, dtype, wide.offset, narrow.offset, data.length);
     const result = work(this.#arena.f32(wide, data.length));
     this.#arena.release(mark);
     return result;
@@ -296,18 +244,28 @@ export class ParameterStore {
 
   /** False for parameters the plan does not have (norms of a family without them). */
   has(id: string): boolean {
-    return this.#views.has(id) || this.#frozen.dtype(id) !== undefined;
+    return this.#views.has(id) || this.#frozen.has(id);
   }
 
   /** The type of the weight as a graph input; null: there is none. */
   dtype(id: string): WeightDtype | null {
     if (this.device !== null) return this.has(id) ? 'float32' : null;
+    return this.#frozen.isWidened(id) ? 'float32' : this.heldDtype(id);
+  }
+
+  /** The type the weight is held in; null: there is none. */
+  heldDtype(id: string): WeightDtype | null {
     return this.#frozen.dtype(id) ?? (this.#views.get(id)?.dtype as WeightDtype | undefined) ?? null;
   }
 
-  /** Whether a view of the weight does not last. */
+  /** Whether the weight is read from disk whenever it is used. */
   isStreamed(id: string): boolean {
-    return this.#frozen.isStreamed(id) || (this.device?.passes(id) ?? false);
+    return this.#frozen.isStreamed(id);
+  }
+
+  /** Whether the graph input of a weight does not last: the next one of its role takes its place. */
+  isPassing(id: string): boolean {
+    return this.#frozen.isPassing(id) || (this.device?.passes(id) ?? false);
   }
 
   isTrained(id: string): boolean {

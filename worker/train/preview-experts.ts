@@ -61,7 +61,7 @@ export async function previewExperts(spec: RunSpec, cacheDir: string): Promise<E
       const session = startMethod(name, options, context);
       const trained = parametersUnder(plan, session).filter((parameter) => trains(session, parameter));
       // What a method adds has no type in the checkpoint, and is written as float32.
-      const bytesOf = (id: string) => ((store.dtype(id) ?? 'float32') === 'float32' ? 4 : 2);
+      const bytesOf = (id: string) => ((store.heldDtype(id) ?? 'float32') === 'float32' ? 4 : 2);
       const trainedExperts = new Set(trained.map(({ layer, expert }) => `${layer} ${expert}`));
       return {
         // What ESFT chooses, another method may hold as it is.

@@ -94,9 +94,11 @@ export const bench: Command = async (invocation) => {
       if (step === 0) firstStepMs = performance.now();
       else if (step >= WARM_UPS) times.push({ ...measured, gemmGflops: gemm() });
     }
+    const summary = summarize(model, { batch, sequence, times, losses, firstStepMs });
+    // After the summary: reading what was recorded takes memory too.
     const placed = clock.plain.placement();
     const document = {
-      ...summarize(model, { batch, sequence, times, losses, firstStepMs }),
+      ...summary,
       ...(clock.plain.device !== null && { deviceMB: clock.plain.device.liveBytes / 1e6 }),
       ...(recordPlacement && { kernels: kernelUse(placed, WARM_UPS + steps) }),
       ...(recordPlacement &&
