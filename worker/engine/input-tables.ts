@@ -1,5 +1,6 @@
 /** What attention reads beside the hidden state: positions, masks and rotary tables. */
 import {
+  checkPositions,
   isConvolution,
   ropeTables,
   tableScale,
@@ -28,11 +29,12 @@ export class InputTables {
     this.#workspace = workspace;
   }
 
-  /** One entry for each layer. Masks are taken from the workspace. */
+  /** One entry for each layer. Masks are taken from the workspace. @throws UserError `data/too-long`. */
   ofLayers(plan: DecoderPlan, batch: MicroBatch): AttentionInputs[] {
     const { batch: rows, sequence: length } = batch;
     // The kernel wants tables as long as the row, whatever the positions in it.
     const reached = reach(batch.positions);
+    checkPositions(plan, reached);
     const size = Math.max(reached, length);
     const positions = this.#workspace.integers(batch.positions, rows, length);
     const masks = new Map<string, Pick<AttentionInputs, 'mask' | 'whole'>>();
@@ -56,6 +58,7 @@ export class InputTables {
    * @param capacity positions that rows may reach: keys in a cache are turned once and for all.
    */
   ofPositions(plan: DecoderPlan, positions: readonly number[], capacity: number): Tensors[] {
+    checkPositions(plan, capacity);
     const size = Math.max(reach(positions), positions.length);
     const tensor = this.#workspace.integers(positions, 1, positions.length);
     return plan.layers.map(({ attention: { rope } }) => ({

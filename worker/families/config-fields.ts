@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
 import { explainIssues } from '#core/contract/explain-issues.ts';
+import type { ActivationPlan } from '#worker/model/index.ts';
 import { ropeFields } from './rope-config.ts';
 
 /** A size. The bounds are far above what any model has: a damaged file must not ask for billions of anything. */
@@ -30,6 +31,22 @@ const tokenIds = z
     ids === null || ids === undefined ? [] : typeof ids === 'number' ? [ids] : ids,
   );
 
+/** What `hidden_act` may say: the name of a function in transformers' `ACT2FN`. Spellings of tanh's approximation differ by rounding. */
+const activations = {
+  silu: 'silu',
+  swish: 'silu',
+  gelu: 'gelu',
+  gelu_python: 'gelu',
+  gelu_pytorch_tanh: 'gelu-tanh',
+  gelu_python_tanh: 'gelu-tanh',
+  gelu_new: 'gelu-tanh',
+  gelu_fast: 'gelu-tanh',
+  gelu_accurate: 'gelu-tanh',
+  quick_gelu: 'quick-gelu',
+  relu: 'relu',
+  relu2: 'relu-squared',
+} as const;
+
 /** Fields of every family. */
 export const decoderFields = {
   vocab_size: positive,
@@ -38,7 +55,13 @@ export const decoderFields = {
   num_attention_heads: positive,
   num_key_value_heads: positive.nullish(),
   head_dim: positive.nullish(),
-  hidden_act: only('silu'),
+  hidden_act: z
+    .enum(Object.keys(activations) as (keyof typeof activations)[])
+    .nullish()
+    .transform((name): ActivationPlan | undefined => {
+      const kind = activations[name ?? 'silu'];
+      return kind === 'silu' ? undefined : { kind };
+    }),
   attention_bias: z.boolean().nullish(),
   max_position_embeddings: positive.default(4096),
   rms_norm_eps: z.number().positive().default(1e-6),

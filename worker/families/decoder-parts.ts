@@ -86,6 +86,11 @@ export function preNormLayer(
   return { inputNorm: norm, attention, postAttentionNorm: norm, feedForward };
 }
 
+/** A layer whose MLPs have the activation of the config, unless the family has one of its own. */
+function activated(layer: LayerPlan, { hidden_act: activation }: DecoderConfig): LayerPlan {
+  return activation === undefined ? layer : { ...layer, feedForward: { activation, ...layer.feedForward } };
+}
+
 /** A decoder of the layers that `layerOf` gives. */
 export function decoder(
   family: string,
@@ -100,7 +105,7 @@ export function decoder(
     maxPositions: c.max_position_embeddings,
     paddingId: c.pad_token_id ?? null,
     endIds: c.eos_token_id,
-    layers: Array.from({ length: c.num_hidden_layers }, (_, index) => layerOf(index)),
+    layers: Array.from({ length: c.num_hidden_layers }, (_, index) => activated(layerOf(index), c)),
     finalNorm: { kind: 'rms', epsilon: c.rms_norm_eps },
     tiedHead: c.tie_word_embeddings,
     publishedAuxCoefficient: c.router_aux_loss_coef ?? null,

@@ -12,7 +12,6 @@ import { storedBy, type WeightNames } from './weight-names.ts';
 
 const fields = {
   ...decoderFields,
-  attention_bias: only(false),
   ...sigmoidMoeFields,
   q_lora_rank: positive.nullish(),
   kv_lora_rank: positive,
@@ -24,6 +23,7 @@ const V2Config = z.object({
   ...fields,
   scoring_func: only('softmax'),
   topk_method: z.enum(['greedy', 'group_limited_greedy']).default('greedy'),
+  mlp_bias: only(false),
   norm_topk_prob: z.boolean().default(false),
 });
 const V3Config = z.object({
@@ -51,6 +51,7 @@ function latentAttention(family: string, c: LatentConfig): LatentPlan {
     rope: ropeOf(family, c, c.qk_rope_head_dim, {
       layout: c.rope_interleave === false ? 'half' : 'interleaved',
     }),
+    ...(c.attention_bias === true && { biases: true }),
   };
 }
 
@@ -58,8 +59,10 @@ function latentAttention(family: string, c: LatentConfig): LatentPlan {
 const names: WeightNames = {
   ...sigmoidMoeNames,
   queryDown: ['model.layers.{L}.self_attn.q_a_proj.weight'],
+  queryDownBias: ['model.layers.{L}.self_attn.q_a_proj.bias'],
   queryDownNorm: ['model.layers.{L}.self_attn.q_a_layernorm.weight'],
   keyValueDown: ['model.layers.{L}.self_attn.kv_a_proj_with_mqa.weight'],
+  keyValueDownBias: ['model.layers.{L}.self_attn.kv_a_proj_with_mqa.bias'],
   keyValueDownNorm: ['model.layers.{L}.self_attn.kv_a_layernorm.weight'],
   keyValueUp: ['model.layers.{L}.self_attn.kv_b_proj.weight'],
 };

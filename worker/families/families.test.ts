@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest';
-import { activeParameterCount, elementCount, moeLayerIndices, parametersOf } from '#worker/model/index.ts';
+import {
+  activeParameterCount,
+  checkPositions,
+  elementCount,
+  moeLayerIndices,
+  parametersOf,
+} from '#worker/model/index.ts';
 import { familyOf } from './index.ts';
 
 const base = {
@@ -82,17 +88,10 @@ const otherBiases: Readonly<Record<string, string | false>> = {
 };
 const isLatent = (name: string) => 'kv_lora_rank' in (configs[name] ?? {});
 
-test.each(names.filter((name) => !isLatent(name)))(
-  '%s: attention_bias means what it means in its library',
-  (name) => {
-    const { layers } = planOf(name, { attention_bias: true });
-    const biases = layers.map(({ attention }) => 'biases' in attention && attention.biases);
-    expect(new Set(biases)).toEqual(new Set([otherBiases[name] ?? 'all']));
-  },
-);
-
-test.each(names.filter(isLatent))('%s: biases of latent attention are refused', (name) => {
-  expect(() => planOf(name, { attention_bias: true })).toThrow('attention_bias: only false is supported');
+test.each(names)('%s: attention_bias means what it means in its library', (name) => {
+  const { layers } = planOf(name, { attention_bias: true });
+  const biases = layers.map(({ attention }) => 'biases' in attention && attention.biases);
+  expect(new Set(biases)).toEqual(new Set([isLatent(name) || (otherBiases[name] ?? 'all')]));
 });
 
 test.each(names)('%s: every parameter has a place of its own', (name) => {
@@ -233,10 +232,46 @@ test('deepseek_v2: gate weights are renormalised or scaled', () => {
   expect(routerOf(true)).toEqual({ scoring: 'softmax', normalise: true });
 });
 
+test('hidden_act is the activation of experts, shared experts and dense layers', () => {
+  const ofLayers = (name: string, hidden_act: string) =>
+    planOf(name, { hidden_act }).layers.map(({ feedForward }) => feedForward.activation);
+  expect(ofLayers('deepseek_v3', 'relu2')).toEqual([0, 1, 2].map(() => ({ kind: 'relu-squared' })));
+  expect(ofLayers('qwen2_moe', 'gelu_new')).toEqual(ofLayers('qwen2_moe', 'gelu_pytorch_tanh'));
+  expect(ofLayers('llama', 'swish')).toEqual(ofLayers('llama', 'silu'));
+  // Their classes do not read it.
+  expect(ofLayers('gpt_oss', 'gelu')).toEqual(ofLayers('gpt_oss', 'silu'));
+  expect(ofLayers('lfm2_moe', 'gelu')).toEqual(ofLayers('lfm2_moe', 'silu'));
+});
+
 test.each([
-  ['llama', { mlp_bias: true }, 'mlp_bias: only false is supported'],
+  ['qwen2', { max_window_layers: 1 }, [undefined, 8, 8]],
+  ['qwen3', { max_window_layers: 2 }, [undefined, undefined, 8]],
+  ['qwen2_moe', { max_window_layers: 3 }, [8, undefined, 8]],
+  ['qwen2_moe', { max_window_layers: 1 }, [8, undefined, undefined]],
+  ['qwen2_moe', { layer_types: windows.layer_types }, [8, 8, undefined]],
+  ['qwen3_moe', { max_window_layers: 1 }, [8, 8, 8]],
+  ['qwen3', { sliding_window: null }, [undefined, undefined, undefined]],
+  ['qwen3', { use_sliding_window: false, max_window_layers: 0 }, [undefined, undefined, undefined]],
+] as const)('windows of %s with %j', (name, change, expected) => {
+  const plan = planOf(name, { use_sliding_window: true, sliding_window: 8, ...change });
+  expect(plan.layers.map(({ attention }) => attention.window)).toEqual(expected);
+});
+
+test('dynamic scaling leaves rows up to the original length as they are, and ends there', () => {
+  const plain = planOf('llama', {}).layers[0]?.attention.rope;
+  const rope_scaling = { type: 'dynamic', factor: 2 };
+  const plan = planOf('llama', { rope_scaling, max_position_embeddings: 100 });
+  expect(plan.layers[0]?.attention.rope).toEqual({ ...plain, mostPositions: 100 });
+  expect(() => checkPositions(plan, 100)).not.toThrow();
+  expect(() => checkPositions(plan, 101)).toThrow('rows of 101 tokens are longer than the 100');
+  const shorter = { ...rope_scaling, original_max_position_embeddings: 40 };
+  expect(() => checkPositions(planOf('llama', { rope_scaling: shorter }), 41)).toThrow('longer than the 40');
+});
+
+test.each([
   ['llama', { quantization_config: { quant_method: 'mxfp4' } }, 'quantization_config'],
-  ['qwen2_moe', { use_sliding_window: true }, 'use_sliding_window: only false is supported'],
+  ['qwen2', windows, 'layer_types gives layer 0 a window, which needs use_sliding_window'],
+  ['deepseek_v2', { mlp_bias: true }, 'mlp_bias: only false is supported'],
   ['qwen2_moe', { shared_expert_intermediate_size: undefined }, 'shared_expert_intermediate_size'],
   ['qwen3_moe', { num_experts: undefined }, 'num_experts is missing'],
   ['dots1', { sliding_window: 8 }, 'sliding_window: only null is supported'],
@@ -251,7 +286,7 @@ test.each([
   ['phimoe', { rope_scaling: { type: 'longrope', original_max_position_embeddings: 4 } }, 'short_factor'],
   ['cohere2_moe', { shared_expert_combination_strategy: 'max' }, 'shared_expert_combination_strategy'],
   ['lfm2_moe', { conv_bias: true }, 'conv_bias: only false is supported'],
-  ['llama', { rope_scaling: { type: 'dynamic', factor: 2 } }, 'rope_type "dynamic" is not supported'],
+  ['llama', { rope_scaling: { type: 'ntk', factor: 2 } }, 'rope_type "ntk" is not supported'],
 ] as const)('%s %j is refused', (name, change, message) => {
   expect(() => planOf(name, change)).toThrow(message);
 });

@@ -4,7 +4,15 @@
  */
 import { z } from 'zod';
 import type { Family } from '#worker/model/index.ts';
-import { decoderFields, expertFields, layerListFields, only, positive, readConfig } from './config-fields.ts';
+import {
+  decoderFields,
+  expertFields,
+  layerListFields,
+  only,
+  positive,
+  readConfig,
+  unread,
+} from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, preNormLayer } from './decoder-parts.ts';
 import { layerTypeOf, windowOf } from './layer-types.ts';
 import { commonNames, storedBy } from './weight-names.ts';
@@ -16,6 +24,7 @@ const Config = z.object({
   ...expertFields,
   ...layerListFields,
   attention_bias: only(true),
+  hidden_act: unread,
   intermediate_size: positive,
   swiglu_limit: z.number().positive().default(7),
   swiglu_alpha: z.number().positive().default(1.702),

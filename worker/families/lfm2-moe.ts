@@ -13,6 +13,7 @@ const name = 'lfm2_moe';
 const Config = z.object({
   ...decoderFields,
   attention_bias: unread,
+  hidden_act: unread,
   ...expertFields,
   rope_theta: z.number().positive().nullish().default(1_000_000),
   intermediate_size: positive,

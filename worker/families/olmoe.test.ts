@@ -63,7 +63,7 @@ test.each([
   [{ hidden_size: 2050 }, 'hidden_size must be a multiple of num_attention_heads'],
   [{ num_key_value_heads: 5 }, 'num_attention_heads must be a multiple of num_key_value_heads'],
   [{ num_experts_per_tok: 65 }, 'num_experts_per_tok must not exceed num_experts'],
-  [{ hidden_act: 'gelu' }, 'hidden_act'],
+  [{ hidden_act: 'mish' }, 'hidden_act'],
   [{ rope_scaling: { rope_type: 'ntk' } }, 'rope_scaling.rope_type "ntk" is not supported'],
   [{ rope_scaling: { rope_type: 'yarn' } }, 'needs factor'],
 ])('%j is refused', (change, message) => {

@@ -8,13 +8,15 @@ import { z } from 'zod';
 import type {
   DecoderPlan,
   Family,
+  FeedForwardPlan,
   GroupedQueryPlan,
   MoePlan,
   Parameter,
   StoredTensor,
 } from '#worker/model/index.ts';
-import { decoderFields, expertFields, invalidConfig, only, positive, readConfig } from './config-fields.ts';
+import { decoderFields, expertFields, invalidConfig, positive, readConfig, unread } from './config-fields.ts';
 import { decoder, expertsOf, groupedQuery, preNormLayer } from './decoder-parts.ts';
+import { qwenWindowFields, qwenWindowOf } from './layer-types.ts';
 import { commonNames, sharedNames, storedBy } from './weight-names.ts';
 
 const fields = {
@@ -25,7 +27,7 @@ const fields = {
   norm_topk_prob: z.boolean().default(false),
   decoder_sparse_step: positive.default(1),
   mlp_only_layers: z.array(z.int()).nullish(),
-  use_sliding_window: only(false),
+  ...qwenWindowFields,
 };
 const Config = z.object(fields);
 const Qwen2Config = z.object({
@@ -42,16 +44,20 @@ const Ragged = z.object({
   weight_layout: z.literal('flat_gate_up_down_v1'),
   expert_intermediate_sizes: z.record(z.string().regex(/^\d+$/), z.array(z.int().min(0))),
 });
-const Qwen3Config = z.object({ ...fields, less_is_moe: Ragged.nullish() });
+// Where there is a window, all layers have it.
+const Qwen3Config = z.object({ ...fields, layer_types: unread, less_is_moe: Ragged.nullish() });
 
 function planOf(
   name: string,
   c: z.output<typeof Config>,
   attentionChanges: Partial<GroupedQueryPlan>,
   moeChanges: Pick<MoePlan, 'shared'>,
+  hasWindow: (index: number, maxWindowLayers: number) => boolean,
   sizes: z.output<typeof Ragged>['expert_intermediate_sizes'] | null = null,
 ): DecoderPlan {
   const attention = groupedQuery(name, c, attentionChanges);
+  const layerOf = (index: number, feedForward: FeedForwardPlan) =>
+    preNormLayer(c.rms_norm_eps, { ...attention, ...qwenWindowOf(name, c, index, hasWindow) }, feedForward);
   const moe: MoePlan = {
     kind: 'moe',
     ...expertsOf(name, c),
@@ -59,19 +65,15 @@ function planOf(
     router: { scoring: 'softmax', normalise: c.norm_topk_prob },
     ...moeChanges,
   };
-  const moeLayer = preNormLayer(c.rms_norm_eps, attention, moe);
-  const denseLayer = preNormLayer(c.rms_norm_eps, attention, {
-    kind: 'dense',
-    intermediate: c.intermediate_size,
-  });
+  const dense = { kind: 'dense', intermediate: c.intermediate_size } as const;
   const hasExperts = (index: number) =>
     !(c.mlp_only_layers ?? []).includes(index) && (index + 1) % c.decoder_sparse_step === 0;
   return decoder(name, c, (index) => {
-    if (!hasExperts(index)) return denseLayer;
-    if (sizes === null) return moeLayer;
+    if (!hasExperts(index)) return layerOf(index, dense);
+    if (sizes === null) return layerOf(index, moe);
     const widths = sizes[index];
     if (widths?.length === moe.experts)
-      return { ...moeLayer, feedForward: { ...moe, intermediate: Math.max(1, ...widths), widths } };
+      return layerOf(index, { ...moe, intermediate: Math.max(1, ...widths), widths });
     throw invalidConfig(
       name,
       `less_is_moe.expert_intermediate_sizes has ${widths?.length ?? 'no'} widths for layer ${index}, which has ${moe.experts} experts`,
@@ -102,7 +104,8 @@ export const qwen2Moe: Family = {
   plan(config) {
     const c = readConfig('qwen2_moe', Qwen2Config, config);
     const shared = { intermediate: c.shared_expert_intermediate_size, gated: true };
-    return planOf('qwen2_moe', c, { biases: 'query-key-value' }, { shared });
+    const hasWindow = (index: number, maxWindowLayers: number) => index < maxWindowLayers && index % 2 === 0;
+    return planOf('qwen2_moe', c, { biases: 'query-key-value' }, { shared }, hasWindow);
   },
   stored: storedBy({
     ...commonNames,
@@ -119,7 +122,14 @@ export const qwen3Moe: Family = {
   plan(config) {
     const c = readConfig('qwen3_moe', Qwen3Config, config);
     const attention = { queryKeyNorm: { kind: 'head', epsilon: c.rms_norm_eps } } as const;
-    return planOf('qwen3_moe', c, attention, {}, c.less_is_moe?.expert_intermediate_sizes ?? null);
+    return planOf(
+      'qwen3_moe',
+      c,
+      attention,
+      {},
+      () => true,
+      c.less_is_moe?.expert_intermediate_sizes ?? null,
+    );
   },
   stored(parameter, plan) {
     const ragged = raggedPlace(parameter, plan);

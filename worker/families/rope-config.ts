@@ -154,9 +154,9 @@ export function ropeOf(
       };
     case 'longrope':
       return longRope(family, record, layout, plain, need('original_max_position_embeddings'));
-    default:
+    case 'dynamic':
       // HunYuan: a larger base from the start (NTK-aware scaling), whatever the length.
-      if (type === 'dynamic' && record.alpha)
+      if (record.alpha)
         return {
           layout,
           inverseFrequencies: inverseFrequencies(
@@ -164,10 +164,19 @@ export function ropeOf(
             dimensions,
           ),
         };
+      return {
+        layout,
+        inverseFrequencies: plain,
+        mostPositions: Math.min(
+          record.original_max_position_embeddings ?? Infinity,
+          c.max_position_embeddings,
+        ),
+      };
+    default:
       throw new UserError(
         'config/unsupported',
         `config.json (${family}): rope_scaling.rope_type "${type}" is not supported`,
-        'Supported: default, linear, llama3, yarn, longrope with mscales, and dynamic with alpha.',
+        'Supported: default, linear, llama3, yarn, longrope with mscales, and dynamic.',
       );
   }
 }

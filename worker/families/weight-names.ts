@@ -71,6 +71,9 @@ export const commonNames: WeightNames = {
   denseGate: ['model.layers.{L}.mlp.gate_proj.weight'],
   denseUp: ['model.layers.{L}.mlp.up_proj.weight'],
   denseDown: ['model.layers.{L}.mlp.down_proj.weight'],
+  denseGateBias: ['model.layers.{L}.mlp.gate_proj.bias'],
+  denseUpBias: ['model.layers.{L}.mlp.up_proj.bias'],
+  denseDownBias: ['model.layers.{L}.mlp.down_proj.bias'],
 };
 
 /** The weight-name map of a family, from its table. A role without a name is a parameter the family never has. */

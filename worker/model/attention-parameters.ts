@@ -1,6 +1,6 @@
 /** Sizes of an attention plan: its parameters, and the values worth keeping for its backward pass. */
 import type { AttentionPlan, GroupedQueryPlan, LatentPlan } from './decoder-plan.ts';
-import type { RoleShape } from './parameter-roles.ts';
+import type { RoleShape, WeightRole } from './parameter-roles.ts';
 
 /** Rotated elements of a head of latent attention. */
 export function rotatedDim(attention: LatentPlan): number {
@@ -69,22 +69,26 @@ export function gateWidth(
 }
 
 function latentParameters(attention: LatentPlan, hidden: number): RoleShape[] {
-  const { heads, queryRank, keyValueRank, contentDim, valueDim } = attention;
+  const { heads, queryRank, keyValueRank, contentDim, valueDim, biases = false } = attention;
+  const bias = (role: WeightRole, width: number): RoleShape[] => (biases ? [[role, [width]]] : []);
   const queryWidth = heads * (contentDim + rotatedDim(attention));
   const query: RoleShape[] =
     queryRank === null
       ? [['query', [queryWidth, hidden]]]
       : [
           ['queryDown', [queryRank, hidden]],
+          ...bias('queryDownBias', queryRank),
           ['queryDownNorm', [queryRank]],
           ['query', [queryWidth, queryRank]],
         ];
   return [
     ...query,
     ['keyValueDown', [keyValueRank + rotatedDim(attention), hidden]],
+    ...bias('keyValueDownBias', keyValueRank + rotatedDim(attention)),
     ['keyValueDownNorm', [keyValueRank]],
     ['keyValueUp', [heads * (contentDim + valueDim), keyValueRank]],
     ['output', [hidden, heads * valueDim]],
+    ...bias('outputBias', hidden),
   ];
 }
 

@@ -23,6 +23,8 @@ export interface RopePlan {
   readonly tableScale?: number;
   /** The table scale where rows reach more than `above` positions (LongRoPE); absent: the same. */
   readonly long?: { readonly above: number; readonly tableScale: number };
+  /** Rows reach so many positions at most: in longer ones frequencies would depend on the length of the row. Absent: any number. */
+  readonly mostPositions?: number;
 }
 
 /** Normalisation of q and k: before the split into heads, of each head, or of each head after the rotation. */
@@ -80,6 +82,8 @@ export interface LatentPlan {
   readonly scale: number;
   readonly rope: RopePlan;
   readonly window?: number;
+  /** The projections to compressed vectors and the output have biases. */
+  readonly biases?: true;
 }
 
 export type AttentionPlan = GroupedQueryPlan | LatentPlan;
@@ -106,10 +110,10 @@ export interface RouterPlan {
   readonly groups?: { readonly count: number; readonly kept: number; readonly best: 1 | 2 };
 }
 
-/** `down(glu(gate x, up x))` of one expert or dense layer. */
+/** What an MLP makes of its projections `g = gate x` and `u = up x` before the last product. */
 export type ActivationPlan =
-  /** `silu(g) ⊙ u` */
-  | { readonly kind: 'silu' }
+  /** `f(g) ⊙ u`, f the function of that name; `gelu-tanh` is the approximation of `gelu`, `quick-gelu` is `g ⊙ sigmoid(1.702 g)`. */
+  | { readonly kind: 'silu' | 'gelu' | 'gelu-tanh' | 'quick-gelu' | 'relu' | 'relu-squared' }
   /** `(ũ + 1) ⊙ g̃ ⊙ sigmoid(α g̃)` with g̃ = min(g, limit) and ũ = clamp(u, ±limit), as in gpt-oss. */
   | { readonly kind: 'clamped'; readonly alpha: number; readonly limit: number };
 
@@ -127,7 +131,7 @@ export interface MoePlan {
   readonly shared?: { readonly intermediate: number; readonly gated: boolean; readonly scale?: number };
   /** Multiplies what the chosen experts add up to; absent: 1. */
   readonly routedScale?: number;
-  /** Absent: `silu(gate x) ⊙ up x`. */
+  /** Of the experts and the shared one; absent: silu. */
   readonly activation?: ActivationPlan;
   /** The projections of an expert have biases. */
   readonly expertBiases?: true;
@@ -136,10 +140,14 @@ export interface MoePlan {
   readonly localExpert?: LocalExpertPlan;
 }
 
-/** One gated MLP for all tokens: `down(silu(gate x) ⊙ up x)`. */
+/** One gated MLP for all tokens. */
 export interface DensePlan {
   readonly kind: 'dense';
   readonly intermediate: number;
+  /** Absent: silu. */
+  readonly activation?: ActivationPlan;
+  /** All three projections have a bias. */
+  readonly biases?: true;
 }
 
 export type FeedForwardPlan = MoePlan | DensePlan;

@@ -25,8 +25,10 @@ export type WeightRole =
   | 'convolution'
   | 'outputGate'
   | 'queryDown'
+  | 'queryDownBias'
   | 'queryDownNorm'
   | 'keyValueDown'
+  | 'keyValueDownBias'
   | 'keyValueDownNorm'
   | 'keyValueUp'
   | 'router'
@@ -44,7 +46,10 @@ export type WeightRole =
   | 'sharedMix'
   | 'denseGate'
   | 'denseUp'
-  | 'denseDown';
+  | 'denseDown'
+  | 'denseGateBias'
+  | 'denseUpBias'
+  | 'denseDownBias';
 
 /** A part of a low-rank adapter. */
 export type LowRankPart = 'loraA' | 'loraB' | 'magnitude';

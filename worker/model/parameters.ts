@@ -59,6 +59,7 @@ function commonFeedForward(plan: FeedForwardPlan, hidden: number): RoleShape[] {
         ['denseGate', [plan.intermediate, hidden]],
         ['denseUp', [plan.intermediate, hidden]],
         ['denseDown', [hidden, plan.intermediate]],
+        ...(plan.biases ? denseBiases(plan.intermediate, hidden) : []),
       ];
     case 'moe': {
       const roles: RoleShape[] = [['router', [plan.experts, hidden]]];
@@ -73,6 +74,14 @@ function commonFeedForward(plan: FeedForwardPlan, hidden: number): RoleShape[] {
       return roles;
     }
   }
+}
+
+function denseBiases(intermediate: number, hidden: number): RoleShape[] {
+  return [
+    ['denseGateBias', [intermediate]],
+    ['denseUpBias', [intermediate]],
+    ['denseDownBias', [hidden]],
+  ];
 }
 
 /** Parameters of an expert of a layer; one of width 0 has none. */

@@ -1,10 +1,22 @@
 /** Frequencies of a rotary embedding, and its cosine and sine tables. */
-import type { RopePlan } from './decoder-plan.ts';
+import { UserError } from '#core/contract/errors.ts';
+import type { DecoderPlan, RopePlan } from './decoder-plan.ts';
 
 /** Inverse frequencies `θ^(−2i/d)` for i < d/2, rounded to float32 as the reference implementations do. */
 export function inverseFrequencies(theta: number, dimensions: number): number[] {
   return Array.from({ length: dimensions / 2 }, (_, i) =>
     Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / dimensions))),
+  );
+}
+
+/** @throws UserError `data/too-long` where rows of `positions` positions are longer than a rotation of the plan holds for. */
+export function checkPositions({ layers }: DecoderPlan, positions: number): void {
+  const most = Math.min(...layers.map(({ attention }) => attention.rope?.mostPositions ?? Infinity));
+  if (positions <= most) return;
+  throw new UserError(
+    'data/too-long',
+    `rows of ${positions} tokens are longer than the ${most} that dynamic rotary scaling leaves as they are`,
+    'Use shorter rows: beyond that length the rotation of every token would change with the length of its row, which is not supported.',
   );
 }
 

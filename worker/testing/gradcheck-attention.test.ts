@@ -173,6 +173,15 @@ testStages([
     },
   ],
   [
+    'latent attention with biases',
+    attentionStage({ ...layer, attention: { ...latent, biases: true } }, 8, float32),
+    {
+      ...attentionInputs,
+      outputs: ['out'],
+      wrt: ['h', 'queryDown', 'queryDownBias', 'keyValueDownBias', 'outputBias', ...latentWeights],
+    },
+  ],
+  [
     'latent attention with direct queries',
     attentionStage({ ...layer, attention: { ...latent, queryRank: null } }, 8, float32),
     { ...attentionInputs, outputs: ['out'], wrt: ['h', 'inputNorm', 'query', ...latentWeights] },

@@ -78,6 +78,20 @@ testStages([
     { shapes: { N: 5 }, outputs: ['out'], wrt: ['h', 'base', 'postAttentionNorm', ...denseWeights] },
   ],
   [
+    'dense layer with biases and a scaled residual',
+    denseStage({ ...dressed, feedForward: { kind: 'dense', intermediate: 6, biases: true } }, 8, float32),
+    {
+      shapes: { N: 5 },
+      outputs: ['out'],
+      wrt: ['h', ...denseWeights, 'denseGateBias', 'denseUpBias', 'denseDownBias'],
+    },
+  ],
+  ...(['gelu', 'gelu-tanh', 'quick-gelu', 'relu', 'relu-squared'] as const).map((kind): StageCase => [
+    `expert with ${kind}`,
+    expertStage({ ...moe, activation: { kind } }, 8, float32),
+    { shapes: { n: 5 }, outputs: ['y'], wrt: ['x', 'weight', ...expertWeights] },
+  ]),
+  [
     'shared expert',
     sharedStage(
       { ...layer, feedForward: { ...moe, shared: { intermediate: 6, gated: false, scale: 0.5 } } },

@@ -8,6 +8,7 @@ import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { momentBytes } from '#worker/engine/index.ts';
 import { describeMethods, startMethod } from '#worker/methods/index.ts';
 import {
+  checkPositions,
   elementCount,
   hasGradient,
   parametersOf,
@@ -74,6 +75,7 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
       ),
     );
     const methodProblem = session === undefined ? problems.at(-1) : undefined;
+    await attempt(() => checkPositions(plan, spec.data.maxLength));
     await attempt(() => session && checkGeneralData(session, spec.data.general !== undefined));
     const parameters = session === undefined ? parametersOf(plan) : parametersUnder(plan, session);
     const isTrained = (parameter: Parameter) =>

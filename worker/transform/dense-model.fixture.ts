@@ -1,8 +1,12 @@
 /** A tiny dense checkpoint with random weights. */
 import { writeRandomModel } from '#worker/testing/index.ts';
 
-/** Writes a Qwen3 or Llama checkpoint with two layers into the new folder `dir`. */
-export function writeDenseModel(dir: string, modelType: 'qwen3' | 'llama'): void {
+/** Writes a Qwen3 or Llama checkpoint with two layers into the new folder `dir`. @param more fields of its config. */
+export function writeDenseModel(
+  dir: string,
+  modelType: 'qwen3' | 'llama',
+  more: Readonly<Record<string, unknown>> = {},
+): void {
   writeRandomModel(dir, {
     model_type: modelType,
     architectures: [modelType === 'qwen3' ? 'Qwen3ForCausalLM' : 'LlamaForCausalLM'],
@@ -15,5 +19,6 @@ export function writeDenseModel(dir: string, modelType: 'qwen3' | 'llama'): void
     head_dim: 8,
     rms_norm_eps: 1e-6,
     eos_token_id: 1,
+    ...more,
   });
 }

@@ -4,8 +4,9 @@
  */
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { lossTargets, type MicroBatch } from '#worker/engine/index.ts';
-import { moeLayerIndices, parameterId, type ActivationPlan } from '#worker/model/index.ts';
+import { moeLayerIndices, neuronStrengthStage, parameterId, type MoePlan } from '#worker/model/index.ts';
 import { uniform } from '#worker/random/index.ts';
+import type { Program } from '#worker/runtime/index.ts';
 import type { LoadedModel } from '#worker/train/index.ts';
 
 /** The scores there are. */
@@ -46,19 +47,11 @@ export function readsData(name: NeuronScoreName): boolean {
   return takesGradients(name) || name === 'activation';
 }
 
-/** What a neuron hands to the down matrix. */
-function activate(gate: number, up: number, plan: ActivationPlan): number {
-  if (plan.kind === 'silu') return (gate / (1 + Math.exp(-gate))) * up;
-  const g = Math.min(gate, plan.limit);
-  const u = Math.max(-plan.limit, Math.min(plan.limit, up));
-  return (u + 1) * (g / (1 + Math.exp(-plan.alpha * g)));
-}
-
 interface Place {
   readonly moeIndex: number;
   readonly layer: number;
   readonly expert: number;
-  readonly activation: ActivationPlan;
+  readonly plan: MoePlan;
   readonly scores_I: Float64Array;
 }
 
@@ -99,7 +92,7 @@ function placesOf(model: LoadedModel): Place[] {
       moeIndex,
       layer,
       expert,
-      activation: plan.activation ?? { kind: 'silu' },
+      plan,
       scores_I: new Float64Array(plan.intermediate),
     }));
   });
@@ -186,22 +179,23 @@ async function addActivations(
   samples: Iterable<MicroBatch>,
 ): Promise<Sums> {
   const sums = { hits: new Float64Array(places.length), all: 0, losses: [] as number[] };
+  // Places with equal plans share one.
+  const programs = await Promise.all(
+    places.map(({ plan }) => model.runtime.compile(neuronStrengthStage(plan))),
+  );
   for (const sample of samples) {
     sums.all += sample.segments.reduce((count, segment) => count + (segment > 0 ? 1 : 0), 0);
     await model.executor.observe(sample, ({ trace }, moeIndex) => {
       const { gateProjection, upProjection, dispatch } = trace;
-      places.forEach(({ moeIndex: own, expert, activation, scores_I }, at) => {
-        if (own !== moeIndex) return;
-        const neurons = scores_I.length;
+      for (const [at, { moeIndex: own, expert, scores_I }] of places.entries()) {
         const [from = 0, to = 0] = [dispatch.offsets[expert], dispatch.offsets[expert + 1]];
+        if (own !== moeIndex || from === to) continue;
         sums.hits[at] = (sums.hits[at] as number) + to - from;
-        const [gate, up] = [gateProjection.of(expert).data, upProjection.of(expert).data];
-        for (let i = 0; i < gate.length; i++) {
-          const value = activate(gate[i] as number, up[i] as number, activation);
-          scores_I[i % neurons] = (scores_I[i % neurons] as number) + Math.abs(value);
-        }
-      });
-      return Promise.resolve();
+        const [gate, up] = [gateProjection.of(expert), upProjection.of(expert)];
+        const { strength } = (programs[at] as Program).run({ gateProjection: gate, upProjection: up });
+        invariant(strength?.data instanceof Float32Array, 'strengths are float32');
+        for (const [j, value] of strength.data.entries()) scores_I[j] = (scores_I[j] as number) + value;
+      }
     });
     await new Promise(setImmediate);
   }

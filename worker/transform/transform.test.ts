@@ -224,6 +224,19 @@ test('what cannot be upcycled is refused', async () => {
   ).toBeLessThan(1e-4);
 });
 
+test.each([
+  ['llama', 'biased', { attention_bias: true }],
+  ['llama', 'biased-mlp', { mlp_bias: true }],
+  ['qwen3', 'windowed', { use_sliding_window: true, sliding_window: 4, max_window_layers: 1 }],
+] as const)(
+  'a %s that its family of experts cannot follow is not upcycled: %s',
+  async (family, name, change) => {
+    const dir = path.join(work, name);
+    writeDenseModel(dir, family, change);
+    await expect(upcycled(`${name}-experts`, dir, 1)).rejects.toMatchObject({ code: 'upcycle/differs' });
+  },
+);
+
 test('experts that are taken away leave what a checkpoint without them computes', async () => {
   const gone = [6, 7];
   const out = path.join(work, 'six-experts');

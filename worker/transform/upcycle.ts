@@ -3,6 +3,7 @@
  * a layer starts as a copy of its MLP, the router is fresh, everything else is carried over. Where gate weights are divided
  * by their sum, the new model computes what the dense one does, as long as no noise is added.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import {
   exportHfFolder,
@@ -20,6 +21,7 @@ import {
   moeLayerIndices,
   parameterId,
   parametersOf,
+  type DecoderPlan,
   type Parameter,
   type WeightRole,
 } from '#worker/model/index.ts';
@@ -101,6 +103,19 @@ const targets: Readonly<Record<string, Target>> = {
   }),
 };
 
+/** @throws UserError `upcycle/differs` where the target would compute something else than the dense decoder around its experts. */
+function checkCarriedOver(dense: DecoderPlan, sparse: DecoderPlan): void {
+  for (const [index, { attention, feedForward }] of dense.layers.entries()) {
+    const hasBiases = feedForward.kind === 'dense' && feedForward.biases === true;
+    if (!hasBiases && isDeepStrictEqual(attention, sparse.layers[index]?.attention)) continue;
+    throw new UserError(
+      'upcycle/differs',
+      `layer ${index} has biases or a window that a ${sparse.family} checkpoint does not have`,
+      'Start from a checkpoint without attention_bias, mlp_bias and use_sliding_window.',
+    );
+  }
+}
+
 const denseRoles: Readonly<Partial<Record<string, WeightRole>>> = {
   expertGate: 'denseGate',
   expertUp: 'denseUp',
@@ -146,6 +161,7 @@ export async function upcycle(request: UpcycleRequest): Promise<{
         'Choose a smaller number.',
       );
     }
+    checkCarriedOver(plan, sparsePlan);
     const denseParameters = new Map(parametersOf(plan).map((parameter) => [parameter.id, parameter]));
     const base = { source, family, plan };
     const tensors = new Map<string, TrainedTensor>();

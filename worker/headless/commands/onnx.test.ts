@@ -4,7 +4,8 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
-import { condenser, makeSite, type Site } from './cli.fixture.ts';
+import { writeRandomModel } from '#worker/testing/index.ts';
+import { condenser, makeSite, writeTokenizer, type Site } from './cli.fixture.ts';
 import { largestDifference, logitsOfFile } from './onnx.fixture.ts';
 import { openNamed } from './open-model.ts';
 import { trainHere } from './train-here.fixture.ts';
@@ -91,6 +92,46 @@ test.each(Object.entries(methods))('%s', { timeout: 30_000 }, async (_title, [na
   expect(document).toMatchObject({ rowsApart: 0 });
   expect(document['largestLogit']).toBeGreaterThan(0.1);
   expect(largestDifference(await logitsOf(site.model), want)).toBeGreaterThan(1e-3);
+});
+
+const sizes = {
+  vocab_size: 199,
+  hidden_size: 32,
+  intermediate_size: 24,
+  moe_intermediate_size: 16,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_experts_per_tok: 2,
+};
+const latent = { q_lora_rank: 12, kv_lora_rank: 8, qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 6 };
+/** What configs may say besides, for all that their families have in common. */
+const checkpoints = {
+  qwen2_moe: {
+    num_experts: 8,
+    shared_expert_intermediate_size: 20,
+    hidden_act: 'gelu',
+    use_sliding_window: true,
+    sliding_window: 4,
+  },
+  deepseek_v3: { n_routed_experts: 8, ...latent, attention_bias: true, hidden_act: 'relu2' },
+  llama: {
+    mlp_bias: true,
+    hidden_act: 'gelu_pytorch_tanh',
+    rope_scaling: { type: 'dynamic', factor: 2 },
+    max_position_embeddings: 32,
+  },
+};
+
+test.each(Object.entries(checkpoints))('options of a %s checkpoint', async (model_type, options) => {
+  const model = path.join(site.dir, model_type);
+  writeRandomModel(model, { model_type, ...sizes, ...options });
+  writeTokenizer(model);
+  const run = await train({ name: 'full' }, model);
+  const want = await logitsOf(run);
+  const { out, document } = await exported(run);
+  expect(largestDifference(logitsOfFile(out, inputIds, 3), want)).toBeLessThan(1e-4);
+  expect(document).toMatchObject({ rowsApart: 0 });
+  expect(largestDifference(await logitsOf(model), want)).toBeGreaterThan(1e-3);
 });
 
 describe('a finished run', () => {

@@ -86,7 +86,7 @@ function contextOf(attention: AttentionPlan, mixed_NC: Value, gate: Value | unde
 function outputOf({ layer, hidden, weight, matrix }: AttentionBuild, h_NH: Value, context_NC: Value): Value {
   const { attention, residualScale = 1, attentionOutputNorm = null } = layer;
   const { heads, valueDim } = headSizes(attention);
-  const bias = attention.kind === 'grouped-query' && attention.biases === 'all';
+  const bias = attention.biases === 'all' || attention.biases === true;
   const scaled = (value: Value) => (residualScale === 1 ? value : op.mul(value, residualScale));
   const y_NH = linear(
     context_NC,

@@ -2,27 +2,37 @@
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
 import { invariant } from '#core/contract/errors.ts';
 import type { AdapterPlan } from '../adapters.ts';
-import type { LayerPlan } from '../decoder-plan.ts';
+import type { ActivationPlan, LayerPlan } from '../decoder-plan.ts';
 import { activate } from './gated-mlp.ts';
 import { normalised } from './norm.ts';
 import { linear, matrixInput, weightInput, type Matrix, type WeightDtypes } from './weight.ts';
 
 type Weight = (role: string, shape: readonly number[]) => Value;
 
-/** `down(mix ⊙ silu(gate x) ⊙ up x) · scale`; declares the values of `gatedMlpSaved` as outputs. */
+interface MlpWeights {
+  readonly gate: Matrix;
+  readonly up: Matrix;
+  readonly down: Matrix;
+  /** Of the three; absent: there are none. */
+  readonly biases?: Readonly<Record<'gate' | 'up' | 'down', Value>>;
+  readonly mix_N1?: Value;
+}
+
+/** `down(mix ⊙ f(gate x) ⊙ up x) · scale`, f the activation; declares the values of `gatedMlpSaved` as outputs. */
 function mlp(
   builder: GraphBuilder,
   x_NH: Value,
-  weights: { readonly gate: Matrix; readonly up: Matrix; readonly down: Matrix; readonly mix_N1?: Value },
+  { gate, up, down, biases, mix_N1 }: MlpWeights,
+  activation: ActivationPlan | undefined,
   scale: number,
 ): Value {
-  const gate_NI = linear(x_NH, weights.gate);
-  const up_NI = linear(x_NH, weights.up);
+  const gate_NI = linear(x_NH, gate, biases?.gate);
+  const up_NI = linear(x_NH, up, biases?.up);
   builder.output('gateProjection', gate_NI);
   builder.output('upProjection', up_NI);
-  const hidden_NI = activate({ kind: 'silu' }, gate_NI, up_NI);
-  const mixed_NI = weights.mix_N1 === undefined ? hidden_NI : op.mul(hidden_NI, weights.mix_N1);
-  return linear(mixed_NI, weights.down, undefined, scale);
+  const hidden_NI = activate(activation, gate_NI, up_NI);
+  const mixed_NI = mix_N1 === undefined ? hidden_NI : op.mul(hidden_NI, mix_N1);
+  return linear(mixed_NI, down, biases && (scale === 1 ? biases.down : op.mul(biases.down, scale)), scale);
 }
 
 /**
@@ -37,7 +47,7 @@ export function denseStage(
   adapters: AdapterPlan | null = null,
 ): Graph {
   invariant(layer.feedForward.kind === 'dense', 'a dense stage is for a dense layer');
-  const { intermediate } = layer.feedForward;
+  const { intermediate, activation, biases } = layer.feedForward;
   const builder = new GraphBuilder('dense');
   const weight: Weight = (role, shape) => weightInput(builder, role, dtypes(role), shape);
   const matrix = (role: string, shape: readonly [number, number]) =>
@@ -51,7 +61,15 @@ export function denseStage(
       gate: matrix('denseGate', [intermediate, hidden]),
       up: matrix('denseUp', [intermediate, hidden]),
       down: matrix('denseDown', [hidden, intermediate]),
+      ...(biases && {
+        biases: {
+          gate: weight('denseGateBias', [intermediate]),
+          up: weight('denseUpBias', [intermediate]),
+          down: weight('denseDownBias', [hidden]),
+        },
+      }),
     },
+    activation,
     layer.residualScale ?? 1,
   );
   const out_NH = normalised(y_NH, layer.feedForwardOutputNorm ?? null, 'feedForwardOutputNorm', weight);
@@ -74,7 +92,8 @@ export function sharedStage(
     layer.feedForward.kind === 'moe' && layer.feedForward.shared !== undefined,
     'a shared stage is for a layer with a shared expert',
   );
-  const { intermediate, gated, scale = 1 } = layer.feedForward.shared;
+  const { activation, shared } = layer.feedForward;
+  const { intermediate, gated, scale = 1 } = shared;
   const builder = new GraphBuilder('shared');
   const matrix = (role: string, shape: readonly [number, number]) =>
     matrixInput(builder, role, dtypes, shape, adapters);
@@ -90,6 +109,7 @@ export function sharedStage(
       down: matrix('sharedDown', [hidden, intermediate]),
       ...mix,
     },
+    activation,
     scale * (layer.residualScale ?? 1),
   );
   builder.output('out', op.add(h_NH, y_NH));

@@ -6,7 +6,7 @@ import { activate } from './gated-mlp.ts';
 import { linear, matrixInput, weightInput, type WeightDtypes } from './weight.ts';
 
 /**
- * Graph of an expert: `y = (w ⊙ silu(x gateᵀ) ⊙ x upᵀ) downᵀ`, times the scale of routed experts and of the layer's
+ * Graph of an expert: `y = (w ⊙ f(x gateᵀ) ⊙ x upᵀ) downᵀ`, times the scale of routed experts and of the layer's
  * residual.
  *
  * The gate weight multiplies the hidden activation instead of the output, which is the same number (the last product is
@@ -58,7 +58,7 @@ function declareExpert(
   residualScale: number,
   adapters: AdapterPlan | null,
 ): void {
-  const { activation = { kind: 'silu' }, expertBiases, routedScale = 1 } = plan;
+  const { activation, expertBiases, routedScale = 1 } = plan;
   const intermediate = widthOf(plan);
   const scale = routedScale * residualScale;
   const matrix = (role: string, shape: readonly [Dim, Dim]) =>

@@ -18,6 +18,7 @@ export function latentHeads(attention: LatentPlan, site: AttentionSite): Heads {
   const { heads, contentDim, valueDim, keyValueRank, rope } = attention;
   const rotated = rotatedDim(attention);
   const { weight, matrix } = site;
+  const downWidth = keyValueRank + rotated;
   const norm = { kind: 'rms', epsilon: attention.epsilon } as const;
   const cut = (value: Value, ...sizes: readonly number[]) => pair(op.split(value, { axis: -1, sizes }));
 
@@ -31,7 +32,11 @@ export function latentHeads(attention: LatentPlan, site: AttentionSite): Heads {
 
   const down_NL = site.save(
     'keyValueLatent',
-    linear(site.x_NH, matrix('keyValueDown', [keyValueRank + rotated, site.hidden])),
+    linear(
+      site.x_NH,
+      matrix('keyValueDown', [downWidth, site.hidden]),
+      attention.biases && weight('keyValueDownBias', [downWidth]),
+    ),
   );
   const [latent_NL, keyPart_NR] = cut(down_NL, keyValueRank, rotated);
   const up_NV = site.save(
@@ -53,7 +58,11 @@ function latentQuery(attention: LatentPlan, site: AttentionSite): Value {
   if (queryRank === null) return linear(site.x_NH, site.matrix('query', [width, site.hidden]));
   const down = site.save(
     'queryLatent',
-    linear(site.x_NH, site.matrix('queryDown', [queryRank, site.hidden])),
+    linear(
+      site.x_NH,
+      site.matrix('queryDown', [queryRank, site.hidden]),
+      attention.biases && site.weight('queryDownBias', [queryRank]),
+    ),
   );
   const norm = { kind: 'rms', epsilon: attention.epsilon } as const;
   const latent = normalised(down, norm, 'queryDownNorm', site.weight);

@@ -1,4 +1,4 @@
-/** Vectors that stand for the outputs of experts on tokens that are not sent to them. */
+/** Vectors that stand for the outputs of experts on tokens that are not sent to them, and what else is made of kept projections. */
 import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Graph } from '#worker/graph/index.ts';
 import type { AdapterPlan } from '../adapters.ts';
@@ -35,7 +35,7 @@ export function meanOutputStage(
   dtypes: WeightDtypes,
   adapters: AdapterPlan | null,
 ): Graph {
-  const { activation = { kind: 'silu' }, expertBiases } = plan;
+  const { activation, expertBiases } = plan;
   const intermediate = widthOf(plan);
   const builder = new GraphBuilder('mean-output');
   const gate_nI = builder.input('gateProjection', 'float32', ['n', intermediate]);
@@ -46,5 +46,19 @@ export function meanOutputStage(
     ? weightInput(builder, 'expertDownBias', dtypes('expertDownBias'), [hidden])
     : undefined;
   builder.output('mean', linear(mean_1I, down, bias_H));
+  return builder.build();
+}
+
+/**
+ * Graph of how strongly each neuron of an expert answers: the sum over its tokens of the absolute value it hands to the down
+ * matrix. Inputs: `gateProjection` and `upProjection` [n, I]. Output: `strength` [I].
+ */
+export function neuronStrengthStage(plan: MoePlan): Graph {
+  const intermediate = widthOf(plan);
+  const builder = new GraphBuilder('neuron-strength');
+  const gate_nI = builder.input('gateProjection', 'float32', ['n', intermediate]);
+  const up_nI = builder.input('upProjection', 'float32', ['n', intermediate]);
+  const answer_nI = op.abs(activate(plan.activation, gate_nI, up_nI));
+  builder.output('strength', op.reduceSum(answer_nI, { axes: [0] }));
   return builder.build();
 }
