@@ -9,15 +9,33 @@ if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1
       'In the repository, `npm run -s condenser -- …` uses the right one.',
   );
   process.exitCode = 64;
-} else if (process.argv[2] === 'bench' && process.env['MALLOC_TRIM_THRESHOLD_'] === undefined) {
-  // It tells what a run takes, so it has what a worker has.
+} else {
+  await keepCompiled();
+  await (isBenchToRestart() ? restartAsWorker() : run());
+}
+
+/** Keeps compiled modules from start to start, those of child processes too: a command answers in half the time. */
+async function keepCompiled(): Promise<void> {
+  const { enableCompileCache } = await import('node:module');
+  const { directory } = enableCompileCache();
+  if (directory !== undefined) process.env['NODE_COMPILE_CACHE'] ??= directory;
+}
+
+function isBenchToRestart(): boolean {
+  return process.argv[2] === 'bench' && process.env['MALLOC_TRIM_THRESHOLD_'] === undefined;
+}
+
+/** `bench` tells what a run takes, so it has what a worker has. */
+async function restartAsWorker(): Promise<void> {
   const { spawnSync } = await import('node:child_process');
   const { WORKER_ALLOCATOR } = await import('./spawn-worker.ts');
   const again = [...process.execArgv, ...process.argv.slice(1)];
   const env = { ...process.env, ...WORKER_ALLOCATOR };
   const { status } = spawnSync(process.execPath, again, { stdio: 'inherit', env });
   process.exitCode = status ?? 1;
-} else {
+}
+
+async function run(): Promise<void> {
   const { runCommandLine } = await import('./commands/run-command-line.ts');
   process.exitCode = await runCommandLine(process.argv.slice(2), process.stdout, process.stderr);
 }
