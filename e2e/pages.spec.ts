@@ -214,7 +214,7 @@ test('an ended run is asked suites of questions and exported', async ({ workbenc
     ]);
     await expect(scores.getByRole('alert')).toHaveCount(0);
   });
-  await test.step('one that is stopped leaves nothing', async () => {
+  await test.step('one that is stopped keeps what was answered', async () => {
     await open();
     await scores.getByRole('button', { name: 'a file' }).click();
     const suite = path.resolve(import.meta.dirname, '../resources/sample/data/word-problems.jsonl');
@@ -223,10 +223,11 @@ test('an ended run is asked suites of questions and exported', async ({ workbenc
     await field.press('Enter');
     await ask();
     await expect(scores.getByText(/of 1,200 asked/)).toBeVisible({ timeout: 60_000 });
+    await expect(async () => expect(await rows()).toHaveLength(3)).toPass({ timeout: 60_000 });
     await checkViews(page, 'scores running');
-    await scores.getByRole('button', { name: 'Stop, keep nothing' }).click();
+    await scores.getByRole('button', { name: 'Stop, keep the answers so far' }).click();
     await expect(scores.getByRole('button', { name: 'Ask a suite…' })).toBeVisible();
-    expect(await rows()).toHaveLength(2);
+    expect((await rows())[0]?.['Questions']).toMatch(/^\d+ of 1,200$/);
   });
   await test.step('it is exported to a new folder, and not twice to the same', async () => {
     const exports = card(page, 'Export');

@@ -182,15 +182,19 @@ export const hostApi = {
   /** Suites of questions that an ended run is asked. */
   scores: {
     get: call(runId, ScoreState),
-    /** Asks the run the questions of a file, or the rows that it held out; what comes of it is told by `changed`. */
+    /** Asks the run the questions of a file or a data set, or the rows that it held out; what comes of it is told by `changed`. */
     start: call(
       runId.extend({
-        suite: z.union([z.object({ heldOut: z.literal(true) }), z.object({ handle: FileHandle })]),
+        suite: z.union([
+          z.object({ heldOut: z.literal(true) }),
+          z.object({ dataset: DatasetId }),
+          z.object({ handle: FileHandle }),
+        ]),
         options: AskOptions.prefault({}),
       }),
       z.null(),
     ),
-    /** Nothing is kept of a suite that is stopped. */
+    /** The score of what was answered is kept. */
     stop: call(runId, z.null()),
     changed: push(runId),
   },

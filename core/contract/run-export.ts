@@ -52,6 +52,14 @@ export const ExportResult = ExportRequest.pick({ format: true, dtype: true, out:
 });
 export type ExportResult = z.infer<typeof ExportResult>;
 
+/** An export as it is remembered beside its run. */
+export const KeptExport = ExportResult.extend({ createdMs: z.number() });
+export type KeptExport = z.infer<typeof KeptExport>;
+
+/** All exports of a run that were asked for in the window, the newest last. */
+export const RunExports = z.object({ version: z.literal(1), exports: z.array(KeptExport) });
+export type RunExports = z.infer<typeof RunExports>;
+
 /** Name of a folder, without a way out of the one it is in. */
 export const FolderName = z
   .string()
@@ -64,11 +72,12 @@ export type RefusedFormat = z.infer<typeof RefusedFormat>;
 
 const Exported = ExportRequest.pick({ format: true, out: true });
 
-/** What becomes of the export of a run that was asked for last. */
+/** The exports of a run, and what becomes of the one that was asked for last. */
 export const ExportState = z.object({
   /** Absent while nothing is written; without `progress` while the run is read and computed. */
   active: Exported.extend({ progress: ExportProgress.optional() }).optional(),
-  done: ExportResult.optional(),
+  /** The newest first; a folder may have been moved or deleted since. */
+  done: z.array(KeptExport.extend({ isThere: z.boolean() })),
   /** Why it was not written. */
   failure: Exported.extend({ error: ErrorInfoSchema }).optional(),
 });

@@ -62,6 +62,8 @@ export const SuiteScore = z.object({
   sha256: z.array(z.string()),
   /** Questions asked; they are drawn by `seed` where the suite has more. */
   n: Count,
+  /** Questions that were to be asked, where that ended before the last of them: those asked are the first of the draw. */
+  of: Count.optional(),
   seed: z.int(),
   kind: AnswerKind,
   correct: Count,
@@ -100,6 +102,8 @@ export const AskRequest = z.object({
   runDir: z.string(),
   /** Path of a file, or `HELD_OUT`. */
   suite: z.string(),
+  /** Which column of the file holds what, where that was said. */
+  mapping: z.record(z.string(), z.string()).optional(),
   options: AskOptions,
 });
 export type AskRequest = z.infer<typeof AskRequest>;

@@ -97,7 +97,7 @@ export function createHost(ports: HostPorts): Host {
     ...models.handlers,
     ...datasets.handlers,
     ...runs.handlers,
-    ...createScoreHandlers(context, files, runs, jobs),
+    ...createScoreHandlers(context, files, datasets, runs, jobs),
     ...createExportHandlers(context, files, runs, jobs),
     'runs.remove': async (input) => {
       await jobs.stop(input.id);

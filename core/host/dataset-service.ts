@@ -16,6 +16,8 @@ export interface DatasetService {
   readonly handlers: DatasetHandlers;
   /** Adds the file `file`, or looks at it anew. */
   add(file: string): Promise<DatasetEntry>;
+  /** @throws UserError `dataset/unknown`. */
+  entryOf(id: string): DatasetEntry;
 }
 
 /** Serves the data sets in the list. */
@@ -53,6 +55,7 @@ export function createDatasetService(
 
   return {
     add,
+    entryOf,
     handlers: {
       'datasets.list': () => db.datasets.list(),
       'datasets.import': async ({ handle }) => add(await files.pathOf(handle)),

@@ -1,8 +1,10 @@
 /** Exports of ended runs, with a scripted process in place of the one that writes. */
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import type { ExportResult } from '#core/contract/run-export.ts';
+import { writeExport } from '#core/store/index.ts';
 import { endedRun, makeHome, openTestHost, type TestHost, until } from './host.fixture.ts';
 import type { HostPorts } from './ports.ts';
 
@@ -50,7 +52,7 @@ async function start(id: string, place = 'sample', name = 'exported'): Promise<v
   await t.call('exports.start', { id, format: 'onnx', dtype: 'F16', folder: handle, name });
 }
 
-test('an export is asked for with the folder it makes, told of while it is written, and shown until the next', async () => {
+test('an export is asked for with the folder it makes, told of while it is written, and remembered beside the run', async () => {
   const id = await endedRun(t);
   expect(await t.call('exports.refused', { id })).toEqual([refusal]);
   await start(id);
@@ -63,7 +65,7 @@ test('an export is asked for with the folder it makes, told of while it is writt
   });
   const out = request?.out ?? '';
   expect(out.endsWith(path.join('sample', 'exported'))).toBe(true);
-  expect(await t.call('exports.get', { id })).toEqual({ active: { format: 'onnx', out } });
+  expect(await t.call('exports.get', { id })).toEqual({ active: { format: 'onnx', out }, done: [] });
   const told = () => t.pushes.filter(({ channel }) => channel === 'exports.changed').length;
   const before = told();
   asked[0]?.progress({ written: 50, of: 200 });
@@ -82,10 +84,20 @@ test('an export is asked for with the folder it makes, told of while it is writt
   };
   asked[0]?.done(result);
   await until('the end', async () => (await t.call('exports.get', { id })).active === undefined);
-  expect(await t.call('exports.get', { id })).toEqual({ done: result });
+  const kept = { ...result, createdMs: expect.any(Number) as number };
+  expect(await t.call('exports.get', { id })).toEqual({ done: [{ ...kept, isThere: false }] });
 
-  await start(id);
-  expect((await t.call('exports.get', { id })).done).toBeUndefined();
+  // A host that starts later knows it too, and sees whether the folder is there.
+  mkdirSync(out);
+  await t.host.close();
+  t = openTestHost(folder.root);
+  expect((await t.call('exports.get', { id })).done).toEqual([{ ...kept, isThere: true }]);
+  writeExport(t.host.runDir(id), { ...result, out: `${out}-2`, createdMs: 1 });
+  writeExport(t.host.runDir(id), { ...result, step: 4, createdMs: 2 });
+  expect((await t.call('exports.get', { id })).done.map((one) => [one.out, one.step])).toEqual([
+    [out, 4],
+    [`${out}-2`, 3],
+  ]);
 });
 
 test('only a new folder in a folder is written, and only of a run that has ended', async () => {
@@ -116,7 +128,7 @@ test('what fails says why; nothing else is done to a run meanwhile, and a stop l
   await t.call('scores.stop', { id });
   expect((await t.call('exports.get', { id })).active).toBeDefined();
   await t.call('exports.stop', { id });
-  expect(await t.call('exports.get', { id })).toEqual({});
+  expect(await t.call('exports.get', { id })).toEqual({ done: [] });
   await start(id);
   await t.call('runs.remove', { id });
   expect(t.bugs).toEqual([]);

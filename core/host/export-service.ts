@@ -1,9 +1,11 @@
 /** The `exports` part of the host API: trained models of ended runs, written for use elsewhere. */
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import type { HostHandlers } from '#core/contract/host-api.ts';
-import type { ExportProgress, ExportRequest, ExportResult } from '#core/contract/run-export.ts';
+import type { ExportProgress, ExportRequest } from '#core/contract/run-export.ts';
+import { readExports, writeExport } from '#core/store/index.ts';
 import type { FileService } from './file-service.ts';
 import type { HostContext } from './host-context.ts';
 import type { RunJobs } from './run-jobs.ts';
@@ -19,13 +21,13 @@ export function createExportHandlers(
   jobs: RunJobs,
 ): ExportHandlers {
   const exporting = jobs.kind<Pick<ExportRequest, 'format' | 'out'>, ExportProgress>('exports.changed');
-  /** The newest of each run; forgotten with this process. */
-  const results = new Map<string, ExportResult>();
   return {
     'exports.get': ({ id }) => {
-      runs.rowOf(id);
-      const done = results.get(id);
-      return { ...exporting.stateOf(id), ...(done && { done }) };
+      const done = readExports(runs.rowOf(id).dir).toReversed();
+      return {
+        ...exporting.stateOf(id),
+        done: done.map((written) => ({ ...written, isThere: existsSync(written.out) })),
+      };
     },
     'exports.refused': ({ id }) => ports.exports.refused(runs.rowOf(id).dir),
     'exports.start': async ({ id, format, dtype, folder, name }) => {
@@ -34,9 +36,9 @@ export function createExportHandlers(
         throw new UserError('file/no-folder', `${parent} is not a folder`, 'Choose a folder.');
       const out = path.join(parent, name);
       exporting.start(id, { format, out }, 'is being exported', async (runDir, onProgress, signal) => {
-        results.delete(id);
         const request = { runDir, format, dtype, out, version: ports.version };
-        results.set(id, await ports.exports.write(request, onProgress, signal));
+        const written = await ports.exports.write(request, onProgress, signal);
+        writeExport(runDir, { ...written, createdMs: ports.now() });
       });
       return null;
     },

@@ -75,7 +75,24 @@ test('a file and the rows held out are asked with progress, and the scores are t
   expect(await t.call('scores.get', { id })).toEqual({ scores: [score] });
 
   await t.call('scores.start', { id, suite: { heldOut: true } });
-  expect(asked[1]?.request.suite).toBe('validation');
+  expect(asked[1]?.request).toMatchObject({ suite: 'validation' });
+  expect(asked[1]?.request).not.toHaveProperty('mapping');
+});
+
+test('a data set is asked with its columns as they were mapped', async () => {
+  const id = await endedRun(t);
+  const { handle } = await t.call('files.register', { path: `${folder.root}/sample/data/train.jsonl` });
+  const set = await t.call('datasets.import', { handle });
+  const mapping = { prompt: 'q', response: 'a' };
+  await t.call('datasets.map', { id: set.id, mapping });
+  await t.call('scores.start', { id, suite: { dataset: set.id } });
+  expect(asked[0]?.request).toMatchObject({ suite: set.path, mapping });
+  expect((await t.call('scores.get', { id })).active).toEqual({ suite: 'train.jsonl' });
+  await t.call('scores.stop', { id });
+  await t.call('datasets.remove', { id: set.id });
+  await expect(t.call('scores.start', { id, suite: { dataset: set.id } })).rejects.toMatchObject({
+    code: 'dataset/unknown',
+  });
 });
 
 test('one run is asked at a time, and none that has not ended', async () => {
@@ -93,7 +110,7 @@ test('one run is asked at a time, and none that has not ended', async () => {
   });
 });
 
-test('what is stopped leaves nothing; what fails says why until the run is asked again', async () => {
+test('what is stopped is no failure; what fails says why until the run is asked again', async () => {
   const id = await endedRun(t);
   const ask = () => t.call('scores.start', { id, suite: { heldOut: true } });
   await ask();

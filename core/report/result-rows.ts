@@ -70,7 +70,7 @@ export function resultRows(runs: readonly RunReport[]): string[][] {
 
 function scoreText(score: SuiteScore | undefined): string {
   if (score === undefined) return '–';
-  const { accuracy, correct, n, published, step } = score;
+  const { accuracy, correct, n, of, published, step } = score;
   const [share, low, high, other] = [
     accuracy.share,
     accuracy.low,
@@ -78,7 +78,8 @@ function scoreText(score: SuiteScore | undefined): string {
     published.accuracy.share,
   ].map((value) => significant(100 * value, 3));
   const at = step === undefined ? '' : ` at step ${count(step)}`;
-  return `${share} % (${low} to ${high}), ${count(correct)} of ${count(n)}${at} [${other} %]`;
+  const left = of === undefined ? '' : ` (stopped before the other ${count(of - n)})`;
+  return `${share} % (${low} to ${high}), ${count(correct)} of ${count(n)}${left}${at} [${other} %]`;
 }
 
 /** `value` as text, or undefined. */

@@ -3,10 +3,12 @@ export { type AppDb, type Collection, newId, openAppDb, RunRow } from './app-db.
 export { readRunRow, type Rebuilt, rebuildRuns } from './rebuild-runs.ts';
 export {
   readAudit,
+  readExports,
   readScores,
   readRunSpec,
   runFiles,
   writeAudit,
+  writeExport,
   writeScores,
   writeRunSpec,
 } from './run-dir.ts';

@@ -1,8 +1,10 @@
 /** What a run directory holds. Complete in itself: copied, it opens on another machine. */
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import path from 'node:path';
+import type { z } from 'zod';
 import { RoutingAudit } from '#core/contract/audit.ts';
 import { UserError } from '#core/contract/errors.ts';
+import { type KeptExport, RunExports } from '#core/contract/run-export.ts';
 import { parseRunSpec, type RunSpec } from '#core/contract/run-spec.ts';
 import { RunScores, suiteKey, type SuiteScore } from '#core/contract/suite-score.ts';
 
@@ -20,6 +22,8 @@ export function runFiles(dir: string) {
     audit: path.join(dir, 'audit.json'),
     /** What it scores on suites of questions, where it was asked any. */
     scores: path.join(dir, 'scores.json'),
+    /** What was exported of it from the window. */
+    exports: path.join(dir, 'exports.json'),
   };
 }
 
@@ -38,34 +42,66 @@ export function writeAudit(dir: string, audit: RoutingAudit): void {
  * @throws UserError `run/bad-audit`.
  */
 export function readAudit(dir: string): RoutingAudit | undefined {
-  const file = runFiles(dir).audit;
-  if (!existsSync(file)) return undefined;
-  try {
-    return RoutingAudit.parse(JSON.parse(readFileSync(file, 'utf8')));
-  } catch (error) {
-    throw new UserError('run/bad-audit', `${file} is not a valid audit`, 'Audit the run again.', {
-      cause: error,
-    });
-  }
+  return readDocument(runFiles(dir).audit, RoutingAudit, {
+    code: 'run/bad-audit',
+    what: 'is not a valid audit',
+    hint: 'Audit the run again.',
+  });
 }
 
-/** Keeps `scores` beside the run, each in place of an earlier one of its suite. @throws UserError `run/bad-scores`. */
+/**
+ * Keeps `scores` beside the run, each in place of an earlier one of its suite; one that was stopped not in place of one over
+ * more questions. @throws UserError `run/bad-scores`.
+ */
 export function writeScores(dir: string, scores: readonly SuiteScore[]): void {
-  const now = new Set(scores.map(suiteKey));
-  const kept = readScores(dir).filter((score) => !now.has(suiteKey(score)));
-  writeDocument(runFiles(dir).scores, { version: 1, suites: [...kept, ...scores] } satisfies RunScores);
+  const kept = new Map(readScores(dir).map((score) => [suiteKey(score), score]));
+  for (const score of scores) {
+    const key = suiteKey(score);
+    if (score.of !== undefined && (kept.get(key)?.n ?? 0) > score.n) continue;
+    // What was asked last comes last.
+    kept.delete(key);
+    kept.set(key, score);
+  }
+  writeDocument(runFiles(dir).scores, { version: 1, suites: [...kept.values()] } satisfies RunScores);
 }
 
 /** Reads what `writeScores` wrote. @throws UserError `run/bad-scores`. */
 export function readScores(dir: string): readonly SuiteScore[] {
-  const file = runFiles(dir).scores;
-  if (!existsSync(file)) return [];
+  const document = readDocument(runFiles(dir).scores, RunScores, {
+    code: 'run/bad-scores',
+    what: 'holds no valid scores',
+    hint: 'Delete it and evaluate again.',
+  });
+  return document?.suites ?? [];
+}
+
+/** Remembers an export beside the run, in place of an earlier one to the same folder. @throws UserError `run/bad-exports`. */
+export function writeExport(dir: string, written: KeptExport): void {
+  const exports = [...readExports(dir).filter(({ out }) => out !== written.out), written];
+  writeDocument(runFiles(dir).exports, { version: 1, exports } satisfies RunExports);
+}
+
+/** Reads what `writeExport` wrote. @throws UserError `run/bad-exports`. */
+export function readExports(dir: string): readonly KeptExport[] {
+  const document = readDocument(runFiles(dir).exports, RunExports, {
+    code: 'run/bad-exports',
+    what: 'is no valid list of exports',
+    hint: 'Delete it; the exports themselves stay where they are.',
+  });
+  return document?.exports ?? [];
+}
+
+/** The document in `file`, or undefined where there is none. @throws UserError `bad.code` where it is not what `schema` says. */
+function readDocument<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  bad: { readonly code: string; readonly what: string; readonly hint: string },
+): T | undefined {
+  if (!existsSync(file)) return undefined;
   try {
-    return RunScores.parse(JSON.parse(readFileSync(file, 'utf8'))).suites;
+    return schema.parse(JSON.parse(readFileSync(file, 'utf8')));
   } catch (error) {
-    throw new UserError('run/bad-scores', `${file} holds no valid scores`, 'Delete it and evaluate again.', {
-      cause: error,
-    });
+    throw new UserError(bad.code, `${file} ${bad.what}`, bad.hint, { cause: error });
   }
 }
 

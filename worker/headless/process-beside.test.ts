@@ -123,6 +123,38 @@ test('a run is asked a suite with progress; the score is kept beside it, the sam
   await condenser('evaluate', runDir, '--suite', suite, ...few);
   expect(readScores(runDir).map((kept) => ({ ...kept, createdMs: 0 }))).toEqual([{ ...score, createdMs: 0 }]);
 
+  // One that is stopped keeps what was answered, and not in place of a score over more questions.
+  const all = AskOptions.parse({ maxNewTokens: 2, batch: 2 });
+  const halfway = async () => {
+    const abort = new AbortController();
+    const stopWhenAsked = ({ asked }: AskProgress) => asked === 4 && abort.abort();
+    const half = scoreBeside(program, { runDir, suite, options: all }, stopWhenAsked, abort.signal);
+    await expect(half).rejects.toMatchObject({ code: 'suite/failed' });
+  };
+  await halfway();
+  expect(readScores(runDir)).toMatchObject([{ n: 5 }]);
+  expect(readScores(runDir)[0]).not.toHaveProperty('of');
+  rmSync(path.join(runDir, 'scores.json'));
+  await halfway();
+  expect(readScores(runDir)).toMatchObject([{ suite: 'suite.jsonl', n: 4, of: 6 }]);
+  await scoreBeside(program, { runDir, suite, options: all }, () => undefined, signal);
+  expect(readScores(runDir)).toMatchObject([{ suite: 'suite.jsonl', n: 6 }]);
+  expect(readScores(runDir)[0]).not.toHaveProperty('of');
+
+  // Columns of any name, where it is said what they hold.
+  const odd = path.join(work, 'odd.csv');
+  writeFileSync(odd, 'task,solution\n2 + 2?,4\n');
+  const oddly = (mapping?: Record<string, string>) =>
+    scoreBeside(
+      program,
+      { runDir, suite: odd, options, ...(mapping && { mapping }) },
+      () => undefined,
+      signal,
+    );
+  await expect(oddly()).rejects.toThrow('odd.csv');
+  await oddly({ prompt: 'task', response: 'solution' });
+  expect(readScores(runDir).at(-1)).toMatchObject({ suite: 'odd.csv', n: 1 });
+
   // What is wrong with a file is told with its row, before the model is read.
   writeFileSync(suite, `${lines[0]}\n{"prompt": "and no answer"}\n`);
   const ask = (abort = signal) => scoreBeside(program, { runDir, suite, options }, () => undefined, abort);

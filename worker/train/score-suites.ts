@@ -36,7 +36,8 @@ interface AskListener {
 }
 
 /**
- * Asks the model at `source` every suite, and keeps each score beside a run as soon as it is there.
+ * Asks the model at `source` every suite, and keeps its score beside a run with every answer: what ends before the last
+ * question leaves the score of those that were asked.
  * @param suites files, or `HELD_OUT`; all are read before the first question.
  * @param mapping which column of a file holds what, where that is not recognised.
  * @throws UserError naming file and row of what is no question; everything wrong with the model.
@@ -59,9 +60,10 @@ export async function scoreSuites(
     listener.begins?.();
     const scores: SuiteScore[] = [];
     for (const suite of read) {
-      const score = await scoreOf(suite, opened, options, listener);
-      if ('runDir' in source) writeScores(source.runDir, [score]);
-      scores.push(score);
+      const keep = (score: SuiteScore) => {
+        if ('runDir' in source) writeScores(source.runDir, [score]);
+      };
+      scores.push(await scoreOf(suite, opened, options, listener, keep));
     }
     return scores;
   } finally {
@@ -74,6 +76,7 @@ async function scoreOf(
   opened: OpenedModel,
   options: AskOptions,
   { progress, answered }: AskListener,
+  keep: (score: SuiteScore) => void,
 ): Promise<SuiteScore> {
   const { maxNewTokens, batch, seed } = options;
   const template = options.template === 'trained' ? opened.template : options.template;
@@ -83,6 +86,20 @@ async function scoreOf(
   const { length } = suite.questions;
   const drawn = [...epochOrder(length, seed, 0)].slice(0, options.samples ?? length);
   const answers: Answer[] = [];
+  const score = (): SuiteScore => ({
+    suite: suite.name,
+    sha256: [...suite.sha256],
+    seed,
+    kind: rule.kind,
+    ...suiteScore(answers),
+    ...(answers.length < drawn.length && { of: drawn.length }),
+    cut: answers.filter(({ isCut }) => isCut).length,
+    extractorVersion: EXTRACTOR_VERSION,
+    template,
+    maxNewTokens,
+    ...(opened.step !== undefined && { step: opened.step }),
+    createdMs: Date.now(),
+  });
   for (let at = 0; at < drawn.length; at += batch) {
     const asked = drawn.slice(at, at + batch).map((index) => ({
       question: suite.questions[index] as Suite['questions'][number],
@@ -109,20 +126,9 @@ async function scoreOf(
     });
     answers.push(...marked);
     answered?.(marked);
+    keep(score());
     // Lets signals in.
     await new Promise(setImmediate);
   }
-  return {
-    suite: suite.name,
-    sha256: [...suite.sha256],
-    seed,
-    kind: rule.kind,
-    ...suiteScore(answers),
-    cut: answers.filter(({ isCut }) => isCut).length,
-    extractorVersion: EXTRACTOR_VERSION,
-    template,
-    maxNewTokens,
-    ...(opened.step !== undefined && { step: opened.step }),
-    createdMs: Date.now(),
-  };
+  return score();
 }

@@ -4,33 +4,46 @@ import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import { AskOptions } from '#core/contract/suite-score.ts';
 import type { RegisteredFile } from '../../api/transport.ts';
-import { useCommand } from '../../api/use-host.ts';
+import { useCall, useCommand } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
-import { formatCount } from '../../ui/format.ts';
+import { formatCount, plural } from '../../ui/format.ts';
 import { SchemaForm, type Values } from '../../ui/schema-form.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
+import { Select } from '../../ui/select.tsx';
 import { ErrorNote } from '../../ui/states.tsx';
 import { PathChoice } from '../drop/index.ts';
 
 const optionsSchema = z.toJSONSchema(AskOptions, { io: 'input' });
 
 /** Where a suite comes from. */
-type Source = 'held-out' | 'file';
+type Source = 'held-out' | 'dataset' | 'file';
 
 /** Chooses a suite and how it is asked, and starts. */
 export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; readonly onClose: () => void }) {
   const heldOut = detail.facts?.validationRows ?? 0;
   const [source, setSource] = useState<Source>(heldOut > 0 ? 'held-out' : 'file');
   const [file, setFile] = useState<RegisteredFile>();
+  const datasets = useCall('datasets.list', undefined);
+  // Plain text has no question, and what the columns of an unknown format mean is said on its page.
+  const asked = (datasets.data ?? []).filter(
+    ({ recordFormat }) => recordFormat !== 'text' && recordFormat !== 'unknown',
+  );
+  const [chosen, setChosen] = useState<string>();
+  const dataset = asked.find(({ id }) => id === chosen)?.id;
   const [options, setOptions] = useState<Values>({});
   const [errors, setErrors] = useState<Readonly<Record<string, string | undefined>>>({});
   const start = useCommand('scores.start', ['scores.get']);
   const wrong = Object.values(errors).find((error) => error !== undefined);
-  const blocked = wrong ?? (source === 'file' && file === undefined ? 'Needs a file.' : undefined);
+  const suites = {
+    'held-out': { heldOut: true } as const,
+    dataset: dataset === undefined ? undefined : { dataset },
+    file: file && { handle: file.handle },
+  };
+  const suite = suites[source];
+  const blocked =
+    wrong ?? (suite === undefined ? (source === 'file' ? 'Needs a file.' : 'Needs a data set.') : undefined);
   const submit = () => {
-    if (blocked !== undefined || start.isPending) return;
-    const suite =
-      source === 'file' && file !== undefined ? { handle: file.handle } : ({ heldOut: true } as const);
+    if (suite === undefined || blocked !== undefined || start.isPending) return;
     start.mutate({ id: detail.id, suite, options: AskOptions.parse(options) }, { onSuccess: onClose });
   };
   return (
@@ -47,10 +60,32 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
               disabled: heldOut === 0,
               why: heldOut === 0 ? 'The run held no rows out.' : 'What the validation loss was measured on.',
             },
+            {
+              value: 'dataset',
+              label: 'a data set',
+              disabled: asked.length === 0,
+              why:
+                asked.length === 0
+                  ? 'No data set with questions and answers is in the list.'
+                  : 'One that was imported, with its columns as they were mapped.',
+            },
             { value: 'file', label: 'a file' },
           ]}
           onChange={setSource}
         />
+        {source === 'dataset' && (
+          <Select
+            small
+            label="Data set"
+            value={dataset ?? null}
+            choices={asked.map(({ id, name, rows }) => ({
+              value: id,
+              label: name,
+              note: plural(rows, 'row'),
+            }))}
+            onChange={setChosen}
+          />
+        )}
       </div>
       {source === 'file' && (
         <PathChoice
@@ -61,6 +96,8 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
           onChange={setFile}
         >
           Or drop it here: JSONL, JSON, CSV, TSV or Parquet with a question and its right answer in each row.
+          Where its columns have names of their own, import it under Data, map them there, and choose the data
+          set here.
         </PathChoice>
       )}
       <SchemaForm

@@ -1,8 +1,8 @@
 import { QueryClientProvider } from '@tanstack/react-query';
-import { cleanup, fireEvent, render, screen, waitFor } from '@testing-library/react';
+import { cleanup, fireEvent, render, screen, waitFor, within } from '@testing-library/react';
 import { afterEach, expect, test } from 'vitest';
 import type { HostHandlers } from '#core/contract/host-api.ts';
-import type { ExportResult, ExportState } from '#core/contract/run-export.ts';
+import type { ExportState } from '#core/contract/run-export.ts';
 import { Client } from '../../api/client.ts';
 import { run } from '../../api/fake-entries.ts';
 import { FakeHost } from '../../api/fake-host.ts';
@@ -12,7 +12,7 @@ import { ExportCard } from './export-card.tsx';
 
 afterEach(cleanup);
 
-const result: ExportResult = {
+const result: ExportState['done'][number] = {
   format: 'onnx',
   dtype: 'F32',
   out: '/exports/gsm8k-full-onnx',
@@ -25,6 +25,8 @@ const result: ExportResult = {
   logits: { largestDifference: 1.2e-5, largestLogit: 14.2, rowsApart: 0 },
   verified: 'run by ONNX Runtime: logits of up to 14.2 differ by at most 0.000012',
   notes: [],
+  createdMs: Date.now() - 180_000,
+  isThere: true,
 };
 const noAdapters = {
   format: 'adapter' as const,
@@ -32,10 +34,14 @@ const noAdapters = {
 };
 
 /** The card over what the host says, and the host. */
-function show(state: ExportState, handlers: Partial<HostHandlers> = {}, shell: 'node' | 'electron' = 'node') {
+function show(
+  state: Partial<ExportState>,
+  handlers: Partial<HostHandlers> = {},
+  shell: 'node' | 'electron' = 'node',
+) {
   const host = new FakeHost({
     'app.info': () => ({ version: '1', shell, home: '/home', networkRequests: 0 }),
-    'exports.get': () => state,
+    'exports.get': () => ({ done: [], ...state }),
     'exports.refused': () => [noAdapters],
     'exports.start': () => null,
     'files.register': ({ path }) => ({ handle: 'file_typed', name: path.split('/').at(-1) ?? '' }),
@@ -132,11 +138,20 @@ test('while it is written the bytes are counted, and it can be stopped', async (
 });
 
 test('the result says where it lies, how large it is and how far it is from the run; an error what to do', async () => {
-  show({ done: { ...result, notes: ['Other programs ignore x.json and then compute something else.'] } });
+  const notes = ['Other programs ignore x.json and then compute something else.'];
+  show({
+    done: [
+      { ...result, notes },
+      { ...result, out: '/exports/earlier', isThere: false },
+    ],
+  });
   expect(await screen.findByText('/exports/gsm8k-full-onnx')).toBeTruthy();
-  expect(screen.getByText('step 1,200 as onnx, F32 · 2 files, 13.8 GB')).toBeTruthy();
-  expect(screen.getByText('model.onnx.data (13.8 GB) · config.json (700 B)')).toBeTruthy();
-  expect(screen.getByText(result.verified)).toBeTruthy();
+  const [newest, earlier] = within(screen.getByRole('list', { name: 'Exports' })).getAllByRole('listitem');
+  expect(newest?.textContent).toContain('step 1,200 as onnx, F32 · 2 files, 13.8 GB · 3 min ago');
+  expect(newest?.textContent).toContain('model.onnx.data (13.8 GB) · config.json (700 B)');
+  expect(newest?.textContent).toContain(result.verified);
+  expect(newest?.textContent).not.toContain('moved or deleted');
+  expect(earlier?.textContent).toContain('/exports/earlier CopyIt is not there any more: moved or deleted.');
   expect(screen.getByText(/^Other programs ignore/)).toBeTruthy();
   cleanup();
   const error = {

@@ -1,11 +1,11 @@
 import { useState } from 'react';
 import type { RunDetail } from '#core/contract/run.ts';
-import type { ExportResult, ExportState } from '#core/contract/run-export.ts';
+import type { ExportState } from '#core/contract/run-export.ts';
 import { useCall } from '../../api/use-host.ts';
 import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
 import { CopyButton } from '../../ui/copy-button.tsx';
-import { formatBytes, formatCount, plural } from '../../ui/format.ts';
+import { formatAgo, formatBytes, formatCount, plural } from '../../ui/format.ts';
 import { EmptyState, ErrorNote, Loaded } from '../../ui/states.tsx';
 import { ExportForm } from './export-form.tsx';
 import { JobProgress } from './job-progress.tsx';
@@ -19,19 +19,20 @@ function writingWords({ progress }: NonNullable<ExportState['active']>): string 
 }
 
 /** What was written and where, and what reading it back showed. */
-function Exported({ done }: { readonly done: ExportResult }) {
-  const { format, dtype, out, step, files, verified, notes } = done;
+function Exported({ done }: { readonly done: ExportState['done'][number] }) {
+  const { format, dtype, out, step, files, verified, notes, createdMs, isThere } = done;
   return (
-    <>
+    <li className="stack tight">
       <dl className="facts">
         <dt>Folder</dt>
         <dd>
           <code>{out}</code> <CopyButton label="Copy" text={() => out} />
+          {!isThere && <div className="warn-ink">It is not there any more: moved or deleted.</div>}
         </dd>
         <dt>Written</dt>
         <dd>
           step {formatCount(step)} as {format}, {dtype} · {plural(files.length, 'file')},{' '}
-          {formatBytes(files.reduce((sum, { bytes }) => sum + bytes, 0))}
+          {formatBytes(files.reduce((sum, { bytes }) => sum + bytes, 0))} · {formatAgo(createdMs, Date.now())}
         </dd>
         <dt>Files</dt>
         <dd>{files.map(({ name, bytes }) => `${name} (${formatBytes(bytes)})`).join(' · ')}</dd>
@@ -43,7 +44,7 @@ function Exported({ done }: { readonly done: ExportResult }) {
           {note}
         </p>
       ))}
-    </>
+    </li>
   );
 }
 
@@ -59,7 +60,7 @@ export function ExportCard({ detail }: { readonly detail: RunDetail }) {
   );
   const canStart = !open && state.data !== undefined && !state.data.active;
   return (
-    <Card title="Export" aside={canStart && state.data.done !== undefined ? start : undefined}>
+    <Card title="Export" aside={canStart && state.data.done.length > 0 ? start : undefined}>
       <Loaded query={state} what="the exports">
         {({ active, done, failure }) => (
           <div className="stack">
@@ -68,6 +69,7 @@ export function ExportCard({ detail }: { readonly detail: RunDetail }) {
                 id={id}
                 subject="exports"
                 title={active.out}
+                stop="Stop, keep nothing"
                 label="Bytes written"
                 said={writingWords(active)}
                 done={active.progress?.written ?? 0}
@@ -78,8 +80,12 @@ export function ExportCard({ detail }: { readonly detail: RunDetail }) {
               <ErrorNote what={`${failure.out} was not written`} error={failure.error} />
             )}
             {open && active === undefined && <ExportForm detail={detail} onClose={() => setOpen(false)} />}
-            {done !== undefined ? (
-              <Exported done={done} />
+            {done.length > 0 ? (
+              <ul className="exported" aria-label="Exports">
+                {done.map((written) => (
+                  <Exported key={written.out} done={written} />
+                ))}
+              </ul>
             ) : (
               !open &&
               active === undefined && (

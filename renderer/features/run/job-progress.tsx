@@ -9,6 +9,7 @@ export function JobProgress({
   subject,
   title,
   label,
+  stop: stopText,
   said,
   done,
   of,
@@ -19,6 +20,8 @@ export function JobProgress({
   readonly title: string;
   /** Accessible name of the bar. */
   readonly label: string;
+  /** What stopping does, as its button says it. */
+  readonly stop: string;
   /** How far it is, in words. */
   readonly said: string;
   readonly done: number;
@@ -33,7 +36,7 @@ export function JobProgress({
         </span>
         <span className="muted num grow">{said}</span>
         <Button small disabled={stop.isPending} onClick={() => stop.mutate({ id })}>
-          {stop.isPending ? 'Stopping…' : 'Stop, keep nothing'}
+          {stop.isPending ? 'Stopping…' : stopText}
         </Button>
       </div>
       <div

@@ -6,7 +6,7 @@ import type { HostHandlers } from '#core/contract/host-api.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import type { ScoreState, SuiteScore } from '#core/contract/suite-score.ts';
 import { Client } from '../../api/client.ts';
-import { run } from '../../api/fake-entries.ts';
+import { dataset, run } from '../../api/fake-entries.ts';
 import { FakeHost } from '../../api/fake-host.ts';
 import { ClientContext, createQueryClient } from '../../api/use-host.ts';
 import { DropZone } from '../drop/index.ts';
@@ -42,7 +42,7 @@ function show(
   state: ScoreState,
   { detail = ended, handlers = {} }: { detail?: Partial<RunDetail>; handlers?: Partial<HostHandlers> } = {},
 ) {
-  const host = new FakeHost({ 'scores.get': () => state, ...handlers });
+  const host = new FakeHost({ 'scores.get': () => state, 'datasets.list': () => [], ...handlers });
   render(
     <ClientContext value={new Client(host)}>
       <QueryClientProvider client={createQueryClient()}>
@@ -59,10 +59,10 @@ const started = (host: FakeHost) => host.calls.filter(({ name }) => name === 'sc
 
 test('scores have n, both rules with their intervals and the extractor; the newest suite comes first', async () => {
   const long = `${'a suite with a name as long as people write them '.repeat(4)}.jsonl`;
-  show({ scores: [score(), score({ suite: long, sha256: ['b'], n: 20 })] });
+  show({ scores: [score(), score({ suite: long, sha256: ['b'], n: 20, of: 60 })] });
   const table = within(await screen.findByRole('region', { name: 'Scores on suites' }));
   const [, first, second] = table.getAllByRole('row');
-  expect(first?.textContent).toContain(long);
+  expect(first?.textContent).toContain(`${long}20 of 60`);
   expect(table.getByTitle(long).className).toContain('ellipsis');
   expect(second?.textContent).toBe(
     'gsm8k.jsonl1,31981862.0 % (59.4 to 64.6 %)57.6 % (54.9 to 60.3 %)number1231256101',
@@ -125,6 +125,28 @@ test('a dropped file is the suite while the form waits for one, and can be chang
   expect(screen.getByText('Needs a file.')).toBeTruthy();
 });
 
+test('a data set is asked with its columns as they were mapped, and one without questions is no choice', async () => {
+  const lists = [
+    dataset({ id: 'data_a', name: 'mapped.csv' }),
+    dataset({ id: 'data_b', name: 'prose.txt', recordFormat: 'text' }),
+    dataset({ id: 'data_c', name: 'odd.csv', recordFormat: 'unknown' }),
+  ];
+  const host = show(
+    { scores: [] },
+    { handlers: { 'datasets.list': () => lists, 'scores.start': () => null } },
+  );
+  await openForm();
+  const source = screen.getByRole<HTMLButtonElement>('button', { name: 'a data set' });
+  await waitFor(() => expect(source.disabled).toBe(false));
+  fireEvent.click(source);
+  expect(screen.getByText('Needs a data set.')).toBeTruthy();
+  fireEvent.click(screen.getByRole('combobox', { name: 'Data set' }));
+  expect(await screen.findAllByRole('option')).toHaveLength(1);
+  fireEvent.click(screen.getByRole('option', { name: /^mapped\.csv/ }));
+  fireEvent.click(screen.getByRole('button', { name: 'Ask' }));
+  await waitFor(() => expect(started(host)).toMatchObject([{ input: { suite: { dataset: 'data_a' } } }]));
+});
+
 test('without rows held out only a file can be asked', async () => {
   const { facts } = run();
   show({ scores: [] }, { detail: { ...ended, ...(facts && { facts: { ...facts, validationRows: 0 } }) } });
@@ -141,7 +163,7 @@ test('while questions are asked they are counted and can be stopped', async () =
     '40',
   );
   expect(screen.queryByRole('button', { name: 'Ask a suite…' })).toBeNull();
-  fireEvent.click(screen.getByRole('button', { name: 'Stop, keep nothing' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Stop, keep the answers so far' }));
   await waitFor(() => expect(host.calls.map(({ name }) => name)).toContain('scores.stop'));
 });
 

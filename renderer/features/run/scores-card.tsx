@@ -14,6 +14,10 @@ import { JobProgress } from './job-progress.tsx';
 const percent = (share: number) => (100 * share).toFixed(1);
 const interval = ({ low, high }: Share) => `${percent(low)} to ${percent(high)} %`;
 
+/** How many questions were asked, and of how many where that ended before the last. */
+const questionsText = ({ n, of }: SuiteScore) =>
+  of === undefined ? formatCount(n) : `${formatCount(n)} of ${formatCount(of)}`;
+
 /** A share with its interval. */
 function accuracyColumn(key: string, title: string, of: (score: SuiteScore) => Share): Column<SuiteScore> {
   return {
@@ -41,7 +45,7 @@ const columns: readonly Column<SuiteScore>[] = [
       </div>
     ),
   },
-  { key: 'n', title: 'Questions', value: ({ n }) => n, cell: ({ n }) => formatCount(n) },
+  { key: 'n', title: 'Questions', value: ({ n }) => n, cell: questionsText, copied: questionsText },
   {
     key: 'right',
     title: 'Right',
@@ -80,6 +84,7 @@ export function ScoresCard({ detail }: { readonly detail: RunDetail }) {
                 subject="scores"
                 title={active.suite}
                 label="Questions asked"
+                stop="Stop, keep the answers so far"
                 said={
                   active.progress === undefined
                     ? 'suite and model are being read'
