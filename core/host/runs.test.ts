@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openRunWriter, runFiles } from '#core/store/index.ts';
-import { makeHome, openTestHost, type ScriptedWorker, type TestHost, until } from './host.fixture.ts';
+import { makeHome, openTestHost, type TestHost, until } from './host.fixture.ts';
+import type { ScriptedWorker } from './scripted-worker.fixture.ts';
 
 let folder: ReturnType<typeof makeHome>;
 let open: TestHost[];
