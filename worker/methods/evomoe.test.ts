@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LayerPlan, RouterPlan } from '#worker/model/index.ts';
-import { temperatureAt } from './evomoe.ts';
+import { temperatureAt } from './evomoe-options.ts';
 import { contextOf, passThrough, scoresOf, tokenIds_N } from './f0.fixture.ts';
 import { startMethod } from './index.ts';
 

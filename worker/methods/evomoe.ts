@@ -27,81 +27,8 @@ import {
   type StepPosition,
 } from '#worker/model/index.ts';
 import { copyFirstExpert } from './diversify.ts';
+import { EvoOptions, temperatureAt } from './evomoe-options.ts';
 import { gateBalancingLoss } from './gate-losses.ts';
-
-const Options = z.strictObject({
-  threshold: z.number().positive().max(0.5).default(0.001).meta({
-    title: 'Threshold',
-    description: 'A token goes to every expert whose share of the noisy softmax is larger.',
-  }),
-  temperatureStart: z.number().positive().default(2).meta({
-    title: 'Temperature at the start',
-    description: 'High: the noisy softmax is even, and tokens go to nearly all experts.',
-  }),
-  temperatureEnd: z.number().positive().default(0.3).meta({
-    title: 'Temperature at the end',
-    description: 'Low: the noisy softmax has few peaks, and tokens go to few experts.',
-  }),
-  schedule: z.enum(['exponential', 'linear']).default('exponential').meta({
-    title: 'Fall of the temperature',
-    description: 'exponential: by the same factor each step; linear: by the same amount.',
-    advanced: true,
-  }),
-  fallShare: z.number().positive().max(1).default(0.75).meta({
-    title: 'Part of the steps in which it falls',
-    description: 'Then the temperature stays, and a token goes to the fewest experts only.',
-  }),
-  fewest: z.enum(['published', 'one']).default('published').meta({
-    title: 'Fewest experts of a token',
-    description:
-      'published: those the checkpoint’s router chooses, so that the trained model is used like its base; one: the best only, as in the paper.',
-  }),
-  noisyWeights: z.boolean().default(false).meta({
-    title: 'Noise in the weights',
-    description:
-      'Weights are the noisy softmax itself, so that its gradient trains the router too; otherwise the plain softmax.',
-    advanced: true,
-  }),
-  auxLossCoefficient: z.number().min(0).default(0.01).meta({
-    title: 'Balancing loss',
-    unit: '× loss',
-    description: 'Pulls towards equal use of experts. 0: off.',
-  }),
-  diversifyShare: z.number().min(0).lt(1).default(0).meta({
-    title: 'Part of the steps with one shared expert',
-    description:
-      'The first phase of the paper: at first all tokens go to the first expert of each layer alone; then all experts become copies of it, changed at random, and the temperature begins to fall. 0: experts start as the checkpoint has them. What the other experts know is lost.',
-    advanced: true,
-  }),
-  diversity: z.enum(['mask', 'noise']).default('mask').meta({
-    title: 'How copies differ',
-    description:
-      'mask: some weights of each copy are set to zero, as in the paper; noise: normal noise is added.',
-    advanced: true,
-  }),
-  diversityAmount: z.number().min(0).lt(1).default(0.1).meta({
-    title: 'How much copies differ',
-    description:
-      'Share of the weights set to zero, or size of the noise relative to that of a matrix. The value of the paper is not known here.',
-    advanced: true,
-  }),
-  fallSteps: z.int().positive().nullable().default(null).meta({
-    title: 'Steps in which the temperature falls',
-    description: 'In place of the part of the steps.',
-    advanced: true,
-  }),
-});
-type Options = z.output<typeof Options>;
-
-/** Temperature of a step: from start to end in `fall` steps, then constant. */
-export function temperatureAt(
-  { temperatureStart: start, temperatureEnd: end, schedule }: Options,
-  step: number,
-  fall: number,
-): number {
-  const part = Math.min(1, step / fall);
-  return schedule === 'linear' ? start - part * (start - end) : start * (end / start) ** part;
-}
 
 const State = z.object({ shared: z.boolean() });
 
@@ -109,7 +36,7 @@ class EvoSession implements MethodSession {
   readonly routing: Routing;
   readonly inferenceRouting: Routing;
   readonly readsPadding = false;
-  readonly #options: Options;
+  readonly #options: EvoOptions;
   readonly #context: MethodContext;
   readonly #shapes: readonly RouterShape[];
   readonly #balancing: readonly RoutingLoss[];
@@ -120,7 +47,7 @@ class EvoSession implements MethodSession {
   /** The first expert of each layer has all tokens. */
   #isShared: boolean;
 
-  constructor(options: Options, context: MethodContext) {
+  constructor(options: EvoOptions, context: MethodContext) {
     this.#options = options;
     this.#context = context;
     this.#shapes = routerShapes(context.plan);
@@ -300,13 +227,13 @@ class EvoSession implements MethodSession {
 }
 
 /** Dense-to-sparse gating. */
-export const evoMoe: Method<typeof Options> = {
+export const evoMoe: Method<typeof EvoOptions> = {
   name: 'evomoe',
   title: 'Dense-to-sparse gate',
   trains: 'Every weight; tokens begin at many experts and end at few.',
   cost: 'From experts ÷ k × in the expert layers, at a high temperature, down to 1 ×.',
   source: 'EvoMoE, Nie et al. 2021 (arXiv 2112.14397); by default its gate alone.',
-  options: Options,
+  options: EvoOptions,
   needs: 'scores',
   start(options, context) {
     const router = routerOf(routerShapes(context.plan));
