@@ -1,9 +1,5 @@
 /** Tokenizer of a checkpoint folder: text to ids with character offsets, ids to text, and the chat template. */
-import {
-  ByteFallbackDecoder,
-  SequenceNormalizer,
-  Tokenizer as HuggingFaceTokenizer,
-} from '@huggingface/tokenizers';
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { AddedTokenSplitter } from './added-tokens.ts';
 import type { AddedToken, Piece } from './added-tokens.ts';
@@ -14,6 +10,7 @@ import { alignNormalized, tokenOffsets } from './offsets.ts';
 import type { TokenSpelling } from './offsets.ts';
 import { readTokenizerFiles } from './tokenizer-files.ts';
 import type { ReadText, TokenizerJson } from './tokenizer-files.ts';
+import { aroundText, keepByteOrderMarks, withoutPrepend } from './tokenizer-library.ts';
 
 export interface Encoded {
   readonly ids: readonly number[];
@@ -323,30 +320,4 @@ class CheckpointTokenizer implements Tokenizer {
     for (let i = 0; i < 2 * after; i++) pairs.push(0);
     return Int32Array.from(pairs);
   }
-}
-
-/** The library's byte-fallback decoder drops a byte-order mark at the start of a run of bytes, where the reference keeps it. */
-function keepByteOrderMarks({ decoder }: HuggingFaceTokenizer): void {
-  for (const step of [decoder, ...(decoder?.decoders ?? [])]) {
-    if (step instanceof ByteFallbackDecoder)
-      step.text_decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  }
-}
-
-/** The tokens a post-processor puts before and after a text. */
-function aroundText(library: HuggingFaceTokenizer): { before: string[]; after: string[] } {
-  const mark = '\u0000';
-  const tokens = library.post_processor?.post_process([mark], null, true).tokens ?? [mark];
-  const at = tokens.indexOf(mark);
-  return { before: tokens.slice(0, at), after: tokens.slice(at + 1) };
-}
-
-/** The normaliser less any step that puts a prefix before every text. */
-function withoutPrepend(config: TokenizerJson['normalizer']): (text: string) => string {
-  if (config === null) return (text) => text;
-  const steps = (config.type === 'Sequence' ? (config.normalizers ?? []) : [config]).filter(
-    (step) => step.type !== 'Prepend',
-  );
-  const sequence = new SequenceNormalizer({ type: 'Sequence', normalizers: steps });
-  return (text) => sequence.normalize(text);
 }
