@@ -29,14 +29,15 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
     ({ recordFormat }) => recordFormat !== 'text' && recordFormat !== 'unknown',
   );
   const [chosen, setChosen] = useState<string>();
-  const dataset = asked.find(({ id }) => id === chosen)?.id;
+  const dataset = asked.find(({ id }) => id === chosen);
+  const isTrained = detail.spec.data.train.some((file) => file.path === dataset?.path);
   const [options, setOptions] = useState<Values>({});
   const [errors, setErrors] = useState<Readonly<Record<string, string | undefined>>>({});
   const start = useCommand('scores.start', ['scores.get']);
   const wrong = Object.values(errors).find((error) => error !== undefined);
   const suites = {
     'held-out': { heldOut: true } as const,
-    dataset: dataset === undefined ? undefined : { dataset },
+    dataset: dataset && { dataset: dataset.id },
     file: file && { handle: file.handle },
   };
   const suite = suites[source];
@@ -77,7 +78,7 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
           <Select
             small
             label="Data set"
-            value={dataset ?? null}
+            value={dataset?.id ?? null}
             choices={asked.map(({ id, name, rows }) => ({
               value: id,
               label: name,
@@ -87,6 +88,9 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
           />
         )}
       </div>
+      {source === 'dataset' && isTrained && (
+        <p className="warn-ink">The run was trained on rows of it: the score says little about others.</p>
+      )}
       {source === 'file' && (
         <PathChoice
           kind="data"

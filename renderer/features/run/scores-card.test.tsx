@@ -127,7 +127,7 @@ test('a dropped file is the suite while the form waits for one, and can be chang
 
 test('a data set is asked with its columns as they were mapped, and one without questions is no choice', async () => {
   const lists = [
-    dataset({ id: 'data_a', name: 'mapped.csv' }),
+    dataset({ id: 'data_a', name: 'mapped.csv', path: '/data/mapped.csv' }),
     dataset({ id: 'data_b', name: 'prose.txt', recordFormat: 'text' }),
     dataset({ id: 'data_c', name: 'odd.csv', recordFormat: 'unknown' }),
   ];
@@ -143,8 +143,21 @@ test('a data set is asked with its columns as they were mapped, and one without 
   fireEvent.click(screen.getByRole('combobox', { name: 'Data set' }));
   expect(await screen.findAllByRole('option')).toHaveLength(1);
   fireEvent.click(screen.getByRole('option', { name: /^mapped\.csv/ }));
+  expect(screen.queryByText(/^The run was trained on rows of it/)).toBeNull();
   fireEvent.click(screen.getByRole('button', { name: 'Ask' }));
   await waitFor(() => expect(started(host)).toMatchObject([{ input: { suite: { dataset: 'data_a' } } }]));
+});
+
+test('a data set that the run was trained on is said to be one', async () => {
+  const trained = run().spec.data.train[0]?.path ?? '';
+  show({ scores: [] }, { handlers: { 'datasets.list': () => [dataset({ path: trained })] } });
+  await openForm();
+  const source = screen.getByRole<HTMLButtonElement>('button', { name: 'a data set' });
+  await waitFor(() => expect(source.disabled).toBe(false));
+  fireEvent.click(source);
+  fireEvent.click(screen.getByRole('combobox', { name: 'Data set' }));
+  fireEvent.click(await screen.findByRole('option'));
+  expect(screen.getByText(/^The run was trained on rows of it/)).toBeTruthy();
 });
 
 test('without rows held out only a file can be asked', async () => {
