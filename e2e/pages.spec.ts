@@ -293,6 +293,9 @@ test('errors say what is wrong and what to do', async ({ workbench: { page, home
     await expect(alert).toContainText('no-model');
     await expect(alert.locator('p.muted')).toHaveText(/\w+.*\.$/);
     await expectAccessible(page, 'the model error');
+    // What was typed is still there to be corrected.
+    await expect(field).toHaveValue(folder);
+    await expect(field).toBeFocused();
     await field.fill('/nowhere/at/all');
     await field.press('Enter');
     await expect(alert).toContainText('/nowhere/at/all: no such file or folder');

@@ -84,9 +84,10 @@ async function existing(given: string): Promise<string> {
   try {
     return await realpath(given);
   } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
     throw new UserError(
       'file/missing',
-      `${given}: no such file or folder (${error instanceof Error ? error.message : String(error)})`,
+      code === 'ENOENT' ? `${given}: no such file or folder` : `${given} cannot be reached (${code})`,
       'Check the path; it may have been moved.',
       { cause: error },
     );

@@ -113,7 +113,7 @@ pre{margin:8px 0;padding:12px;background:var(--card);border:1px solid var(--line
 .findings{list-style:none;margin:0;padding:0}
 .findings li{border-left:3px solid var(--info);padding:2px 0 2px 12px;margin:8px 0;max-width:120ch}
 .findings .warning{border-color:var(--warn)}.findings .good{border-color:var(--ok)}
-.findings b{font-weight:600;margin-right:4px}
+.findings b{margin-right:4px}
 .findings .warning b{color:var(--warn)}.findings .good b{color:var(--ok)}.findings .info b{color:var(--info)}
 .findings small{display:block;font-size:13px}
 @page{margin:14mm}

@@ -51,9 +51,6 @@ function DataList() {
   return (
     <>
       <PageHead title="Data" />
-      {error !== undefined && error !== null && (
-        <ErrorNote what="The file was not imported" error={toErrorInfo(error)} />
-      )}
       <Card
         title="Import a data set"
         aside={<span>or drop a file anywhere: JSONL, JSON, CSV, TSV, Parquet</span>}
@@ -67,6 +64,9 @@ function DataList() {
           }}
           onError={setFailed}
         />
+        {error !== undefined && error !== null && (
+          <ErrorNote what="The file was not imported" error={toErrorInfo(error)} />
+        )}
       </Card>
       <Loaded query={datasets} what="the data sets" lines={5}>
         {(list) =>

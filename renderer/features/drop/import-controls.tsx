@@ -24,7 +24,8 @@ export function ImportControls({
   readonly example?: string;
   /** What is done with a typed path. */
   readonly verb?: string;
-  readonly onPick: (picked: ImportSource) => void;
+  /** @param done to be called when it was taken: empties the field, which until then can be corrected. */
+  readonly onPick: (picked: ImportSource, done: () => void) => void;
   readonly onError: (error: unknown) => void;
 }) {
   const client = useClient();
@@ -32,16 +33,16 @@ export function ImportControls({
   const [path, setPath] = useState('');
   const input = useRef<HTMLInputElement>(null);
   const desktop = info.data?.shell === 'electron';
+  const done = () => setPath('');
   const choose = () => {
     client.call('files.choose', { kind }).then((chosen) => {
-      if (chosen !== null) onPick(chosen);
+      if (chosen !== null) onPick(chosen, done);
     }, onError);
   };
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    if (path.trim() === '') return;
-    onPick({ path: path.trim() });
-    setPath('');
+    if (path.trim() === '' || busy) return;
+    onPick({ path: path.trim() }, done);
   };
   return (
     <div className="import-controls">
@@ -63,7 +64,7 @@ export function ImportControls({
             accept=".jsonl,.ndjson,.json,.csv,.tsv,.parquet"
             onChange={(event) => {
               const file = event.target.files?.item(0);
-              if (file) onPick({ file });
+              if (file) onPick({ file }, done);
               event.target.value = '';
             }}
           />
@@ -75,7 +76,7 @@ export function ImportControls({
           aria-label={`Path of a ${noun}`}
           placeholder={example}
           value={path}
-          disabled={busy}
+          readOnly={busy}
           onChange={(event) => setPath(event.target.value)}
         />
         <Button type="submit" disabled={busy || path.trim() === ''}>

@@ -60,7 +60,7 @@ export function PathChoice({
             verb="Use it"
             {...(example !== undefined && { example })}
             busy={isPending}
-            onPick={mutate}
+            onPick={(picked) => mutate(picked)}
             onError={setFailed}
           />
           <small>{children}</small>

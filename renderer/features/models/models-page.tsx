@@ -31,7 +31,6 @@ export function ModelsPage() {
   return (
     <>
       <PageHead title="Models" />
-      {failed !== undefined && <ErrorNote what="The model was not added" error={toErrorInfo(failed)} />}
       <Card
         title="Add a local folder"
         aside={<span>Hugging Face layout: config.json, tokenizer.json, *.safetensors</span>}
@@ -39,9 +38,10 @@ export function ModelsPage() {
         <ImportControls
           kind="folder"
           busy={add.isPending}
-          onPick={(picked) => add.mutate(picked)}
+          onPick={(picked, done) => add.mutate(picked, { onSuccess: done })}
           onError={setFailed}
         />
+        {failed !== undefined && <ErrorNote what="The model was not added" error={toErrorInfo(failed)} />}
       </Card>
       <Loaded query={models} what="the models" lines={6}>
         {(list) =>
