@@ -75,7 +75,7 @@ test('drift names the layer that moved most and the median', () => {
   const load = (r: number, n: number, l: number, e: number) => (l === 2 && e < 2 && r > n / 2 ? 400 : 100);
   const [moved] = found('drift', { layers: 3, load });
   expect(moved?.text).toBe(
-    'Routing moved most in layer 3: 0.051 nats (Jensen–Shannon) between the first and last tenth of the run; the median layer moved 0.',
+    'Routing moved most in layer 3: 0.051 nats (Jensen–Shannon) between steps 1–6 and steps 95–100; the median layer moved 0.',
   );
   expect(moved?.severity).toBe('info');
   expect(found('drift', { load, records: 1 })).toEqual([]);

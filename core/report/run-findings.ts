@@ -153,7 +153,7 @@ function routingFindings({ facts, routing }: RunData): RunFinding[] {
       ? []
       : [
           ...giniChange(first, last, layer),
-          ...drift(drift_L(routing, facts.moeLayers, facts.experts), layer),
+          ...drift(drift_L(routing, facts.moeLayers, facts.experts), first, last, layer),
         ]),
   ];
 }
@@ -220,8 +220,8 @@ function giniChange(first: LoadWindow, last: LoadWindow, layer: (l: number) => n
       rule: 'gini-change',
       severity: rose ? 'warning' : 'info',
       text:
-        `Layer ${layer(l)}: the load became ${rose ? 'less' : 'more'} even, Gini ${significant(from, 2)} in steps ` +
-        `${first.fromStep}–${first.toStep} and ${significant(to, 2)} in steps ${last.fromStep}–${last.toStep}.`,
+        `Layer ${layer(l)}: the load became ${rose ? 'less' : 'more'} even, Gini ${significant(from, 2)} in ` +
+        `${stepsOf(first)} and ${significant(to, 2)} in ${stepsOf(last)}.`,
       action: rose
         ? "Lower the router's learning rate or freeze it, if the validation loss did not gain from it."
         : 'Check that the validation loss gained from it.',
@@ -230,12 +230,23 @@ function giniChange(first: LoadWindow, last: LoadWindow, layer: (l: number) => n
   });
 }
 
-/** Where routing moved most, or that it hardly moved at all. */
-function drift(drift_L: readonly number[], layer: (l: number) => number): RunFinding[] {
+/** The steps of `window` in words. */
+function stepsOf({ fromStep, toStep }: LoadWindow): string {
+  return fromStep === toStep ? `step ${fromStep}` : `steps ${fromStep}–${toStep}`;
+}
+
+/** Where routing moved most between two windows, or that it hardly moved at all. */
+function drift(
+  drift_L: readonly number[],
+  first: LoadWindow,
+  last: LoadWindow,
+  layer: (l: number) => number,
+): RunFinding[] {
   const sorted = drift_L.toSorted((a, b) => a - b);
   const median = sorted[sorted.length >> 1] ?? 0;
   const [top] = worst(drift_L, () => true);
   if (!top) return [];
+  const between = `between ${stepsOf(first)} and ${stepsOf(last)}`;
   if (top.value < 0.01) {
     return [
       {
@@ -243,7 +254,7 @@ function drift(drift_L: readonly number[], layer: (l: number) => number): RunFin
         severity: 'good',
         text:
           `Routing stays near where it started: at most ${significant(top.value, 2)} nats (layer ${layer(top.l)}) ` +
-          'between the first and last tenth of the run, Jensen–Shannon; 0.69 is the most there can be.',
+          `${between}, Jensen–Shannon; 0.69 is the most there can be.`,
         action: 'Nothing to do.',
         layer: layer(top.l),
       },
@@ -254,8 +265,8 @@ function drift(drift_L: readonly number[], layer: (l: number) => number): RunFin
       rule: 'drift',
       severity: 'info',
       text:
-        `Routing moved most in layer ${layer(top.l)}: ${significant(top.value, 2)} nats (Jensen–Shannon) between the first ` +
-        `and last tenth of the run; the median layer moved ${significant(median, 2)}.`,
+        `Routing moved most in layer ${layer(top.l)}: ${significant(top.value, 2)} nats (Jensen–Shannon) ${between}; ` +
+        `the median layer moved ${significant(median, 2)}.`,
       action: 'Look at that layer in the difference map.',
       layer: layer(top.l),
     },
