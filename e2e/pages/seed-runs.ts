@@ -3,6 +3,13 @@ import { goTo } from './navigation.ts';
 import { start } from './new-run-page.ts';
 import { expectState, shownRun } from './run-page.ts';
 
+/** As long as people write names. */
+export const LONG_NAME =
+  'Condensers with a name as long as people write them when a run has to say all that was changed in it, at once, v'.padEnd(
+    120,
+    '2',
+  );
+
 /** A method and a name for a run of few steps. */
 export interface SmallRun {
   readonly name: string;
