@@ -6,7 +6,7 @@ import type { RunFacts } from '#core/contract/run.ts';
 import type { Evaluation, StepMetrics } from '#core/contract/metrics.ts';
 import { parseRunSpec, type RunSpecInput } from '#core/contract/run-spec.ts';
 import { openTrainedWeights } from './trainer-state.ts';
-import { train } from './trainer.ts';
+import { train } from './train.ts';
 import type { TrainingCommand } from './training-run.ts';
 
 const sample = path.join(import.meta.dirname, '../../resources/sample');

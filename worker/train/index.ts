@@ -13,7 +13,7 @@ export { listMethods, planRun } from './plan-run.ts';
 export { previewExperts } from './preview-experts.ts';
 export { comparePrompts, weightChanges, type Prompt } from './prompt-usage.ts';
 export { measureDrift, studyRouting, type LayerStudy } from './routing-study.ts';
-export { train } from './trainer.ts';
+export { train } from './train.ts';
 export { productFlops } from './step-cost.ts';
 export { tryTraining } from './try-training.ts';
 export { scoreSuites, type Answer } from './score-suites.ts';

@@ -13,7 +13,7 @@ import { PROBE_PASSED, probeBeside, type AdapterProbe } from '#worker/runtime/in
 import { hasAdapter, holdAdapter } from '#worker/testing/index.ts';
 import { chooseProvider } from './choose-provider.ts';
 import { planRun } from './plan-run.ts';
-import { train } from './trainer.ts';
+import { train } from './train.ts';
 import { tryTraining } from './try-training.ts';
 import type { TrainingCommand } from './training-run.ts';
 

@@ -14,7 +14,7 @@ import {
   type RunSpecInput,
 } from '#core/contract/run-spec.ts';
 import { openLatestCheckpoint } from '#worker/checkpoint/index.ts';
-import { train } from './trainer.ts';
+import { train } from './train.ts';
 import type { TrainingCommand, TrainingOutcome } from './training-run.ts';
 
 /** The bundled model and data. */

@@ -1,137 +1,25 @@
-/** One training run, from data to the last checkpoint. */
+/** The steps of a run: updates, evaluations, checkpoints. */
 import { methodLabel } from '#core/contract/methods-together.ts';
 import type { Evaluation } from '#core/contract/metrics.ts';
-import type { RunSpec } from '#core/contract/run-spec.ts';
-import {
-  createLoader,
-  openTokenizer,
-  prepareData,
-  tokenCounts,
-  type Dataset,
-  type Loader,
-  type LoaderOptions,
-  type MicroBatch,
-  type PreparedData,
-} from '#worker/data/index.ts';
+import { createLoader, type Dataset, type Loader, type PreparedData } from '#worker/data/index.ts';
 import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
+import { nameOperators, summarizePlacement } from '#worker/runtime/index.ts';
 import { checkFinite } from './check-finite.ts';
-import { chooseProvider, type ProviderChoice } from './choose-provider.ts';
-import { nameOperators, summarizePlacement, type ProviderName } from '#worker/runtime/index.ts';
-import { expertScoresOf } from './expert-scores.ts';
+import type { ProviderChoice } from './choose-provider.ts';
 import { finishStep } from './finish-step.ts';
-import { checkGeneralData, generalBatches, type GeneralBatch } from './general-routing.ts';
-import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
-import { checkDevice, deviceMeasures, planDevice } from './device-plan.ts';
-import { memoryBudgetMB, planMemory } from './memory-plan.ts';
-import { heldExperts, roundingMeasures } from './rounded-experts.ts';
+import type { GeneralBatch } from './general-routing.ts';
+import type { LoadedModel } from './load-model.ts';
+import { loaderOptions } from './loader-options.ts';
 import { RoutingTotals } from './routing-totals.ts';
+import { writeRouterFiles } from './router-files.ts';
 import { runFacts, runIdentity } from './run-facts.ts';
+import { memoryMeasures, routingMeasures } from './run-measures.ts';
 import { learningRate, warmupSteps, type Schedule } from './schedule.ts';
 import { restoreTrainer, saveTrainer, type Boundary } from './trainer-state.ts';
 import type { TrainingCommand, TrainingOutcome, TrainingRun } from './training-run.ts';
-import { submatricesOf } from './warm-up.ts';
-import { writeRouterFiles } from './router-files.ts';
 
-/**
- * Trains a run to its end, or until it is told to stop.
- * @throws UserError for anything wrong with model, data or options, and `train/non-finite` when the loss or the gradient
- *   stops being a number (before the update, with the batch saved).
- */
-export async function train(run: TrainingRun): Promise<TrainingOutcome> {
-  run.observer.progress('preparing', 0, 0);
-  const { spec } = run;
-  const tokenizer = await openTokenizer(spec.model.path);
-  const plan = await decoderPlanOf(spec.model.path);
-  const data = await prepareData(spec.data, {
-    tokenizer,
-    cacheDir: run.cacheDir,
-    seed: spec.train.seed,
-    modelVocabSize: plan.vocabularySize,
-    onProgress: () => run.observer.progress('preparing', 0, 0),
-  });
-  // The model that was measured, until the first one that is loaded takes it over.
-  let from: LoadedModel | null = null;
-  try {
-    const sample = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true)).pass();
-    const measured = await expertScoresOf(run, sample);
-    const first = createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true));
-    const submatrices = await submatricesOf(run, plan, () => first.next());
-    if (submatrices === 'stopped') return { state: 'stopped', step: 0 };
-    from = measured.model;
-    const load = (provider: ProviderName, recordPlacement: boolean) => {
-      const model = loadModel({
-        modelDir: spec.model.path,
-        method: spec.method,
-        threads: spec.engine.threads,
-        provider,
-        recordPlacement,
-        moments: spec.train.optimizer.moments,
-        frozenExperts: heldExperts(spec),
-        expertScores: measured.scores,
-        from,
-        submatrices,
-        seed: spec.train.seed,
-        tokenCounts: () => tokenCounts(data.train, plan.vocabularySize),
-        planMemory: (layout) => planMemory(layout, spec, memoryBudgetMB(spec)),
-        planDevice: (layout, diskLayers) => {
-          const { deviceMemoryMB } = spec.engine;
-          return checkDevice(planDevice(layout, spec, deviceMemoryMB, diskLayers), deviceMemoryMB);
-        },
-      });
-      from = null;
-      return model;
-    };
-    const choice = await chooseProvider({
-      asked: spec.engine.provider,
-      probe: run.probe,
-      rehearse: async (provider) => secondsOfStep(await load(provider, false), first.next()),
-    });
-    const model = await load(choice.provider, true);
-    try {
-      checkGeneralData(model.session, data.general !== null);
-      const general =
-        data.general && createLoader(data.general, loaderOptions(spec, tokenizer.padId ?? 0, false));
-      const held = await generalBatches(model, plan, general?.pass() ?? []);
-      const trainer = new Trainer(run, model, data, tokenizer.padId ?? 0, tokenizer.sha256, held);
-      return await trainer.run(choice);
-    } finally {
-      model.close();
-    }
-  } finally {
-    from?.close();
-    data.close();
-  }
-}
-
-/** Seconds of a step on `batch`, after one to warm up; closes the model. */
-async function secondsOfStep(model: LoadedModel, batch: MicroBatch): Promise<number> {
-  try {
-    let started = 0;
-    for (let step = 0; step < 2; step++) {
-      started = performance.now();
-      model.session.beforeStep?.({ step, totalSteps: 2 });
-      await model.executor.train(batch, Math.max(1, lossTargets(batch).at.length), 1);
-      model.optimizer.gradientSquares();
-    }
-    return (performance.now() - started) / 1000;
-  } finally {
-    model.close();
-  }
-}
-
-/** How the examples of a run become micro-batches. */
-function loaderOptions(spec: RunSpec, padId: number, shuffle: boolean): LoaderOptions {
-  return {
-    microBatch: spec.train.microBatch,
-    maxLength: spec.data.maxLength,
-    packing: spec.data.packing,
-    seed: spec.train.seed,
-    padId,
-    shuffle,
-  };
-}
-
-class Trainer {
+/** Takes the steps of a run, from the first or the last checkpoint on. */
+export class Trainer {
   readonly #run: TrainingRun;
   readonly #model: LoadedModel;
   readonly #data: PreparedData;
@@ -193,8 +81,12 @@ class Trainer {
       },
       resumed?.step ?? null,
     );
-    for (const measure of [choice.reason, ...this.#memoryMeasures(), ...this.#holdsRouting()])
-      observer.event('log', resumed?.step ?? 0, measure);
+    const measures = [
+      choice.reason,
+      ...memoryMeasures(this.#run.spec, this.#model),
+      ...routingMeasures(this.#general),
+    ];
+    for (const measure of measures) observer.event('log', resumed?.step ?? 0, measure);
     for (const warning of resumed?.warnings ?? []) observer.event('alert', resumed?.step ?? 0, warning);
     if (resumed === null) await this.#evaluate(0);
     while (this.#boundary.step < totalSteps) {
@@ -203,32 +95,6 @@ class Trainer {
       if (command === 'discard') return this.#end('stopped', false);
     }
     return this.#end('completed', true);
-  }
-
-  /** What is done to need less memory, in sentences. */
-  #memoryMeasures(): string[] {
-    const { memory, devicePlan, plan } = this.#model;
-    const of = (layers: number) => `${layers} of ${plan.layers.length} layers`;
-    const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
-    return [
-      ...roundingMeasures(this.#run.spec, this.#model.store),
-      ...(recomputedLayers > 0
-        ? [`${of(recomputedLayers)} are computed twice to stay within the memory budget.`]
-        : []),
-      ...(streamedLayers > 0
-        ? [
-            `Frozen experts of ${of(streamedLayers)} are read from disk when they are used, for the same reason.`,
-          ]
-        : []),
-      ...(devicePlan === null ? [] : deviceMeasures(devicePlan, plan.layers.length)),
-    ];
-  }
-
-  /** That routing is held, in a sentence. */
-  #holdsRouting(): string[] {
-    if (this.#general.length === 0) return [];
-    const tokens = this.#general.reduce((sum, { batch }) => sum + batch.tokens, 0);
-    return [`Routing is held to that of the untouched model on ${tokens} tokens of the general data.`];
   }
 
   #restore() {
