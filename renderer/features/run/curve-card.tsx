@@ -3,13 +3,12 @@ import type { StepMetrics } from '#core/contract/metrics.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import type { RunData } from '../../api/subscriptions.ts';
 import { LineChart } from '../../charts/line-chart.tsx';
-import { niceCeil } from '../../charts/series.ts';
 import { TwinCard } from '../../charts/twin-card.tsx';
 import { CopyButton } from '../../ui/copy-button.tsx';
 import { type Column, DataTable, tableText } from '../../ui/data-table.tsx';
 import { formatCount, formatDuration, formatNumber, formatRange } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
-import { type Along, axisOf, linesOf, markersOf, quantities, type Quantity } from './curves.ts';
+import { type Along, axisOf, lastShown, linesOf, markersOf, quantities, type Quantity } from './curves.ts';
 import { secondsLeft } from './time-left.ts';
 
 /** Rows of the table twin; the copy has all of them. */
@@ -109,7 +108,7 @@ export function CurveCard({
   const measured = data.steps.some((step) => step.auxLoss !== undefined);
   const place = at === undefined ? undefined : axis.at(at);
   const note = quantity === 'loss' ? firstEvaluation(detail, data) : undefined;
-  const end = along === 'step' ? (detail.totalSteps ?? niceCeil(last?.step ?? 1)) : undefined;
+  const end = along === 'step' ? lastShown(last?.step ?? 1, detail.totalSteps) : undefined;
   const newest = last?.[quantity];
   return (
     <TwinCard

@@ -1,9 +1,16 @@
 import { expect, test } from 'vitest';
 import { stepMetrics } from '../../api/fake-entries.ts';
-import { axisOf, linesOf, markersOf, smoothSpan } from './curves.ts';
+import { axisOf, lastShown, linesOf, markersOf, smoothSpan } from './curves.ts';
 import { secondsLeft, stepSeconds } from './time-left.ts';
 
 const steps = [1, 2, 3].map((step) => stepMetrics(step));
+
+test('the axis of steps grows in steps to the end of the run', () => {
+  expect([1, 3, 12, 12.5, 60, 999, 1200, 2000].map((step) => lastShown(step, 2000))).toEqual([
+    2, 10, 25, 25, 200, 2000, 2000, 2000,
+  ]);
+  expect(lastShown(3)).toBe(10);
+});
 
 test('the axis counts steps, tokens or seconds, and leads back to steps', () => {
   expect(axisOf(steps, 'step').x).toEqual([1, 2, 3]);

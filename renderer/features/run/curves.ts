@@ -1,7 +1,7 @@
 /** The run's series as curves over steps, tokens or time. */
 import type { Evaluation, RunEventRecord, StepMetrics } from '#core/contract/metrics.ts';
 import type { Line, Marker } from '../../charts/line-chart.tsx';
-import { smooth } from '../../charts/series.ts';
+import { niceCeil, smooth } from '../../charts/series.ts';
 import { formatCount, formatDuration, formatLarge, formatMB, formatNumber } from '../../ui/format.ts';
 
 /** What runs along the x axis. */
@@ -146,4 +146,12 @@ export function markersOf(events: readonly RunEventRecord[], axis: Axis): readon
     const x = axis.at(event.step);
     return x === undefined ? [] : [{ x, label: event.message, dashed: event.kind === 'phase' }];
   });
+}
+
+/**
+ * Where the axis of steps ends after `step`: it grows in steps up to the end of the run, so that a curve has a quarter of the
+ * width at least, and a long run can be read from its beginning.
+ */
+export function lastShown(step: number, totalSteps = Infinity): number {
+  return Math.min(totalSteps, niceCeil(2 * step));
 }
