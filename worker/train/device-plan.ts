@@ -3,7 +3,7 @@ import { UserError, invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { DevicePlace } from '#worker/engine/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
-import { largestStageElements } from './memory-plan.ts';
+import { largestStageElements } from './activation-sizes.ts';
 import type { ModelLayout } from './step-cost.ts';
 
 /** How a run fits on a graphics adapter. Megabytes are 10⁶ bytes. */

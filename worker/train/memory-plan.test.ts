@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import {
   adapterParameters,
@@ -10,11 +11,13 @@ import {
   plainRouting,
   routerShapes,
 } from '#worker/model/index.ts';
+import { attentionModels } from './attention-models.fixture.ts';
 import { planDevice } from './device-plan.ts';
+import { loadModel } from './load-model.ts';
 import { exceedsBudget, planMemory } from './memory-plan.ts';
 import type { ModelLayout } from './step-cost.ts';
 
-const plan = familyOf({ model_type: 'olmoe' }).plan({
+const config = {
   vocab_size: 8192,
   hidden_size: 512,
   intermediate_size: 256,
@@ -22,7 +25,8 @@ const plan = familyOf({ model_type: 'olmoe' }).plan({
   num_attention_heads: 8,
   num_experts: 32,
   num_experts_per_tok: 8,
-});
+};
+const plan = familyOf({ model_type: 'olmoe' }).plan(config);
 const parameters = parametersOf(plan);
 const layout: ModelLayout = { plan, parameters, isTrained: hasGradient, storedBytes: 4 * 118e6 };
 const spec = parseRunSpec({
@@ -71,13 +75,16 @@ test('a frozen head of 16 bits is widened in slices, unless its norm trains', ()
   const many = { ...plan, vocabularySize: 100_000 };
   const wide = parametersOf(many);
   const stored = wide.reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const activations = (trained: string) =>
+  const parts = (trained: string) =>
     planMemory(
       { plan: many, parameters: wide, storedBytes: 2 * stored, isTrained: ({ role }) => role === trained },
       spec,
       100_000,
-    ).parts['activations'] ?? NaN;
-  expect(activations('finalNorm') - activations('router')).toBeCloseTo((4 * (100_000 * 512 - 8e6)) / 1e6, 3);
+    ).parts;
+  const [inside, slices] = [parts('finalNorm'), parts('router')];
+  expect((inside['programs'] ?? NaN) - (slices['programs'] ?? NaN)).toBeCloseTo((4 * 100_000 * 512) / 1e6);
+  // A slice has room where the layers are at work.
+  expect(inside['activations']).toBe(slices['activations']);
 });
 
 test('rounded experts take a byte a weight and a scale a row, and none of them is left on disk', () => {
@@ -127,6 +134,51 @@ test('a method that sends tokens to all experts keeps the activations of all', (
   // 24 experts more, two projections of 256 and a gate weight each, in 8 layers of 1,024 tokens; and their rows at work.
   const kept = 8 * 1024 * 24 * (2 * 256 + 1);
   expect((dense ?? NaN) - (sparse ?? NaN)).toBeGreaterThan((kept * 4) / 1e6);
+});
+
+test.each([
+  [4, 256, 2510],
+  [1, 1024, 2500],
+  [1, 2048, 2810],
+  [8, 512, 3340],
+  [1, 4096, 3530],
+])(
+  'the plan of %i rows of %i tokens is within 5 %% of the peak that was measured',
+  (microBatch, maxLength, peak) => {
+    // `bench` of 118 million parameters, four experts a token; two cores.
+    const four = familyOf({ model_type: 'olmoe' }).plan({ ...config, num_experts_per_tok: 4 });
+    const measured = { ...layout, plan: four, parameters: parametersOf(four) };
+    const sized = { ...spec, train: { ...spec.train, microBatch }, data: { ...spec.data, maxLength } };
+    const { totalMB } = planMemory(measured, sized, 100_000);
+    expect(totalMB / peak).toBeGreaterThan(0.95);
+    expect(totalMB / peak).toBeLessThan(1.05);
+  },
+);
+
+const roomy = 100_000;
+/** Every layer is then computed twice. */
+const scarce = 1;
+
+test.each(attentionModels)('activations of %s are what it takes of the arena', async (_name, modelDir) => {
+  for (const [microBatch, maxLength, budgetMB] of [
+    [4, 128, roomy],
+    [4, 128, scarce],
+    [1, 640, roomy],
+    [1, 640, scarce],
+  ] as const) {
+    const sized = { ...spec, train: { ...spec.train, microBatch }, data: { ...spec.data, maxLength } };
+    const method = { name: 'full', options: {} };
+    const plan = (own: ModelLayout) => planMemory(own, sized, budgetMB);
+    const model = await loadModel({ modelDir, method, threads: 1, planMemory: plan });
+    const before = model.arena.bytesUsed;
+    const ids = Int32Array.from({ length: microBatch * maxLength }, (_, i) => 5 + ((i * i + 3 * i) % 90));
+    await model.executor.train(unpaddedBatch(ids, microBatch, ids), ids.length, 1);
+    const takenMB = (model.arena.bytesCommitted - before) / 1e6;
+    const ratio = (model.memory?.parts['activations'] ?? NaN) / takenMB;
+    model.close();
+    expect(ratio, `${microBatch} x ${maxLength} in ${budgetMB} MB`).toBeGreaterThan(0.95);
+    expect(ratio, `${microBatch} x ${maxLength} in ${budgetMB} MB`).toBeLessThan(1.05);
+  }
 });
 
 test('masks of dropout take as much as what the adapters of a layer read', () => {

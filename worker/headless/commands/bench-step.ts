@@ -34,6 +34,8 @@ export async function benchStep(
   const norm = gradientNorm(optimizer.gradientSquares());
   optimizer.step(OPTIMIZER, step + 1, LEARNING_RATE, norm, session.frozen);
   finishStep(model, position);
+  // As the trainer does: what the programs of a step leave behind is given back then.
+  await new Promise(setImmediate);
   return lossSum / trained;
 }
 
