@@ -6,6 +6,8 @@ export const Finding = z.object({
   severity: z.enum(['error', 'warning', 'info']),
   code: z.string(),
   message: z.string(),
+  /** What to do about it. */
+  hint: z.string().optional(),
   /** First rows concerned, 1-based. */
   rows: z.array(z.int()),
   count: z.int(),

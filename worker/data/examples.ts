@@ -143,7 +143,7 @@ export async function* scanExamples(file: DataFile, options: ScanOptions): Async
             cause: error,
           });
       if (options.strict && !leftOut) throw inFile(file.name, located);
-      findings.add(leftOut ? 'warning' : 'error', error.code, located.message, row);
+      findings.add(leftOut ? 'warning' : 'error', error.code, located.message, row, error.hint);
       continue;
     }
     noteSpecialTokens(item, options, row);

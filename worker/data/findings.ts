@@ -12,13 +12,14 @@ export class FindingList {
   >();
 
   /**
-   * @param code stable name; rows with the same code are counted together, the first message is kept.
+   * @param code stable name; rows with the same code are counted together, the first message and hint are kept.
    * @param row 1-based.
    */
-  add(severity: Finding['severity'], code: string, message: string, row: number): void {
+  add(severity: Finding['severity'], code: string, message: string, row: number, hint?: string): void {
     let kind = this.#byKind.get(code);
     if (kind === undefined) {
-      this.#byKind.set(code, (kind = { finding: { severity, code, message }, rows: [], count: 0 }));
+      const finding = { severity, code, message, ...(hint !== undefined && { hint }) };
+      this.#byKind.set(code, (kind = { finding, rows: [], count: 0 }));
     }
     kind.count += 1;
     if (kind.rows.length < LISTED_ROWS) kind.rows.push(row);

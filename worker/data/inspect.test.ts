@@ -64,6 +64,12 @@ test('counts tokens and reports everything odd with its rows', async () => {
       ['warning', 'data/leakage', [2], 1],
     ],
   );
+  expect(inspection.findings.flatMap(({ code, hint }) => (hint === undefined ? [] : [[code, hint]]))).toEqual(
+    [
+      ['data/empty-answer', 'Fill in or delete the row, or map another column.'],
+      ['data/malformed-row', expect.stringContaining('Correct or delete this row') as string],
+    ],
+  );
   expect(inspection.rows).toBe(5);
   expect(inspection.truncatedRows).toBe(2);
   expect(inspection.histogram.reduce((sum, { rows }) => sum + rows, 0)).toBe(5);

@@ -97,7 +97,9 @@ export async function inspectDataset(
   ];
   for (const { spec, held } of sides) {
     const list = new FindingList();
-    const file = await openDataFile(spec, (row, error) => list.add('error', error.code, error.message, row));
+    const file = await openDataFile(spec, (row, error) =>
+      list.add('error', error.code, error.message, row, error.hint),
+    );
     const hashes: number[] = [];
     const rows: number[] = [];
     try {

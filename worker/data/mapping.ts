@@ -270,7 +270,9 @@ function readMessage(item: unknown, where: string, mapping: Mapping, at: string)
     throw new UserError(
       'data/wrong-role',
       `${at}: ${where}.${roleKey} is ${shown}; expected user, assistant or system`,
-      typeof name === 'string' ? `Map it, e.g. role.${name}=assistant.` : 'Give every message a role.',
+      typeof name === 'string'
+        ? `Say which of them it is: on the page of the data set, or with --mapping role.${name}=assistant.`
+        : 'Give every message a role.',
     );
   }
   return { role, content: readContent(fields[contentKey], `${where}.${contentKey}`, at) };

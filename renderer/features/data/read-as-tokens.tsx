@@ -69,6 +69,7 @@ function Findings({
               ))}
               {finding.count > ROW_LINKS && ', …'})
             </span>
+            {finding.hint !== undefined && <div className="muted">{finding.hint}</div>}
           </div>
         </li>
       ))}

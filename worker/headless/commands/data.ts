@@ -98,7 +98,7 @@ function describe(file: FileDescription): string {
       ],
       ['sha256', file.sha256],
     ]),
-    ...file.badRows.map(({ row, message }) => `row ${row}: ${message}`),
+    ...file.badRows.map(({ message }) => message),
   ].join('\n');
 }
 
@@ -109,13 +109,13 @@ function summarize(inspection: DatasetInspection): string {
     .filter((bin) => bin.rows > 0)
     .map((bin) => [`≤ ${count(bin.upTo)}`, count(bin.rows), '█'.repeat(Math.ceil((30 * bin.rows) / most))]);
   return [
-    `${count(rows)} rows, ${count(tokens)} tokens of which ${count(trainedTokens)} are trained; ` +
+    `${count(rows)} ${rows === 1 ? 'row' : 'rows'}, ${count(tokens)} tokens of which ${count(trainedTokens)} are trained; ` +
       `longest row ${count(longest)} tokens, ${count(truncatedRows)} rows cut`,
-    table([['tokens', 'rows', ''], ...bars], new Set([0, 1])),
-    ...findings.map(({ severity, message, rows: at, count: times }) => {
+    ...(bars.length > 0 ? [table([['tokens', 'rows', ''], ...bars], new Set([0, 1]))] : []),
+    ...findings.map(({ severity, message, hint, rows: at, count: times }) => {
       const where =
         at.length === 0 ? '' : ` (rows ${at.join(', ')}${times > at.length ? ', …' : ''}; ${times} in all)`;
-      return `${severity}: ${message}${where}`;
+      return `${severity}: ${message}${where}${hint === undefined ? '' : `\n  ${hint}`}`;
     }),
   ].join('\n');
 }

@@ -22,7 +22,10 @@ export const inspect: Command = async (invocation) => {
       ['experts', `${summary.experts} in a layer, ${summary.expertsPerToken} for a token`],
       ['hidden size', count(summary.hiddenSize)],
       ['vocabulary', count(summary.vocabularySize)],
-      ['weights', `${summary.dtype}, ${megabytes(summary.bytes / 1e6)} in ${summary.shards} file(s)`],
+      [
+        'weights',
+        `${summary.dtype}, ${megabytes(summary.bytes / 1e6)} in ${summary.shards} ${summary.shards === 1 ? 'file' : 'files'}`,
+      ],
       ['tokenizer', tokenizer.present ? `${count(tokenizer.vocabularySize ?? 0)} tokens` : 'none'],
       ['chat template', tokenizer.chatTemplate ? 'yes' : 'none'],
       ...(sha256 === undefined ? [] : [['sha256', sha256]]),
