@@ -1,6 +1,6 @@
 /**
- * What a machine with a graphics adapter makes of it: the golden cases there, then training speed beside the CPU, as the rows of
- * a table for docs/performance.md.
+ * What a machine with a graphics adapter makes of it: the golden cases there, also with frozen weights in float16, then training speed
+ * beside the CPU, as the rows of a table for docs/performance.md.
  *
  * Usage: node scripts/bench-gpu.ts [--golden DIR] [--model MODEL]… [--method NAME] [--batch 4] [--seq 256] [--steps 5]
  *
@@ -59,11 +59,17 @@ const webgpu = ask(Device, 'doctor').providers.find(({ name }) => name === 'webg
 console.log(`WebGPU: ${webgpu?.reason ?? 'not known to this version'}\n`);
 
 if (options.golden !== undefined) {
-  const { cases } = ask(Parity, 'parity', options.golden, '--provider', 'webgpu');
-  const computed = cases.filter(({ unsupported }) => unsupported === undefined);
-  const failed = computed.filter(({ ok }) => !ok).map((each) => each.case);
-  console.log(`${computed.length - failed.length} of ${computed.length} golden cases pass.`);
-  if (failed.length > 0) console.log(`Not: ${failed.join(', ')}`);
+  for (const weights of ['float32', 'float16']) {
+    const on = ['--provider', 'webgpu', '--device-weights', weights];
+    const { cases } = ask(Parity, 'parity', options.golden, ...on);
+    // Where the adapter has no float16, none is supported with it.
+    const computed = cases.filter(({ unsupported }) => unsupported === undefined);
+    const failed = computed.filter(({ ok }) => !ok).map((each) => each.case);
+    console.log(
+      `${computed.length - failed.length} of ${computed.length} golden cases pass with frozen weights in ${weights}.`,
+    );
+    if (failed.length > 0) console.log(`Not: ${failed.join(', ')}`);
+  }
   console.log();
 }
 

@@ -3,17 +3,17 @@
  * it also trains a step of that.
  */
 import { UserError } from '#core/contract/errors.ts';
-import { PROBE_PASSED, tryDevice, type ProbeResult } from '#worker/runtime/index.ts';
+import { passedLine, tryDevice, type ProbeResult } from '#worker/runtime/index.ts';
 
 async function probe(modelDir: string | undefined): Promise<ProbeResult> {
-  await tryDevice();
-  if (modelDir === undefined) return {};
+  const { hasFloat16 } = await tryDevice();
+  if (modelDir === undefined) return { hasFloat16 };
   const { tryTraining } = await import('#worker/train/index.ts');
-  return { placement: await tryTraining(modelDir) };
+  return { hasFloat16, placement: await tryTraining(modelDir) };
 }
 
 try {
-  console.log(`${PROBE_PASSED} ${JSON.stringify(await probe(process.argv[2]))}`);
+  console.log(passedLine(await probe(process.argv[2])));
 } catch (error) {
   console.log(
     error instanceof UserError ? `${error.message}.` : `The graphics adapter failed: ${String(error)}`,

@@ -115,6 +115,10 @@ export type ProviderChoice = z.infer<typeof ProviderChoice>;
 export const FrozenExperts = z.enum(['stored', 'int8']);
 export type FrozenExperts = z.infer<typeof FrozenExperts>;
 
+/** How frozen weights lie in the memory of a graphics adapter. */
+export const DeviceWeights = z.enum(['auto', 'float32', 'float16']);
+export type DeviceWeights = z.infer<typeof DeviceWeights>;
+
 export const RunSpec = z.strictObject({
   version: z.literal(1).default(1),
   name: z.string().max(200).default('untitled run'),
@@ -153,6 +157,11 @@ export const RunSpec = z.strictObject({
         unit: 'MB',
         description:
           'What a run may take of the memory of a graphics adapter, which does not tell how much it has; null: all that the run wants. Frozen experts are copied there when they are used, or moments and then weights kept in host memory, to stay within it.',
+      }),
+      deviceWeights: DeviceWeights.default('auto').meta({
+        title: 'Frozen weights on the GPU',
+        description:
+          'How matrices that do not train lie on a graphics adapter; sums are float32 in any case. float16: in half the memory, rounded to 11 significant bits; auto: so where the checkpoint has 16 bits itself, which lose next to nothing, and the adapter has float16; float32: as wide as what trains.',
       }),
     })
     .prefault({}),

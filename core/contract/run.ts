@@ -59,6 +59,8 @@ export const RunFacts = z.object({
   threads: z.int(),
   /** Matrices of frozen experts that are rounded to int8 rows (`engine.frozenExperts`); absent: none. */
   roundedMatrices: z.int().positive().optional(),
+  /** Parameters that do not train and lie on the adapter in float16 (`engine.deviceWeights`); absent: none. */
+  halfParameters: z.int().positive().optional(),
   /** What the plan foresaw, to be held against what was measured. */
   estimatedMemoryMB: z.number(),
   estimatedSeconds: z.object({ low: z.number(), high: z.number() }).optional(),

@@ -132,6 +132,9 @@ test('each caveat has its cause', () => {
   expect(caveats(base, { spec: { engine: { frozenExperts: 'int8' } } })).toEqual([
     'Frozen experts were held differently (engine.frozenExperts): speed and memory follow from it, and losses have a rounding in them.',
   ]);
+  expect(caveats(base, { halfParameters: 1000 })).toEqual([
+    expect.stringMatching(/^Frozen weights lay on the graphics adapter in float16 in some of the runs/),
+  ]);
   expect(caveats(base, { hashes: { ...hashes, code: 'x' } })).toEqual([
     'The runs were made by different versions of the program.',
   ]);

@@ -176,6 +176,11 @@ function caveats(runs: readonly RunData[]): Caveat[] {
     [...SPEEDS, 'peakRssMB'],
   );
   say(
+    differ((run) => run.facts?.halfParameters !== undefined),
+    'Frozen weights lay on the graphics adapter in float16 in some of the runs (engine.deviceWeights): memory follows from it, and losses have a rounding in them.',
+    [...SPEEDS, 'peakRssMB'],
+  );
+  say(
     differ((run) => run.facts?.hashes['code']),
     'The runs were made by different versions of the program.',
     [...SPEEDS, 'peakRssMB'],

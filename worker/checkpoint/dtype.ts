@@ -93,6 +93,9 @@ export function decodeFloats(bytes: Uint8Array, dtype: FloatDtype): Float32Array
   return values;
 }
 
+/** The smallest magnitude that rounds to infinity, by element type. */
+export const OVERFLOW = { F32: Infinity, BF16: 2 ** 128 * (1 - 2 ** -9), F16: 65520 } as const;
+
 /** The position of the first value whose magnitude is not below `limit` (NaN is below nothing); -1 when all are. */
 export function findNotBelow(values: Float32Array, limit: number): number {
   for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i] ?? 0) < limit)) return i;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import type { ExportProgress } from '#core/contract/run-export.ts';
-import { findNotBelow, encodeFloats, type FloatDtype } from './dtype.ts';
+import { OVERFLOW, findNotBelow, encodeFloats, type FloatDtype } from './dtype.ts';
 import {
   digestFile,
   diskFileSystem,
@@ -135,9 +135,6 @@ export function writeCompanions(
   }
   for (const [name, content] of extraFiles) folder.write(name, content);
 }
-
-/** The smallest magnitude that rounds to infinity, by element type. */
-const OVERFLOW = { F32: Infinity, BF16: 2 ** 128 * (1 - 2 ** -9), F16: 65520 } as const;
 
 /** Bytes of a tensor. @throws UserError `export/non-finite` naming it, where they are no finite numbers. */
 export function encodeFinite(name: string, values: Float32Array, dtype: FloatDtype): Uint8Array {

@@ -62,7 +62,7 @@ export class DeviceParameters {
     return this.#place(id).place === 'host';
   }
 
-  /** A weight as a graph input. @param host gives it in float32, where it is not here yet. */
+  /** A weight as a graph input. @param host gives it in the type it has here, where it is not here yet. */
   weight(id: string, host: () => TensorView): DeviceTensor {
     const { place, layer } = this.#place(id);
     return place === 'host'

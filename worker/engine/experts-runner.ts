@@ -22,8 +22,11 @@ export interface ExpertsTrace {
  */
 const FEW_PAIRS = 128;
 
+/** Experts of one program on a GPU. */
+export const EXPERTS_AT_ONCE = 16;
+
 /** On a GPU all experts of a layer, since each run waits; on the CPU those that have tokens. */
-const ALL: Grouping = { size: 16, idle: true };
+const ALL: Grouping = { size: EXPERTS_AT_ONCE, idle: true };
 const BUSY: Grouping = { size: 8, idle: false };
 
 /** Runs the experts of decoder layer `index`. */

@@ -39,7 +39,8 @@ export class FrozenHead {
   static of(parts: HeadParts, headId: string, sliceElements = HEAD_SLICE): FrozenHead | null {
     const { store } = parts;
     const trains = stageRoles.head.some((role) => store.isTrained(role === 'head' ? headId : role));
-    return trains || store.dtype(headId) === 'float32' ? null : new FrozenHead(parts, headId, sliceElements);
+    const isNarrow = store.device === null && store.dtype(headId) !== 'float32';
+    return isNarrow && !trains ? new FrozenHead(parts, headId, sliceElements) : null;
   }
 
   readonly #dtypes = (role: string) => (role === 'head' ? 'float32' : this.#parts.store.dtype(role));

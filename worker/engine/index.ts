@@ -1,5 +1,6 @@
 /** Runs the stages of a decoder in order: weights in memory, dispatch to experts, forward, backward, optimizer. */
 export { QUERY_BLOCK } from './attention-runner.ts';
+export { EXPERTS_AT_ONCE } from './experts-runner.ts';
 export { HEAD_SLICE } from './frozen-head.ts';
 export { LOGIT_CHUNK } from './head-parts.ts';
 export { lossTargets, unpaddedBatch, type MicroBatch } from './batch.ts';

@@ -10,10 +10,12 @@ import {
   type AddedParameter,
   type Family,
   type Parameter,
+  type StoredDtype,
   type WeightDtype,
 } from '#worker/model/index.ts';
 import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
 import { DeviceParameters, type DevicePlace } from './device-parameters.ts';
+import { FloatWidths } from './float-widths.ts';
 import { FrozenWeights, type Held } from './frozen-weights.ts';
 import { roundRows } from './int8-rows.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
@@ -38,6 +40,11 @@ export interface LoadParts extends HomeRules {
   readonly device?: DeviceMemory | null;
   /** Where parameters lie for those, absent: all there. A trained embedding must lie in host memory, where its gradient is added up. */
   readonly devicePlace?: (parameter: Parameter) => DevicePlace;
+  /**
+   * Which frozen weights of the checkpoint, of a type there, the GPU holds in float16, unless they have a value beyond its range; absent:
+   * none. For a GPU that has float16 only.
+   */
+  readonly isHalf?: (parameter: Parameter, stored: StoredDtype) => boolean;
   /** A store of the same checkpoint over the same arena that is given up: what it holds and this one needs is not read again. */
   readonly from?: ParameterStore;
 }
@@ -55,6 +62,9 @@ export class ParameterStore {
   readonly #written = new Set<string>();
   readonly #kernels: Kernels;
   readonly #frozen: FrozenWeights;
+  readonly #widths: FloatWidths;
+  /** Weights that the GPU is to hold in float16, and whether it can; null: their values were not looked at. */
+  readonly #halves = new Map<string, boolean | null>();
 
   private constructor(
     {
@@ -71,6 +81,7 @@ export class ParameterStore {
     this.#arena = arena;
     this.#frozen = frozen;
     this.#kernels = kernels;
+    this.#widths = new FloatWidths(arena, kernels);
     this.parameters = parameters;
     this.trained = new TrainedMemory(trainable, arena, kernels, moments);
     this.device = device && new DeviceParameters(device, this.trained, parameters, devicePlace);
@@ -116,6 +127,8 @@ export class ParameterStore {
         else frozen.hold(parameter, place, dtype, inArena.has(id) ? 'arena' : 'own memory');
         if (home(parameter) === 'int8 rows') store.#round(parameter);
       }
+      if (place !== undefined && parts.isHalf?.(parameter, heldDtype(folder, place)) === true)
+        store.#halves.set(id, null);
     }
     frozen.reserve();
     return store;
@@ -152,7 +165,7 @@ export class ParameterStore {
   #round({ id, shape }: Parameter): void {
     this.#frozen.round(
       id,
-      this.#widened(this.weight(id), (values) => roundRows(values, shape[1] ?? 0)),
+      this.#widths.widened(this.weight(id), (values) => roundRows(values, shape[1] ?? 0)),
     );
   }
 
@@ -180,17 +193,28 @@ export class ParameterStore {
 
   /** The weight as a graph input, of type `dtype(id)`; one that `isPassing` is good for one run. */
   input(id: string): TensorView | DeviceTensor {
-    const known = (): TensorView => {
-      const view = this.#views.get(id) ?? this.#frozen.input(id);
-      invariant(view !== undefined, `no parameter ${id}`);
-      return view;
-    };
-    if (this.device === null) return known();
-    const wide = (): TensorView => {
-      const view = known();
+    if (this.device === null) return this.#input(id);
+    return this.device.weight(id, () => {
+      const view = this.#input(id);
+      if (this.#isHalf(id)) return this.#widths.toFloat16(view);
       return view.dtype === 'float32' ? view : { ...view, dtype: 'float32', data: this.values(id) };
-    };
-    return this.device.weight(id, wide);
+    });
+  }
+
+  /** The weight as an input of a program on the CPU. */
+  #input(id: string): TensorView {
+    const view = this.#views.get(id) ?? this.#frozen.input(id);
+    invariant(view !== undefined, `no parameter ${id}`);
+    return view;
+  }
+
+  /** Whether the GPU holds the weight in float16. */
+  #isHalf(id: string): boolean {
+    const known = this.#halves.get(id);
+    if (known !== null) return known ?? false;
+    const fits = this.#widths.fitsFloat16(this.#input(id));
+    this.#halves.set(id, fits);
+    return fits;
   }
 
   /** The scales of a matrix that was rounded to int8 rows; undefined for every other weight. */
@@ -225,21 +249,7 @@ export class ParameterStore {
 
   /** A copy of a weight in float32. */
   values(id: string): Float32Array {
-    return this.#widened(this.weight(id), (values) => values.slice());
-  }
-
-  /** What `work` makes of a weight in float32, which it may not keep. */
-  #widened<T>({ dtype, data }: TensorView, work: (values: Float32Array) => T): T {
-    if (dtype === 'float32') return work(data as Float32Array);
-    invariant(isHalf(dtype), 'what was rounded is no copy of the weight: that is in the checkpoint');
-    const mark = this.#arena.mark();
-    const wide = this.#arena.allocate(data.length * 4);
-    const narrow = this.#arena.allocate(data.length * 2);
-    this.#arena.u16(narrow, data.length).set(data as Uint16Array);
-    widen(this.#kernels, dtype, wide.offset, narrow.offset, data.length);
-    const result = work(this.#arena.f32(wide, data.length));
-    this.#arena.release(mark);
-    return result;
+    return this.#widths.widened(this.weight(id), (values) => values.slice());
   }
 
   /** False for parameters the plan does not have (norms of a family without them). */
@@ -249,7 +259,7 @@ export class ParameterStore {
 
   /** The type of the weight as a graph input; null: there is none. */
   dtype(id: string): WeightDtype | null {
-    if (this.device !== null) return this.has(id) ? 'float32' : null;
+    if (this.device !== null && this.has(id)) return this.#isHalf(id) ? 'float16' : 'float32';
     return this.#frozen.isWidened(id) ? 'float32' : this.heldDtype(id);
   }
 

@@ -10,6 +10,8 @@ export interface Adapter {
   readonly kind: 'gpu' | 'software';
   /** What it is, in words. */
   readonly name: string;
+  /** Whether programs can read float16 there: then frozen weights may take half the memory. */
+  readonly hasFloat16: boolean;
   /** Where the operators of a training step ran; absent: none was tried. */
   readonly placement?: Placement | undefined;
 }
@@ -25,11 +27,16 @@ export interface AdapterProbe {
 }
 
 /** How the last line begins that the probe prints when the adapter works. What it found follows, as JSON. */
-export const PROBE_PASSED = 'adapter works';
+const PASSED = 'adapter works';
 
 /** What the probe finds. */
-export const ProbeResult = z.object({ placement: Placement.optional() });
+const ProbeResult = z.object({ hasFloat16: z.boolean(), placement: Placement.optional() });
 export type ProbeResult = z.infer<typeof ProbeResult>;
+
+/** What the probe prints as its last line when the adapter works. */
+export function passedLine(found: ProbeResult): string {
+  return `${PASSED} ${JSON.stringify(found)}`;
+}
 
 const TIMEOUT_MS = 120_000;
 
@@ -51,27 +58,30 @@ export function probeBeside(node: string, entry: string): AdapterProbe {
  * Looks for an adapter. The attempt is made in another process, since a driver that fails may take its process with it.
  * @param modelDir a small model of which a training step is tried too; absent: one product is.
  */
-export function findAdapter({ node, script }: AdapterProbe, modelDir?: string): Promise<AdapterSearch> {
-  return new Promise((resolve) => {
+export async function findAdapter({ node, script }: AdapterProbe, modelDir?: string): Promise<AdapterSearch> {
+  const { error, stdout, stderr } = await new Promise<Ended>((resolve) => {
     execFile(
       node,
       ['--no-warnings', script, ...(modelDir === undefined ? [] : [modelDir])],
       { timeout: TIMEOUT_MS, windowsHide: true, maxBuffer: 1e8 },
-      (error, stdout, stderr) => {
-        const last = lastLine(stdout);
-        if (error === null && last.startsWith(PROBE_PASSED)) {
-          const found = ProbeResult.parse(JSON.parse(last.slice(PROBE_PASSED.length)));
-          resolve({ adapter: { ...adapterOf(stderr), ...found } });
-        } else resolve({ adapter: null, reason: reasonOf(error, last) });
-      },
+      (failure, out, log) => resolve({ error: failure, stdout: out, stderr: log }),
     );
   });
+  const last = stdout.trim().split('\n').at(-1) ?? '';
+  if (error !== null || !last.startsWith(PASSED)) return { adapter: null, reason: reasonOf(error, last) };
+  const found = ProbeResult.parse(JSON.parse(last.slice(PASSED.length)));
+  return { adapter: { ...adapterOf(stderr), ...found } };
 }
 
-const lastLine = (text: string) => text.trim().split('\n').at(-1) ?? '';
+/** How a probe ended. */
+interface Ended {
+  readonly error: (Error & { readonly killed?: boolean; readonly signal?: unknown }) | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 /** ONNX Runtime lists the devices of the machine in its log: type 0 is a processor, 1 a GPU. */
-function adapterOf(log: string): Adapter {
+function adapterOf(log: string): Pick<Adapter, 'kind' | 'name'> {
   const device = /OrtHardwareDevice \{vendor_id:(0x\w+), device_id:(0x\w+), vendor:([^,]*), type:1\b/i.exec(
     log,
   );
@@ -83,10 +93,7 @@ function adapterOf(log: string): Adapter {
   };
 }
 
-function reasonOf(
-  error: (Error & { readonly killed?: boolean; readonly signal?: unknown }) | null,
-  said: string,
-) {
+function reasonOf(error: Ended['error'], said: string) {
   if (error?.killed === true) return 'A graphics adapter was found, but did not answer within two minutes.';
   if (typeof error?.signal === 'string')
     return `Trying the graphics adapter ended its process (${error.signal}): its driver does not work with WebGPU.`;

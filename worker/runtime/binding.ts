@@ -68,6 +68,10 @@ function load(log: string): Binding {
       else session.loadModel(model.buffer, model.byteOffset, model.byteLength, options);
       return session;
     },
-    createTensor: (type, data, dims) => new Tensor(type, data, dims),
+    createTensor: (type, data, dims) =>
+      // Tensors of the package hold a Float16Array where JavaScript has one, and the binding beneath takes the bits only.
+      type === 'float16'
+        ? ({ type, data, dims, location: 'cpu' } as unknown as Tensor)
+        : new Tensor(type, data, dims),
   };
 }

@@ -112,7 +112,9 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics ada
       'a device tensor of another memory',
     );
     expect(() => memory.read(tensor, new Float32Array(3))).toThrow('does not fill 3 elements');
-    expect(() => memory.upload(zeroTensor('int32', [1]))).toThrow('the GPU holds float32, got int32');
+    expect(() => memory.upload(zeroTensor('int32', [1]))).toThrow(
+      'the GPU holds float32 and float16, got int32',
+    );
     tensor.dispose();
     expect(() => here.run(feeds)).toThrow(InvariantError);
     expect(() => here.run(feeds)).toThrow('a device tensor [1, 2] is used after dispose');
@@ -175,7 +177,7 @@ describe.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)('on a graphics ada
 
   test('the software adapter is found, and called what it is', async () => {
     expect(await findAdapter(probe)).toEqual({
-      adapter: { kind: 'software', name: 'a software adapter' },
+      adapter: { kind: 'software', name: 'a software adapter', hasFloat16: false },
     });
   });
 });

@@ -5,26 +5,30 @@ import type { Binding, NativeSession } from './binding.ts';
 import { explainError } from './explain-error.ts';
 import type { TensorView } from './tensor-view.ts';
 
+/** What tensors on the GPU hold: weights that do not change may be float16. */
+export type DeviceDtype = 'float32' | 'float16';
+
 /**
- * A float32 tensor on the GPU. ONNX Runtime frees such memory only when told, ends the process when the data of one is
+ * A tensor on the GPU. ONNX Runtime frees such memory only when told, ends the process when the data of one is
  * read like that of an ordinary tensor, and computes nonsense when one is given to a program on the CPU. So its tensor is
  * kept inside, whoever made this one disposes it, and only programs of the same memory take it.
  */
 export class DeviceTensor {
-  readonly dtype = 'float32';
+  readonly dtype: DeviceDtype;
   readonly shape: readonly number[];
   readonly memory: DeviceMemory;
   #tensor: Tensor | undefined;
 
   /** Made by `DeviceMemory` only. */
-  constructor(memory: DeviceMemory, shape: readonly number[], tensor: Tensor) {
+  constructor(memory: DeviceMemory, dtype: DeviceDtype, shape: readonly number[], tensor: Tensor) {
     this.memory = memory;
+    this.dtype = dtype;
     this.shape = shape;
     this.#tensor = tensor;
   }
 
   get bytes(): number {
-    return this.shape.reduce((product, dim) => product * dim, 4);
+    return this.shape.reduce((product, dim) => product * dim, this.dtype === 'float32' ? 4 : 2);
   }
 
   /** What ONNX Runtime knows it by. @throws InvariantError after `dispose`. */
@@ -49,19 +53,47 @@ export interface CopySessions {
   readonly copy: NativeSession;
 }
 
+/** Makes the sessions of a memory. */
+export interface DeviceSessions {
+  /** For tensors of so many axes. */
+  copies(dtype: DeviceDtype, rank: number): CopySessions;
+  /** From a float16 vector `x` to a float32 one `y`. */
+  widening(): NativeSession;
+}
+
 /** The memory of the GPU: makes tensors there, reads them, and counts what they take. */
 export class DeviceMemory {
   readonly #binding: Binding;
-  readonly #makeCopies: (rank: number) => CopySessions;
-  readonly #copies = new Map<number, CopySessions>();
+  readonly #sessions: DeviceSessions;
+  readonly #copies = new Map<string, CopySessions>();
   readonly #live = new Set<DeviceTensor>();
   #liveBytes = 0;
   #peakBytes = 0;
+  #widening: NativeSession | undefined;
+  #hasFloat16: boolean | undefined;
 
-  /** @param makeCopies sessions for tensors of so many axes. */
-  constructor(binding: Binding, makeCopies: (rank: number) => CopySessions) {
+  constructor(binding: Binding, sessions: DeviceSessions) {
     this.#binding = binding;
-    this.#makeCopies = makeCopies;
+    this.#sessions = sessions;
+  }
+
+  /** Whether programs can read float16 (WebGPU's `shader-f16`); found out when first asked. @throws UserError `runtime/no-adapter`. */
+  get hasFloat16(): boolean {
+    return (this.#hasFloat16 ??= this.#tryFloat16());
+  }
+
+  #tryFloat16(): boolean {
+    const one = 0x3c00;
+    const x = this.#binding.createTensor('float16', Uint16Array.of(one), [1]);
+    const y = new Float32Array(1);
+    this.#widening = this.#sessions.widening();
+    try {
+      this.#widening.run({ x }, { y: this.#binding.createTensor('float32', y, [1]) }, {});
+    } catch (error) {
+      if (error instanceof Error && error.message.includes('requires f16')) return false;
+      throw explainError('widening of float16', true, error);
+    }
+    return y[0] === 1;
   }
 
   /** Bytes of all tensors that were not disposed. */
@@ -81,34 +113,34 @@ export class DeviceMemory {
     return this.#live.size;
   }
 
-  /** A copy of a float32 tensor. @throws UserError `runtime/out-of-memory`, `runtime/device-lost`, as the others do. */
+  /** A copy of a float32 or float16 tensor. @throws UserError `runtime/out-of-memory`, `runtime/device-lost`, as the others do. */
   upload({ dtype, shape, data }: TensorView): DeviceTensor {
-    invariant(dtype === 'float32', `the GPU holds float32, got ${dtype}`);
-    const given = this.#binding.createTensor('float32', data, shape);
-    const { y } = this.#run(shape, 'upload', { x: given }, { y: null });
+    invariant(dtype === 'float32' || dtype === 'float16', `the GPU holds float32 and float16, got ${dtype}`);
+    const given = this.#binding.createTensor(dtype, data, shape);
+    const { y } = this.#run(dtype, shape, 'upload', { x: given }, { y: null });
     invariant(y?.location === 'gpu-buffer', 'a copy to the GPU stayed outside');
-    const tensor = new DeviceTensor(this, shape, y);
+    const tensor = new DeviceTensor(this, dtype, shape, y);
     this.#live.add(tensor);
     this.#liveBytes += tensor.bytes;
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
     return tensor;
   }
 
-  /** Copies a tensor into `into`, and waits for everything that writes it. */
+  /** Copies a float32 tensor into `into`, and waits for everything that writes it. */
   read(tensor: DeviceTensor, into: Float32Array): void {
     invariant(tensor.memory === this, 'a device tensor of another memory');
     invariant(
-      into.length * 4 === tensor.bytes,
-      `a device tensor [${tensor.shape.join(', ')}] does not fill ${into.length} elements`,
+      tensor.dtype === 'float32' && into.length * 4 === tensor.bytes,
+      `a device tensor ${tensor.dtype}[${tensor.shape.join(', ')}] does not fill ${into.length} elements`,
     );
     const y = this.#binding.createTensor('float32', into, tensor.shape);
-    this.#run(tensor.shape, 'copy', { x: tensor.native }, { y });
+    this.#run('float32', tensor.shape, 'copy', { x: tensor.native }, { y });
   }
 
-  /** Replaces what a tensor holds. */
+  /** Replaces what a float32 tensor holds. */
   write(tensor: DeviceTensor, from: Float32Array): void {
     const x = this.#binding.createTensor('float32', from, tensor.shape);
-    const { y } = this.#run(tensor.shape, 'copy', { x }, { y: tensor.native });
+    const { y } = this.#run('float32', tensor.shape, 'copy', { x }, { y: tensor.native });
     // A second handle on the same memory.
     y?.dispose();
   }
@@ -126,26 +158,30 @@ export class DeviceMemory {
       copy.dispose();
     }
     this.#copies.clear();
+    this.#widening?.dispose();
+    this.#widening = undefined;
   }
 
   #run(
+    dtype: DeviceDtype,
     shape: readonly number[],
     session: keyof CopySessions,
     feeds: Record<string, Tensor>,
     fetches: Record<string, Tensor | null>,
   ) {
     try {
-      return this.#copiesOf(shape.length)[session].run(feeds, fetches, {});
+      return this.#copiesOf(dtype, shape.length)[session].run(feeds, fetches, {});
     } catch (error) {
       throw explainError(`copy of [${shape.join(', ')}]`, true, error);
     }
   }
 
-  #copiesOf(rank: number): CopySessions {
-    let copies = this.#copies.get(rank);
+  #copiesOf(dtype: DeviceDtype, rank: number): CopySessions {
+    const key = `${dtype} ${rank}`;
+    let copies = this.#copies.get(key);
     if (copies === undefined) {
-      copies = this.#makeCopies(rank);
-      this.#copies.set(rank, copies);
+      copies = this.#sessions.copies(dtype, rank);
+      this.#copies.set(key, copies);
     }
     return copies;
   }

@@ -1,9 +1,9 @@
 /** Running graphs on ONNX Runtime: the only folder that knows it. */
-export { PROBE_PASSED, findAdapter, probeBeside } from './adapter.ts';
+export { findAdapter, passedLine, probeBeside } from './adapter.ts';
 export type { AdapterProbe, AdapterSearch, ProbeResult } from './adapter.ts';
 export { DeviceMemory, DeviceTensor } from './device-tensor.ts';
 export { openModelFile } from './model-file.ts';
-export { nameOperators, strayNodes, summarizePlacement } from './placement.ts';
+export { describePlacement, nameOperators, strayNodes, summarizePlacement } from './placement.ts';
 export type { PlacedNodes } from './placement.ts';
 export type { Program, Tensors } from './program.ts';
 export { listProviders } from './providers.ts';

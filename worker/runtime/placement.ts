@@ -78,6 +78,12 @@ export function nameOperators(leftToCpu: Placement['leftToCpu']): string {
   return leftToCpu.map(({ operator, count }) => `${count} × ${operator}`).join(', ');
 }
 
+/** A placement in words. */
+export function describePlacement({ onAdapter, sizesOnCpu, leftToCpu }: Placement): string {
+  const left = nameOperators(leftToCpu) || 'none';
+  return `${onAdapter.toLocaleString('en-US')} operators on the adapter, ${sizesOnCpu.toLocaleString('en-US')} on the CPU that compute sizes; left to the CPU: ${left}`;
+}
+
 /** How many nodes are where. */
 export function summarizePlacement(placed: readonly PlacedNodes[]): Placement {
   const count = (nodes: readonly PlacedNodes[]) => nodes.reduce((sum, each) => sum + each.nodes, 0);

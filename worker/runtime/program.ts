@@ -151,8 +151,9 @@ export class SessionProgram implements Program {
       return given.native;
     }
     const { dtype, shape, data } = given;
-    // Half floats cross as the bits they are held in.
-    const type = dtype === 'float16' || dtype === 'bfloat16' ? 'uint16' : dtype;
+    // Half floats cross as the bits they are held in, but to a GPU.
+    const isBits = dtype === 'bfloat16' || (dtype === 'float16' && this.#device === null);
+    const type = isBits ? 'uint16' : dtype;
     try {
       return this.#binding.createTensor(type, data, shape);
     } catch (error) {

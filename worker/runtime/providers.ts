@@ -46,7 +46,8 @@ export function listProviders(
 
 function webgpuOf(search: AdapterSearch): Provider {
   if (search.adapter === null) return { name: 'webgpu', usable: false, reason: search.reason };
-  const { kind, name, placement } = search.adapter;
+  const { kind, hasFloat16, placement } = search.adapter;
+  const name = hasFloat16 ? `${search.adapter.name} with float16` : search.adapter.name;
   return {
     name: 'webgpu',
     usable: kind === 'gpu',

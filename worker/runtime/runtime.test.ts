@@ -165,12 +165,14 @@ test('the CPU provider is usable; every other says why it is not', () => {
     { name: 'webgpu', usable: false, reason: 'There is none.' },
     { name: 'cuda', usable: false },
   ]);
-  const [, software] = listProviders({ adapter: { kind: 'software', name: 'a software adapter' } });
+  const [, software] = listProviders({
+    adapter: { kind: 'software', name: 'a software adapter', hasFloat16: false },
+  });
   expect(software?.usable).toBe(false);
   expect(software?.reason).toContain('slower than the CPU');
-  const [, gpu] = listProviders({ adapter: { kind: 'gpu', name: 'NVIDIA GPU' } });
+  const [, gpu] = listProviders({ adapter: { kind: 'gpu', name: 'NVIDIA GPU', hasFloat16: true } });
   expect(gpu?.usable).toBe(true);
-  expect(gpu?.reason).toMatch(/^NVIDIA GPU; taken where/);
+  expect(gpu?.reason).toMatch(/^NVIDIA GPU with float16; taken where/);
   expect(listProviders(none, 'plan9', 'mips')[0]).toEqual({
     name: 'cpu',
     usable: false,

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { InvariantError, UserError } from '#core/contract/errors.ts';
-import { GraphBuilder, emit, hash } from '#worker/graph/index.ts';
+import { GraphBuilder, emit, hash, op } from '#worker/graph/index.ts';
 import type { Dialect, Graph } from '#worker/graph/index.ts';
 import { loadBinding, type NativeSession } from './binding.ts';
 import { DeviceMemory } from './device-tensor.ts';
@@ -165,16 +165,23 @@ function createSession(
 }
 
 function createDeviceMemory(settings: SessionSettings): DeviceMemory {
-  return new DeviceMemory(loadBinding(), (rank) => {
-    const builder = new GraphBuilder('copy');
-    const dims = Array.from({ length: rank }, (_unused, axis) => `D${axis}`);
-    builder.output('y', builder.input('x', 'float32', dims));
-    const graph = builder.build();
-    const options = { ...settings, profiles: null };
-    return {
-      upload: createSession(graph, 'webgpu', options, { preferredOutputLocation: { y: 'gpu-buffer' } }),
-      copy: createSession(graph, 'webgpu', options),
-    };
+  const options = { ...settings, profiles: null };
+  return new DeviceMemory(loadBinding(), {
+    copies(dtype, rank) {
+      const builder = new GraphBuilder('copy');
+      const dims = Array.from({ length: rank }, (_unused, axis) => `D${axis}`);
+      builder.output('y', builder.input('x', dtype, dims));
+      const graph = builder.build();
+      return {
+        upload: createSession(graph, 'webgpu', options, { preferredOutputLocation: { y: 'gpu-buffer' } }),
+        copy: createSession(graph, 'webgpu', options),
+      };
+    },
+    widening() {
+      const builder = new GraphBuilder('widening');
+      builder.output('y', op.cast(builder.input('x', 'float16', ['N']), 'float32'));
+      return createSession(builder.build(), 'webgpu', options);
+    },
   });
 }
 

@@ -10,9 +10,10 @@ const SIZE = 64;
 
 /**
  * Multiplies two matrices on the GPU and checks the product. ONNX Runtime logs what devices it finds.
+ * @returns whether programs can read float16 there.
  * @throws UserError `runtime/no-adapter`, `runtime/wrong-result`, `runtime/left-to-cpu`.
  */
-export async function tryDevice(): Promise<void> {
+export async function tryDevice(): Promise<{ readonly hasFloat16: boolean }> {
   loadBinding('info');
   const runtime = createRuntime({ provider: 'webgpu', recordPlacement: true });
   const builder = new GraphBuilder('product');
@@ -37,9 +38,10 @@ export async function tryDevice(): Promise<void> {
       }
     }
   }
+  const hasFloat16 = runtime.device?.hasFloat16 ?? false;
   const { onAdapter, leftToCpu } = summarizePlacement(runtime.placement());
   runtime.release();
-  if (onAdapter > 0 && leftToCpu.length === 0) return;
+  if (onAdapter > 0 && leftToCpu.length === 0) return { hasFloat16 };
   throw new UserError(
     'runtime/left-to-cpu',
     'A graphics adapter was found, but ONNX Runtime left the product to the CPU',

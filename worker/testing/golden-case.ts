@@ -8,6 +8,7 @@ import {
   readSafetensors,
   type SafetensorsFile,
 } from '#worker/checkpoint/index.ts';
+import type { LoadRequest } from '#worker/train/index.ts';
 
 /** One comparison: the largest differences and the limit that decides. */
 export interface Check {
@@ -16,7 +17,12 @@ export interface Check {
   readonly maxRel: number;
   readonly limit: number;
   readonly ok: boolean;
+  /** The same with the limit of float16, relative to the largest expected value; absent: there is no other limit. */
+  readonly withFloat16?: Pick<Check, 'limit' | 'ok'>;
 }
+
+/** How far results may be from those of a reference where frozen weights are float16. */
+const FLOAT16_LIMIT = 2e-2;
 
 /** The outcome of one case. */
 export interface CaseResult {
@@ -26,6 +32,9 @@ export interface CaseResult {
   readonly unsupported?: string;
   readonly checks: readonly Check[];
 }
+
+/** What a case is computed on. */
+export type Computing = Pick<LoadRequest, 'provider' | 'deviceWeights'>;
 
 /** A tensor of a case, converted for comparison. */
 export interface GoldenTensor {
@@ -107,6 +116,18 @@ function differences(
   return { maxAbs, maxRel };
 }
 
+/** What a difference is beside a limit; one of 0 asks for equality, whatever the weights are. */
+export function limited(
+  difference: number,
+  limit: number,
+  scale: number,
+): Pick<Check, 'limit' | 'ok' | 'withFloat16'> {
+  const ok = difference <= limit;
+  if (limit === 0) return { limit, ok };
+  const wide = Math.max(limit, FLOAT16_LIMIT * scale);
+  return { limit, ok, withFloat16: { limit: wide, ok: difference <= wide } };
+}
+
 /** A check on the largest absolute difference. NaN fails. */
 export function absoluteCheck(
   name: string,
@@ -116,7 +137,8 @@ export function absoluteCheck(
   counts?: (index: number) => boolean,
 ): Check {
   const { maxAbs, maxRel } = differences(got, want, counts);
-  return { name, maxAbs, maxRel, limit, ok: maxAbs <= limit };
+  const largest = Array.from(want).reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  return { name, maxAbs, maxRel, ...limited(maxAbs, limit, largest) };
 }
 
 /** A check on the largest relative difference. NaN fails. */
@@ -128,7 +150,7 @@ export function relativeCheck(
   counts?: (index: number) => boolean,
 ): Check {
   const { maxAbs, maxRel } = differences(got, want, counts);
-  return { name, maxAbs, maxRel, limit, ok: maxRel <= limit };
+  return { name, maxAbs, maxRel, ...limited(maxRel, limit, 1) };
 }
 
 /** A check that two lists of numbers are equal. */

@@ -1,9 +1,15 @@
 /** Golden cases of kind `generation`: greedy decoding, token by token. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { ProviderName } from '#worker/runtime/index.ts';
 import { generateTokens, loadModel } from '#worker/train/index.ts';
-import { GoldenTensors, absoluteCheck, equalCheck, type CaseDocument, type Check } from './golden-case.ts';
+import {
+  GoldenTensors,
+  absoluteCheck,
+  equalCheck,
+  type CaseDocument,
+  type Computing,
+  type Check,
+} from './golden-case.ts';
 
 const GenerationCase = z.object({
   options: z.object({ new_tokens: z.int() }),
@@ -14,7 +20,7 @@ const GenerationCase = z.object({
 export async function checkGenerationCase(
   dir: string,
   raw: CaseDocument,
-  provider: ProviderName,
+  computing: Computing,
 ): Promise<Check[]> {
   const { options, tolerances } = GenerationCase.parse(raw);
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
@@ -26,7 +32,7 @@ export async function checkGenerationCase(
     modelDir: join(dir, 'model'),
     method: { name: 'full', options: {} },
     trains: false,
-    provider,
+    ...computing,
   });
   try {
     const vocabulary = model.plan.vocabularySize;

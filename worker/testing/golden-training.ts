@@ -3,15 +3,16 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { gradientNorm, lossTargets, type AdamWSettings } from '#worker/engine/index.ts';
 import { moeLayerIndices, type NoisePlace } from '#worker/model/index.ts';
-import type { ProviderName } from '#worker/runtime/index.ts';
 import { finishStep, loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import {
   GoldenTensors,
   absoluteCheck,
   equalCheck,
+  limited,
   relativeCheck,
   type CaseDocument,
+  type Computing,
   type Check,
 } from './golden-case.ts';
 import { defaultOutputsOf, goldenMethod, restoreGoldenRouter } from './golden-method.ts';
@@ -117,9 +118,15 @@ function finalChecks(model: LoadedModel, tensors: GoldenTensors, document: Train
       const want = tensors.floats(name);
       const got = valuesOf(name.slice('final.'.length), shape);
       const mean = want.reduce((sum, value, i) => sum + Math.abs((got[i] ?? NaN) - value), 0) / want.length;
+      const size = want.reduce((sum, value) => sum + Math.abs(value), 0) / want.length;
       return [
         absoluteCheck(name, got, want, document.tolerances.final_max_abs),
-        absoluteCheck(`${name} (mean)`, [mean], [0], document.tolerances.final_mean_abs),
+        {
+          name: `${name} (mean)`,
+          maxAbs: mean,
+          maxRel: mean / size,
+          ...limited(mean, document.tolerances.final_mean_abs, size),
+        },
       ];
     });
 }
@@ -178,7 +185,7 @@ function defaultChecks(
 export async function checkTrainingCase(
   dir: string,
   raw: CaseDocument,
-  provider: ProviderName,
+  computing: Computing,
 ): Promise<Check[]> {
   const method = await goldenMethod(dir, raw);
   const document = TrainingCase.parse(raw);
@@ -189,7 +196,7 @@ export async function checkTrainingCase(
   const submatrices = warmUp?.submatrices ?? null;
   const gumbel = ({ step, microBatch, layer }: NoisePlace) =>
     inputs.floats(`step${step}.micro${microBatch}.gumbel.${layer}`);
-  const model = await loadModel({ modelDir: join(dir, 'model'), method, submatrices, gumbel, provider });
+  const model = await loadModel({ modelDir: join(dir, 'model'), method, submatrices, gumbel, ...computing });
   try {
     const moe = moeLayerIndices(model.plan);
     restoreGoldenRouter(model, moe, [inputs, tensors]);

@@ -1,5 +1,5 @@
 /** Golden cases: what reference implementations computed, and how this engine compares; checks of graphs and gradients. */
-export { hasAdapter, holdAdapter } from './adapter.ts';
+export { hasAdapter, hasFloat16Adapter, holdAdapter, useFloat16Adapter } from './adapter.ts';
 export { fuzzConfigs, fuzzSafetensors, fuzzTokenizers } from './fuzz.ts';
 export type { CaseResult } from './golden-case.ts';
 export { goldenFamilyModel, hasGoldenFamilies } from './golden-families.ts';

@@ -1,8 +1,7 @@
 /** Runs any golden case. */
 import { basename, dirname, join } from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
-import type { ProviderName } from '#worker/runtime/index.ts';
-import { readCase, type CaseResult, type Check } from './golden-case.ts';
+import { readCase, type CaseResult, type Check, type Computing } from './golden-case.ts';
 import { checkForwardCase } from './golden-forward.ts';
 import { checkGenerationCase } from './golden-generation.ts';
 import { checkMetricsCase } from './golden-metrics.ts';
@@ -15,18 +14,18 @@ import { goldenTokenizerPackage } from './golden-tokenizer-package.ts';
 /** Cases that compute with a model, which another provider can do too. */
 const COMPUTED: ReadonlySet<string> = new Set(['forward-backward', 'generation', 'training']);
 
-async function checksOf(dir: string, provider: ProviderName): Promise<Check[]> {
+async function checksOf(dir: string, computing: Computing): Promise<Check[]> {
   const document = readCase(dir);
-  if (provider !== 'cpu' && !COMPUTED.has(document.kind)) {
+  if (computing.provider === 'webgpu' && !COMPUTED.has(document.kind)) {
     throw new UserError('parity/cpu-only', `cases of kind ${document.kind} are checked on the CPU only`);
   }
   switch (document.kind) {
     case 'forward-backward':
-      return checkForwardCase(dir, document, provider);
+      return checkForwardCase(dir, document, computing);
     case 'generation':
-      return checkGenerationCase(dir, document, provider);
+      return checkGenerationCase(dir, document, computing);
     case 'training':
-      return checkTrainingCase(dir, document, provider);
+      return checkTrainingCase(dir, document, computing);
     case 'expert-selection':
       return checkSelectionCase(dir, document);
     case 'metrics':
@@ -41,13 +40,15 @@ async function checksOf(dir: string, provider: ProviderName): Promise<Check[]> {
 }
 
 /**
- * Runs the case in `dir`, with the same limits on every provider. What this project cannot do yet is reported as `unsupported` and counts as failed; anything
+ * Runs the case in `dir`, with the same limits on every provider, and wider ones where frozen weights are float16. What this project cannot do yet is reported as `unsupported` and counts as failed; anything
  * else that goes wrong is thrown.
  */
-export async function runCase(dir: string, provider: ProviderName = 'cpu'): Promise<CaseResult> {
+export async function runCase(dir: string, computing: Computing = {}): Promise<CaseResult> {
   const name = join(basename(dirname(dir)), basename(dir));
   try {
-    const checks = await checksOf(dir, provider);
+    const own = await checksOf(dir, computing);
+    const isHalf = computing.deviceWeights === 'float16';
+    const checks = own.map(({ withFloat16, ...check }) => (isHalf ? { ...check, ...withFloat16 } : check));
     return { case: name, ok: checks.length > 0 && checks.every((check) => check.ok), checks };
   } catch (error) {
     if (error instanceof UserError) return { case: name, ok: false, unsupported: error.message, checks: [] };

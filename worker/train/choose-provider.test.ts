@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PROBE_PASSED, type ProviderName } from '#worker/runtime/index.ts';
+import { passedLine, type ProviderName } from '#worker/runtime/index.ts';
 import { chooseProvider } from './choose-provider.ts';
 
 const work = mkdtempSync(path.join(tmpdir(), 'condenser-choice-'));
@@ -12,7 +12,10 @@ const probe = { node: process.execPath, script: path.join(work, 'probe.mjs') };
 beforeAll(() => {
   const log =
     'Discovered OrtHardwareDevice {vendor_id:0x10de, device_id:0x2330, vendor:, type:1, metadata: []}';
-  writeFileSync(probe.script, `console.error('${log}'); console.log('${PROBE_PASSED}{}');`);
+  writeFileSync(
+    probe.script,
+    `console.error('${log}'); console.log('${passedLine({ hasFloat16: false })}');`,
+  );
 });
 afterAll(() => rmSync(work, { recursive: true }));
 

@@ -1,8 +1,8 @@
 /** What of a run lies in the memory of a graphics adapter, from sizes alone. */
 import { UserError, invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import type { DevicePlace } from '#worker/engine/index.ts';
-import { elementCount, type Parameter } from '#worker/model/index.ts';
+import { EXPERTS_AT_ONCE, type DevicePlace } from '#worker/engine/index.ts';
+import { elementCount, isAdded, type Parameter } from '#worker/model/index.ts';
 import { largestStageElements } from './activation-sizes.ts';
 import type { ModelLayout } from './step-cost.ts';
 
@@ -15,6 +15,8 @@ export interface DevicePlan {
   readonly streamedExpertLayers: number;
   /** Moments stay in host memory, where the optimizer moves the weights. */
   readonly momentsOnHost: boolean;
+  /** Frozen weights take half their bytes there. */
+  readonly inFloat16: boolean;
   /** Of so many of the first layers nothing stays there: what trains is copied there too, and its gradients come back. */
   readonly streamedLayers: number;
 }
@@ -25,8 +27,9 @@ type Offload = Pick<DevicePlan, 'streamedExpertLayers' | 'momentsOnHost' | 'stre
 /** Nothing but what can only lie in host memory does. */
 export const RESIDENT: Offload = { streamedExpertLayers: 0, momentsOnHost: false, streamedLayers: 0 };
 
-/** Bytes of a weight there, whatever it is stored in; as much again for its gradient and for each moment. */
+/** Bytes of a weight there, but for frozen ones in float16; as much again for its gradient and for each moment. */
 const BYTES = 4;
+const HALF_BYTES = 2;
 /** Copies of the largest parameter while the optimizer moves it. */
 const OPTIMIZER_COPIES = 4;
 
@@ -48,8 +51,34 @@ export function placeUnder(
   return trains && momentsOnHost ? 'moments-on-host' : 'device';
 }
 
+/** Which weights lie there in float16, as far as sizes tell: a checkpoint of fewer than four bytes an element has 16 bits throughout. */
+function halvesOf({ parameters, isHalf, storedBytes }: ModelLayout): (parameter: Parameter) => boolean {
+  if (isHalf === undefined) return () => false;
+  const elements = parameters.reduce((sum, each) => sum + (isAdded(each) ? 0 : elementCount(each.shape)), 0);
+  const stored = storedBytes < BYTES * elements ? 'bfloat16' : 'float32';
+  return (parameter) => isHalf(parameter, stored);
+}
+
+/** Bytes of what the largest program widens: the head, the experts that share one, or what is beside the experts of a layer. */
+function widenedBytes({ parameters }: ModelLayout, isHalf: (parameter: Parameter) => boolean): number {
+  const programs = new Map<string, number>();
+  for (const parameter of parameters) {
+    if (!isHalf(parameter)) continue;
+    const { layer, expert, shape } = parameter;
+    const place = expert === null ? '' : Math.floor(expert / EXPERTS_AT_ONCE);
+    const program = `${layer} ${place}`;
+    programs.set(program, (programs.get(program) ?? 0) + BYTES * elementCount(shape));
+  }
+  return Math.max(0, ...programs.values());
+}
+
 /** Bytes on the adapter by part. */
-function partsUnder(offload: Offload, layout: ModelLayout, stageBytes: number) {
+function partsUnder(
+  offload: Offload,
+  layout: ModelLayout,
+  isHalf: (parameter: Parameter) => boolean,
+  stageBytes: number,
+) {
   const { plan, parameters, isTrained } = layout;
   const bytes = { 'frozen weights': 0, 'trained weights': 0, gradients: 0, 'optimizer moments': 0 };
   const passing = new Map<number | null, number>();
@@ -59,7 +88,7 @@ function partsUnder(offload: Offload, layout: ModelLayout, stageBytes: number) {
     if (parameter.role === 'tokenEmbedding' || (parameter.id === 'embedding' && !plan.tiedHead)) continue;
     const trains = isTrained(parameter);
     const place = placeUnder(offload, parameter, trains);
-    const own = BYTES * elementCount(parameter.shape);
+    const own = (isHalf(parameter) ? HALF_BYTES : BYTES) * elementCount(parameter.shape);
     if (place === 'host') {
       const { layer } = parameter;
       passing.set(layer, (passing.get(layer) ?? 0) + (trains ? 2 * own : own));
@@ -105,7 +134,8 @@ export function planDevice(
   budgetMB: number | null,
   diskLayers: number,
 ): DevicePlan {
-  const stageBytes = BYTES * largestStageElements(layout, spec);
+  const isHalf = halvesOf(layout);
+  const stageBytes = BYTES * largestStageElements(layout, spec) + widenedBytes(layout, isHalf);
   const { layers } = layout.plan;
   const expertLayers = layout.parameters.reduce(
     (last, parameter) =>
@@ -115,14 +145,16 @@ export function planDevice(
     diskLayers,
   );
   const narrow = spec.train.optimizer.moments !== 'float32';
+  const inFloat16 = layout.parameters.some(isHalf);
   let planned: DevicePlan | undefined;
   for (const offload of offloads(layers.length, diskLayers, expertLayers, narrow)) {
-    const bytes = partsUnder(offload, layout, stageBytes);
+    const bytes = partsUnder(offload, layout, isHalf, stageBytes);
     const parts = Object.fromEntries(Object.entries(bytes).map(([part, size]) => [part, size / 1e6]));
     const totalMB = Object.values(parts).reduce((sum, part) => sum + part, 0);
     // More layers in passing may need more: all of their weights are there while one is at work.
-    if (planned === undefined || totalMB < planned.totalMB) planned = { totalMB, parts, ...offload };
-    if (budgetMB === null || totalMB <= budgetMB) return { totalMB, parts, ...offload };
+    if (planned === undefined || totalMB < planned.totalMB)
+      planned = { totalMB, parts, inFloat16, ...offload };
+    if (budgetMB === null || totalMB <= budgetMB) return { totalMB, parts, inFloat16, ...offload };
   }
   invariant(planned !== undefined, 'there is always a plan');
   return planned;
@@ -148,11 +180,14 @@ export function checkDevice(plan: DevicePlan, budgetMB: number | null): DevicePl
 
 /** What a plan does to stay within the adapter's memory, in sentences. */
 export function deviceMeasures(
-  { streamedExpertLayers, momentsOnHost, streamedLayers }: DevicePlan,
+  { streamedExpertLayers, momentsOnHost, streamedLayers, inFloat16 }: DevicePlan,
   layers: number,
 ): string[] {
   const of = (some: number) => `${some} of ${layers} layers`;
   return [
+    ...(inFloat16
+      ? ['Frozen weights lie on the graphics adapter in float16, half the size of float32.']
+      : []),
     ...(streamedExpertLayers > streamedLayers
       ? [
           `Frozen experts of ${of(streamedExpertLayers)} are copied to the graphics adapter when they are used: slower, with the same results.`,

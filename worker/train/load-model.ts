@@ -1,5 +1,5 @@
 /** A checkpoint folder made ready to run: family, plan, method, weights, executor. */
-import type { FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
+import type { DeviceWeights, FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
 import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore, createOptimizer, type Optimizer } from '#worker/engine/index.ts';
@@ -19,6 +19,7 @@ import {
 import { createRuntime, type ProviderName, type Runtime } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
 import { RESIDENT, placeUnder, type DevicePlan } from './device-plan.ts';
+import { halvesUnder } from './half-weights.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import { roundedUnder } from './rounded-experts.ts';
 import type { ModelLayout } from './step-cost.ts';
@@ -70,6 +71,8 @@ export interface LoadRequest {
   readonly frozenExperts?: FrozenExperts;
   /** What computes; the CPU when absent. */
   readonly provider?: ProviderName;
+  /** How frozen weights lie on a graphics adapter; `auto` when absent. */
+  readonly deviceWeights?: DeviceWeights;
   /** Records which operators run on a graphics adapter, until `runtime.endPlacement` tells. */
   readonly recordPlacement?: boolean;
   /** Says which layers keep their activations for the backward pass; absent: all do. */
@@ -119,7 +122,20 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         ...(typeof threads === 'number' && { threads }),
       });
     const isRounded = roundedUnder(runtime.device === null ? frozenExperts : 'stored', isTrained, session);
-    const layout = { plan, parameters, isTrained, isRounded, storedBytes: folder.totalBytes, session };
+    const { device } = runtime;
+    const isHalf =
+      device === null
+        ? null
+        : halvesUnder(request.deviceWeights ?? 'auto', plan, () => device.hasFloat16, isTrained);
+    const layout = {
+      plan,
+      parameters,
+      isTrained,
+      isRounded,
+      ...(isHalf && { isHalf }),
+      storedBytes: folder.totalBytes,
+      session,
+    };
     const memory = request.planMemory?.(layout) ?? null;
     const { recomputedLayers = 0, streamedLayers = 0 } = memory ?? {};
     const isStreamed = (parameter: Parameter) =>
@@ -144,10 +160,11 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       isStreamed,
       holdsEmbedding: request.holdsEmbedding ?? false,
       isRounded,
+      ...(isHalf && { isHalf }),
       arena,
       kernels,
       moments,
-      device: runtime.device,
+      device,
       devicePlace: (parameter) => placeUnder(offload, parameter, isTrained(parameter)),
       ...(from && { from: from.store }),
     });

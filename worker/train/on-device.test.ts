@@ -9,7 +9,7 @@ import { parseRunSpec, type ProviderChoice, type RunSpecInput } from '#core/cont
 import { UserError, invariant } from '#core/contract/errors.ts';
 import type * as Graph from '#worker/graph/index.ts';
 import type * as Runtime from '#worker/runtime/index.ts';
-import { PROBE_PASSED, probeBeside, type AdapterProbe } from '#worker/runtime/index.ts';
+import { passedLine, probeBeside, type AdapterProbe } from '#worker/runtime/index.ts';
 import { hasAdapter, holdAdapter } from '#worker/testing/index.ts';
 import { chooseProvider } from './choose-provider.ts';
 import { planRun } from './plan-run.ts';
@@ -270,7 +270,7 @@ test('a plan that does not fit on the adapter says what is needed, and so does t
 test('left to itself a run that does not fit on the adapter trains on the CPU, and says why', async () => {
   const script = path.join(work, 'probe.mjs');
   const log = 'OrtHardwareDevice {vendor_id:0x10de, device_id:0x2330, vendor:, type:1, metadata: []}';
-  writeFileSync(script, `console.error('${log}'); console.log('${PROBE_PASSED} {}');`);
+  writeFileSync(script, `console.error('${log}'); console.log('${passedLine({ hasFloat16: false })}');`);
   const { facts, events } = await run('too large', 'auto', {
     deviceMemoryMB: 1,
     probe: { node: process.execPath, script },

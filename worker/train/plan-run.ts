@@ -18,7 +18,8 @@ import {
 } from '#worker/model/index.ts';
 import { findAdapter, type AdapterProbe } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
-import { DEVICE_HINT, deviceMeasures, deviceProblem, planDevice } from './device-plan.ts';
+import { DEVICE_HINT, deviceMeasures, deviceProblem, planDevice, type DevicePlan } from './device-plan.ts';
+import { halvesUnder } from './half-weights.ts';
 import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { checkGeneralData } from './general-routing.ts';
 import { evenScores, methodContext } from './method-context.ts';
@@ -99,15 +100,21 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
         `about ${Math.round(memory.totalMB).toLocaleString('en-US')} MB of memory are needed, ${Math.round(limit).toLocaleString('en-US')} MB are available. Use a smaller micro-batch or shorter examples, or train fewer weights.`,
       );
     }
-    const { deviceMemoryMB } = spec.engine;
-    const device =
-      spec.engine.provider === 'webgpu'
-        ? planDevice(layout, spec, deviceMemoryMB, memory.streamedLayers)
-        : null;
-    if (device !== null) {
+    const { deviceMemoryMB, deviceWeights } = spec.engine;
+    let device: DevicePlan | null = null;
+    if (spec.engine.provider === 'webgpu') {
+      const { adapter, ...search } = await findAdapter(probe);
+      const isHalf = await attempt(
+        () => adapter && halvesUnder(deviceWeights, plan, () => adapter.hasFloat16, isTrained),
+      );
+      device = planDevice(
+        { ...layout, ...(isHalf && { isHalf }) },
+        spec,
+        deviceMemoryMB,
+        memory.streamedLayers,
+      );
       const problem = deviceProblem(device, deviceMemoryMB);
       if (problem !== null) problems.push(`${problem}. ${DEVICE_HINT}`);
-      const { adapter, ...search } = await findAdapter(probe);
       if (adapter === null && 'reason' in search)
         problems.push(`engine.provider "webgpu": ${search.reason} Use "auto" or "cpu".`);
     }

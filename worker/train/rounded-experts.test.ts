@@ -33,7 +33,14 @@ test('matrices of experts are rounded, but for those that train or have adapters
 });
 
 const asking = (provider: 'auto' | 'cpu' | 'webgpu', frozenExperts: 'stored' | 'int8' = 'int8') => ({
-  engine: { provider, threads: 1, frozenExperts, memoryBudgetMB: null, deviceMemoryMB: null },
+  engine: {
+    provider,
+    threads: 1,
+    frozenExperts,
+    memoryBudgetMB: null,
+    deviceMemoryMB: null,
+    deviceWeights: 'auto' as const,
+  },
 });
 
 test('not on a graphics adapter, whose weights are float32', () => {

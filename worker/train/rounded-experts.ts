@@ -23,7 +23,7 @@ export function roundedUnder(
     !(adapters !== null && isAdapted(adapters, parameter));
 }
 
-/** How a run holds frozen experts: on a graphics adapter as stored, since its weights are float32. */
+/** How a run holds frozen experts: on a graphics adapter they are not rounded. */
 export function heldExperts({ engine }: Pick<RunSpec, 'engine'>): FrozenExperts {
   return engine.provider === 'webgpu' ? 'stored' : engine.frozenExperts;
 }

@@ -7,6 +7,7 @@ import type { RunSpec } from '#core/contract/run-spec.ts';
 import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { DataStats, PreparedData } from '#worker/data/index.ts';
 import { elementCount, moeLayerIndices, routerShapes, type Parameter } from '#worker/model/index.ts';
+import { halfParameters } from './half-weights.ts';
 import type { LoadedModel } from './load-model.ts';
 import { roundedMatrices } from './rounded-experts.ts';
 import { estimateTime } from './time-estimate.ts';
@@ -110,6 +111,7 @@ export async function runFacts(
   const moe = moeLayerIndices(plan);
   const shapes = routerShapes(plan);
   const rounded = roundedMatrices(store);
+  const halves = halfParameters(store);
   const folder = await openModelFolder(spec.model.path);
   try {
     const count = (trainedOnly: boolean) =>
@@ -139,6 +141,7 @@ export async function runFacts(
       provider: model.runtime.provider,
       threads: model.runtime.threads,
       ...(rounded > 0 && { roundedMatrices: rounded }),
+      ...(halves > 0 && { halfParameters: halves }),
       estimatedMemoryMB: memory.totalMB,
       estimatedSeconds: estimatedSeconds(spec, model, data),
     };

@@ -6,6 +6,7 @@ import {
   type MethodSession,
   type Parameter,
 } from '#worker/model/index.ts';
+import type { HalfRule } from './half-weights.ts';
 
 /** What of a model and a method costs memory and time. */
 export interface ModelLayout {
@@ -16,6 +17,8 @@ export interface ModelLayout {
   readonly storedBytes: number;
   /** Which frozen matrices are held as int8 rows instead, and always in memory; absent: none. */
   readonly isRounded?: (parameter: Parameter) => boolean;
+  /** Which frozen weights lie on a graphics adapter in float16; absent: none. */
+  readonly isHalf?: HalfRule;
   /** Absent: as many experts work as the checkpoint's router chooses. */
   readonly session?: Pick<
     MethodSession,

@@ -55,6 +55,7 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
         recordPlacement,
         moments: spec.train.optimizer.moments,
         frozenExperts: heldExperts(spec),
+        deviceWeights: spec.engine.deviceWeights,
         expertScores: measured.scores,
         from,
         submatrices,

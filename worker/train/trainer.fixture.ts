@@ -13,7 +13,9 @@ import {
   type Packing,
   type RunSpecInput,
 } from '#core/contract/run-spec.ts';
+import type { RunFacts } from '#core/contract/run.ts';
 import { openLatestCheckpoint } from '#worker/checkpoint/index.ts';
+import type { AdapterProbe } from '#worker/runtime/index.ts';
 import { train } from './train.ts';
 import type { TrainingCommand, TrainingOutcome } from './training-run.ts';
 
@@ -42,6 +44,8 @@ interface Recorded {
   readonly routing: RoutingRecord[];
   readonly evaluations: Evaluation[];
   readonly events: string[];
+  /** One. */
+  readonly facts: RunFacts[];
 }
 
 /** A method as a run document names it. */
@@ -60,6 +64,8 @@ export async function run(
     moments?: MomentFormat;
     packing?: Packing;
     frozenExperts?: FrozenExperts;
+    engine?: RunSpecInput['engine'];
+    probe?: AdapterProbe;
     command?: (asked: number) => TrainingCommand;
   } = {},
 ): Promise<Recorded> {
@@ -85,13 +91,18 @@ export async function run(
     },
     evaluate: { everySteps: 3 },
     checkpoint: { everySteps: 2, keep: 2 },
-    engine: { threads: 1, ...(options.frozenExperts && { frozenExperts: options.frozenExperts }) },
+    engine: {
+      threads: 1,
+      ...(options.frozenExperts && { frozenExperts: options.frozenExperts }),
+      ...options.engine,
+    },
   });
   const recorded = {
     steps: [] as StepMetrics[],
     routing: [] as RoutingRecord[],
     evaluations: [] as Evaluation[],
     events: [] as string[],
+    facts: [] as RunFacts[],
   };
   let asked = 0;
   const outcome = await train({
@@ -99,9 +110,10 @@ export async function run(
     runDir,
     cacheDir: join(work, 'cache'),
     resume: options.resume ?? false,
+    ...(options.probe && { probe: options.probe }),
     control: { next: () => options.command?.(asked++) ?? 'continue' },
     observer: {
-      prepared: () => undefined,
+      prepared: (facts) => void recorded.facts.push(facts),
       step: (metrics, routing) => {
         recorded.steps.push(metrics);
         if (routing) recorded.routing.push(routing);

@@ -20,6 +20,7 @@ export interface RunShape {
   readonly records?: number;
   readonly bias?: (l: number, e: number) => number;
   readonly condensers?: readonly (readonly number[])[];
+  readonly halfParameters?: number;
   readonly hashes?: Readonly<Record<string, string>>;
   /** Merged into the document that becomes the specification. */
   readonly spec?: { readonly [K in keyof RunSpec]?: unknown };
@@ -91,6 +92,7 @@ export function runFixture(shape: RunShape = {}): RunData {
       hashes: shape.hashes ?? { model: 'aa', data: 'bb', tokenizer: 'cc', code: 'dd' },
       provider: 'cpu',
       threads: 2,
+      ...(shape.halfParameters !== undefined && { halfParameters: shape.halfParameters }),
       estimatedMemoryMB: 1800,
     },
     series: {

@@ -5,7 +5,7 @@ import { FactsCard } from './facts-card.tsx';
 
 afterEach(cleanup);
 
-function show(placement: Placement | undefined): void {
+function show(placement: Placement | undefined, halfParameters?: number): void {
   const detail = RunDetail.parse({
     id: 'run_a',
     name: 'A',
@@ -36,6 +36,7 @@ function show(placement: Placement | undefined): void {
       provider: 'webgpu',
       adapter: 'a GPU',
       placement,
+      halfParameters,
       threads: 1,
       estimatedMemoryMB: 1,
     },
@@ -55,4 +56,10 @@ test('the operators on the adapter are counted, and those left to the CPU named'
 test('before the first step, and on the CPU, nothing is said of it', () => {
   show(undefined);
   expect(screen.queryByText('Placement')).toBeNull();
+  expect(screen.queryByText('Frozen weights')).toBeNull();
+});
+
+test('frozen weights in float16 are counted', () => {
+  show(undefined, 1_900_000);
+  expect(screen.getByText('1.90 M parameters in float16 on the adapter')).toBeTruthy();
 });

@@ -63,6 +63,12 @@ export function FactsCard({ detail }: { readonly detail: RunDetail }) {
                 </dd>
               </>
             )}
+            {facts.halfParameters !== undefined && (
+              <>
+                <dt>Frozen weights</dt>
+                <dd>{formatLarge(facts.halfParameters)} parameters in float16 on the adapter</dd>
+              </>
+            )}
           </>
         )}
         <dt>Memory</dt>

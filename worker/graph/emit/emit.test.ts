@@ -86,6 +86,18 @@ test('a model decodes to what the graph says', () => {
   expect(graph.node[4]?.output).toEqual(['y']);
 });
 
+test('a GPU reads float16 as what it is, and nothing of 16 bits else', () => {
+  const widened = (dtype: 'float16' | 'bfloat16') => {
+    const builder = new GraphBuilder('half');
+    builder.output('y', op.cast(builder.input('x', dtype, ['N']), 'float32'));
+    return builder.build();
+  };
+  const { graph } = decode(widened('float16'), 'webgpu');
+  expect(graph.input.map(({ type }) => type.tensorType.elemType)).toEqual([10]);
+  expect(graph.node.map(({ opType }) => opType)).toEqual(['Cast']);
+  expect(() => emit(widened('bfloat16'), 'webgpu')).toThrow('a GPU widens float16 only');
+});
+
 test('equal small constants are written once, and their bytes are right', () => {
   const builder = new GraphBuilder('g');
   const x = builder.input('x', 'float32', ['N', 4]);

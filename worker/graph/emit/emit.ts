@@ -13,8 +13,8 @@ import type {
 import { onnxTypeOf } from '../ops/select.ts';
 import { fuseGemm } from '../passes/fuse-gemm.ts';
 import { mergeEqual } from '../passes/merge-equal.ts';
-import type { Dim } from '../types.ts';
-import { encodeModel } from './model-proto.ts';
+import type { Dim, TensorType } from '../types.ts';
+import { encodeModel, storageType } from './model-proto.ts';
 import type { ExternalData, ModelVersions, OnnxNode } from './model-proto.ts';
 
 /**
@@ -40,7 +40,8 @@ export interface ModelExtras {
 /**
  * The graph as the bytes of an ONNX model. `cpu` and `webgpu` fuse and use the operators that ONNX Runtime's provider of
  * that name is right and fast at; `reference` stays with plain ONNX operators, which also have float64 kernels.
- * `float16` and `bfloat16` inputs and outputs are declared `uint16`: their bits. `portable` is plain ONNX as well, for files.
+ * `float16` and `bfloat16` inputs and outputs are declared `uint16`: their bits; but `float16` ones of `webgpu`, whose tensors have
+ * that type. `portable` is plain ONNX as well, for files.
  */
 export function emit(graph: Graph, dialect: Dialect, extras: ModelExtras = {}): Uint8Array<ArrayBuffer> {
   const ready = dialect === 'reference' ? graph : fuseGemm(mergeEqual(graph));
@@ -52,6 +53,7 @@ const sharedConstantLength = 16;
 
 class GraphEmitter implements Emitter {
   readonly #graph: Graph;
+  readonly #dialect: Dialect;
   readonly #nodes: OnnxNode[] = [];
   readonly #initializers: { readonly name: string; readonly data: ConstantData }[] = [];
   readonly #constants = new Map<string, string>();
@@ -61,8 +63,9 @@ class GraphEmitter implements Emitter {
 
   constructor(graph: Graph, dialect: Dialect) {
     this.#graph = graph;
+    this.#dialect = dialect;
     for (const input of graph.inputs) this.#names.set(input, input.name);
-    for (const node of graph.nodes) this.#lower(node, dialect);
+    for (const node of graph.nodes) this.#lower(node);
   }
 
   node(opType: string, inputs: readonly string[], options: EmitOptions = {}): string {
@@ -139,12 +142,17 @@ class GraphEmitter implements Emitter {
     }
     const model = {
       name: this.#graph.name,
-      inputs: this.#graph.inputs.filter(({ name }) => !external.has(name)),
+      inputs: this.#graph.inputs
+        .filter(({ name }) => !external.has(name))
+        .map(({ name, type }) => ({ name, type: this.#typeOutside(type) })),
       external: this.#graph.inputs.flatMap(({ name, type }) => {
         const data = external.get(name);
         return data === undefined ? [] : [{ name, type, data }];
       }),
-      outputs: [...before, ...this.#graph.outputs.map(({ name, value }) => ({ name, type: value.type }))],
+      outputs: [
+        ...before,
+        ...this.#graph.outputs.map(({ name, value }) => ({ name, type: this.#typeOutside(value.type) })),
+      ],
       nodes: this.#nodes.map((node) => ({
         ...node,
         inputs: renamed(node.inputs),
@@ -155,9 +163,9 @@ class GraphEmitter implements Emitter {
     return encodeModel(model, modelVersions);
   }
 
-  #lower(node: Node, dialect: Dialect): void {
+  #lower(node: Node): void {
     this.#scope = node.scope;
-    const lowered = node.op.lower[dialect]({
+    const lowered = node.op.lower[this.#dialect]({
       emitter: this,
       inputs: node.inputs.map((input) => this.#nameOf(input)),
       inputTypes: node.inputs.map((input) => input.type),
@@ -167,6 +175,11 @@ class GraphEmitter implements Emitter {
     const names = typeof lowered === 'string' ? [lowered] : lowered;
     invariant(names.length === node.outputs.length, `${node.op.name}: the lowering lost an output`);
     node.outputs.forEach((output, index) => this.#names.set(output, names[index] ?? ''));
+  }
+
+  /** What inputs and outputs of a type are declared as. */
+  #typeOutside({ dtype, shape }: TensorType): TensorType {
+    return { dtype: this.#dialect === 'webgpu' ? dtype : storageType(dtype), shape };
   }
 
   /** A one-element int64 tensor with the value of a symbolic size. */

@@ -44,8 +44,8 @@ export interface OnnxGraph {
   }[];
 }
 
-/** The element type a tensor has in ONNX: half floats are held as their bits. */
-function storageType(dtype: DType): DType {
+/** The element type of half floats that are held as their bits. */
+export function storageType(dtype: DType): DType {
   return dtype === 'bfloat16' || dtype === 'float16' ? 'uint16' : dtype;
 }
 
@@ -142,7 +142,7 @@ function writeValueInfo(proto: ProtoWriter, name: string, type: TensorType | nul
   if (type === null) return;
   proto.message(2, (typeProto) =>
     typeProto.message(1, (tensor) => {
-      tensor.int(1, onnxTypeOf[storageType(type.dtype)]);
+      tensor.int(1, onnxTypeOf[type.dtype]);
       tensor.message(2, (shape) => {
         for (const dim of type.shape) shape.message(1, (inner) => writeDim(inner, dim));
       });

@@ -59,8 +59,8 @@ const castOp: OpDef<CastAttrs> = {
       emitter.node('Cast', inputs, { attrs: { to: onnxTypeOf[dtype] } }),
     webgpu: ({ emitter, inputs: [x = ''], inputTypes: [from], attrs: { dtype } }) => {
       invariant(
-        !isHalf(dtype) && from !== undefined && !isHalf(from.dtype),
-        'half floats are widened before they reach the device: its provider has no BitCast',
+        !isHalf(dtype) && from?.dtype !== 'bfloat16',
+        'a GPU widens float16 only: its provider has neither bfloat16 nor BitCast',
       );
       return emitter.node('Cast', [x], { attrs: { to: onnxTypeOf[dtype] } });
     },

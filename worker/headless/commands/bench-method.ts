@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, topK } from '#worker/model/index.ts';
 import {
@@ -20,12 +19,12 @@ const ESFT_SHARE = 0.2;
 export async function loadForBench(
   modelDir: string,
   method: string,
-  { moments, frozenExperts }: { readonly moments: MomentFormat; readonly frozenExperts: FrozenExperts },
+  held: Required<Pick<LoadRequest, 'moments' | 'frozenExperts' | 'deviceWeights'>>,
   sample: MicroBatch,
   runtime: NonNullable<LoadRequest['runtime']>,
 ): Promise<LoadedModel> {
   const load = (options: Readonly<Record<string, unknown>>, from: LoadedModel | null = null) =>
-    loadModel({ modelDir, method: { name: method, options }, moments, frozenExperts, runtime, from });
+    loadModel({ modelDir, method: { name: method, options }, ...held, runtime, from });
   switch (method) {
     case 'expert-condenser':
       return load({ phase: 'both', phaseSplit: 1e-6 });
@@ -40,7 +39,7 @@ export async function loadForBench(
           modelDir,
           method: { name: 'full', options: {} },
           trains: false,
-          frozenExperts,
+          frozenExperts: held.frozenExperts,
         });
         const experts = await mostUsedExperts(untouched, sample);
         writeFileSync(
@@ -55,7 +54,7 @@ export async function loadForBench(
     case 'smt': {
       const request = { name: method, options: {} };
       const submatrices = anySubmatrices(request, await decoderPlanOf(modelDir));
-      return loadModel({ modelDir, method: request, submatrices, moments, frozenExperts, runtime });
+      return loadModel({ modelDir, method: request, submatrices, ...held, runtime });
     }
     default:
       return load({});

@@ -43,7 +43,7 @@ export async function benchMethods(bench: MethodsBench, terminal: Terminal): Pro
     loadForBench(
       modelDir,
       method,
-      { moments: 'float32', frozenExperts: 'stored' },
+      { moments: 'float32', frozenExperts: 'stored', deviceWeights: 'auto' },
       rowsOf(-1),
       createRuntime(typeof threads === 'number' ? { threads } : {}),
     );

@@ -1,11 +1,19 @@
 /** `bench`: the inner loop of training on random tokens, timed. */
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
-import { FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
+import type { Placement } from '#core/contract/run.ts';
+import { DeviceWeights, FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
 import { unpaddedBatch, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
-import { DeviceTensor, createRuntime, strayNodes, zeroTensor, type Runtime } from '#worker/runtime/index.ts';
+import {
+  DeviceTensor,
+  createRuntime,
+  describePlacement,
+  summarizePlacement,
+  zeroTensor,
+  type Runtime,
+} from '#worker/runtime/index.ts';
 import { decoderPlanOf, productFlops, type LoadedModel } from '#worker/train/index.ts';
 import { sampleModel } from '../host-ports.ts';
 import { benchGenerate } from './bench-generate.ts';
@@ -13,6 +21,7 @@ import { loadForBench } from './bench-method.ts';
 import { benchMethods } from './bench-methods.ts';
 import { benchStep, tokenStream, WARM_UPS } from './bench-step.ts';
 import type { Command } from './command.ts';
+import { checkDeviceWeights } from './device-weights.ts';
 import { describeKernels, kernelUse } from './kernel-use.ts';
 import { measureLoad, ownSeconds } from './machine-load.ts';
 import { quantile } from './quantile.ts';
@@ -47,6 +56,7 @@ export const bench: Command = async (invocation) => {
   const threads = invocation.integer('threads') ?? 'auto';
   const moments = invocation.choice('moments', MomentFormat.options) ?? 'float32';
   const frozenExperts = invocation.choice('frozen-experts', FrozenExperts.options) ?? 'stored';
+  const deviceWeights = invocation.choice('device-weights', DeviceWeights.options) ?? 'auto';
   const provider = invocation.choice('provider', ['cpu', 'webgpu']) ?? 'cpu';
   const file = invocation.text('tokens');
   if (method === 'all') {
@@ -62,10 +72,11 @@ export const bench: Command = async (invocation) => {
   if (provider !== 'cpu' && frozenExperts !== 'stored') {
     throw new UserError(
       'bench/frozen-experts',
-      '--frozen-experts int8 holds experts of programs on the CPU; on a graphics adapter their weights are float32',
+      '--frozen-experts int8 holds experts of programs on the CPU; on a graphics adapter --device-weights says how they lie',
       'Leave out --frozen-experts or --provider.',
     );
   }
+  checkDeviceWeights(provider, deviceWeights);
   const recordPlacement = invocation.flag('profile');
   const clock = new StageClock(
     createRuntime({ provider, recordPlacement, ...(typeof threads === 'number' && { threads }) }),
@@ -74,7 +85,13 @@ export const bench: Command = async (invocation) => {
   const tokens = tokenStream(file, vocabularySize, batch * sequence);
   const rowsOf = (ids: Int32Array) => unpaddedBatch(ids, batch, ids);
   const sample = rowsOf(tokens(-1));
-  const model = await loadForBench(modelDir, method, { moments, frozenExperts }, sample, clock.runtime);
+  const model = await loadForBench(
+    modelDir,
+    method,
+    { moments, frozenExperts, deviceWeights },
+    sample,
+    clock.runtime,
+  );
   try {
     const gemm = await createGemm(clock.plain);
     const losses: number[] = [];
@@ -101,19 +118,14 @@ export const bench: Command = async (invocation) => {
       ...summary,
       ...(clock.plain.device !== null && { deviceMB: clock.plain.device.liveBytes / 1e6 }),
       ...(recordPlacement && { kernels: kernelUse(placed, WARM_UPS + steps) }),
-      ...(recordPlacement &&
-        provider !== 'cpu' && {
-          placement: {
-            onGpu: placed.filter(({ provider: at }) => at === 'webgpu').length,
-            leftToCpu: strayNodes(placed).map(({ opType }) => opType),
-          },
-        }),
+      ...(recordPlacement && provider !== 'cpu' && { placement: summarizePlacement(placed) }),
     };
     const request = {
       model: path.basename(modelDir),
       method,
       moments,
       frozenExperts,
+      deviceWeights,
       batch,
       sequence,
       steps,
@@ -265,20 +277,12 @@ function describeDevice({
   placement,
 }: {
   readonly deviceMB?: number;
-  readonly placement?: { readonly onGpu: number; readonly leftToCpu: readonly string[] };
+  readonly placement?: Placement;
 }): string[] {
   if (deviceMB === undefined) return [];
-  const left = placement?.leftToCpu ?? [];
   const rows = [
     ['memory of the GPU', megabytes(deviceMB)],
-    ...(placement === undefined
-      ? []
-      : [
-          [
-            'placement',
-            `${placement.onGpu} kinds of nodes on the GPU; ${left.join(', ') || 'none'} left to the CPU`,
-          ],
-        ]),
+    ...(placement === undefined ? [] : [['placement', describePlacement(placement)]]),
   ];
   return [table(rows)];
 }

@@ -1,6 +1,7 @@
 /** Every command, in the order of help texts. */
 import { checkpointCommands } from './checkpoint-commands.ts';
 import type { CommandSpec, OptionSpec } from './command.ts';
+import { deviceWeightsOption } from './device-weights.ts';
 import { runCommands } from './run-commands.ts';
 
 /** Options every command takes. */
@@ -66,7 +67,10 @@ export const commandTable: readonly CommandSpec[] = [
     arguments: [1, Infinity],
     summary: 'compare with what reference implementations computed',
     details: 'A CASE is a folder with case.json, or a folder of such folders.',
-    options: { provider: { value: 'cpu|webgpu', help: 'what computes (default: cpu)' } },
+    options: {
+      provider: { value: 'cpu|webgpu', help: 'what computes (default: cpu)' },
+      'device-weights': deviceWeightsOption,
+    },
     load: async () => (await import('./parity.ts')).parity,
   },
   {
@@ -92,6 +96,7 @@ export const commandTable: readonly CommandSpec[] = [
         value: 'stored|int8',
         help: 'how experts that do not train are held on the CPU (default: stored)',
       },
+      'device-weights': deviceWeightsOption,
       tokens: {
         value: 'FILE',
         help: 'token ids to train on, little-endian u32 (default: random, fixed seed)',

@@ -1,8 +1,7 @@
 /** `doctor`: what this machine has to train with. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { Placement } from '#core/contract/run.ts';
-import { findAdapter, nameOperators, probeBeside } from '#worker/runtime/index.ts';
+import { describePlacement, findAdapter, probeBeside } from '#worker/runtime/index.ts';
 import { readDeviceInfo } from '../device-info.ts';
 import { dataFolder, programVersion, sampleModel } from '../host-ports.ts';
 import { ownWorkerProgram } from '../spawn-worker.ts';
@@ -31,18 +30,15 @@ export const doctor: Command = async ({ home: given, terminal }) => {
     table(
       providers.flatMap(({ name, used, reason, placement }) => [
         [name, used ? 'used' : 'not used', reason],
-        ...(placement === undefined ? [] : [['', '', describePlacement(placement)]]),
+        ...(placement === undefined
+          ? []
+          : [['', '', `A training step of the sample: ${describePlacement(placement)}.`]]),
       ]),
     ),
   ].join('\n');
   const document = { version: programVersion(), home, ...device };
   return { exitCode: usable ? EXIT.done : EXIT.failed, document, text };
 };
-
-function describePlacement({ onAdapter, sizesOnCpu, leftToCpu }: Placement): string {
-  const left = nameOperators(leftToCpu) || 'none';
-  return `A training step of the sample: ${count(onAdapter)} operators on the adapter, ${count(sizesOnCpu)} on the CPU that compute sizes; left to the CPU: ${left}.`;
-}
 
 /** The folder, or the nearest one above that exists: the disk is the same. */
 function existing(folder: string): string {

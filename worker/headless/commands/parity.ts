@@ -2,18 +2,22 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
+import { DeviceWeights } from '#core/contract/run-spec.ts';
 import { runCase, type CaseResult } from '#worker/testing/index.ts';
 import { EXIT, type Command } from './command.ts';
+import { checkDeviceWeights } from './device-weights.ts';
 import { table } from './terminal.ts';
 
 /** Runs the cases; fails when one does, or is not supported. */
 export const parity: Command = async (invocation) => {
   const { args, terminal } = invocation;
   const provider = invocation.choice('provider', ['cpu', 'webgpu']) ?? 'cpu';
+  const deviceWeights = invocation.choice('device-weights', DeviceWeights.options) ?? 'auto';
+  checkDeviceWeights(provider, deviceWeights);
   const cases: CaseResult[] = [];
   for (const dir of args.flatMap(findCases)) {
     terminal.progress(dir);
-    cases.push(await runCase(dir, provider));
+    cases.push(await runCase(dir, { provider, deviceWeights }));
   }
   return {
     exitCode: cases.every(({ ok }) => ok) ? EXIT.done : EXIT.failed,

@@ -55,6 +55,11 @@ test.each([
     'bench/frozen-experts',
     '--frozen-experts int8 holds experts of programs on the CPU',
   ],
+  [
+    ['parity', '.', '--device-weights', 'float16'],
+    'cli/device-weights',
+    '--device-weights float16 says how weights lie on a graphics adapter',
+  ],
   [['parity', '/nowhere'], 'parity/no-case', '/nowhere does not exist'],
   [['inspect', '/nowhere'], 'model/folder-missing', '/nowhere'],
   [['data', 'x.jsonl', '--mapping', 'prompt'], 'cli/bad-value', '--mapping is "prompt"'],
