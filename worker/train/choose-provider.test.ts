@@ -19,8 +19,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(work, { recursive: true }));
 
-const taking = (seconds: Readonly<Record<ProviderName, number>>) => (provider: ProviderName) =>
-  Promise.resolve(seconds[provider]);
+const taking =
+  (seconds: Readonly<Record<ProviderName, number>>, lossOnGpu = 2) =>
+  (provider: ProviderName) =>
+    Promise.resolve({ seconds: seconds[provider], loss: provider === 'cpu' ? 2 : lossOnGpu });
 
 test('the faster of a rehearsed step on both is taken, and the run says why', async () => {
   expect(await chooseProvider({ asked: 'auto', probe, rehearse: taking({ cpu: 4, webgpu: 0.5 }) })).toEqual({
@@ -36,9 +38,22 @@ test('the faster of a rehearsed step on both is taken, and the run says why', as
 
 test('a GPU on which a step fails leaves the run to the CPU', async () => {
   const rehearse = (provider: ProviderName) =>
-    provider === 'cpu' ? Promise.resolve(1) : Promise.reject(new Error('the driver gave up'));
+    provider === 'cpu'
+      ? Promise.resolve({ seconds: 1, loss: 2 })
+      : Promise.reject(new Error('the driver gave up'));
   expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
     provider: 'cpu',
     reason: 'Trains on the CPU: a step on NVIDIA GPU (device 0x2330) failed. the driver gave up',
+  });
+});
+
+test.each([
+  [2.2, '2.200'],
+  [NaN, 'NaN'],
+])('a GPU on which a step has a loss of %d instead of 2 leaves the run to the CPU', async (loss, said) => {
+  const rehearse = taking({ cpu: 4, webgpu: 0.5 }, loss);
+  expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
+    provider: 'cpu',
+    reason: `Trains on the CPU: the loss of a step is ${said} on NVIDIA GPU (device 0x2330) and 2.000 on the CPU.`,
   });
 });

@@ -20,9 +20,18 @@ export interface ProviderRequest {
   readonly asked: 'auto' | ProviderName;
   /** How to look for an adapter; absent: there is none to be had. */
   readonly probe?: AdapterProbe | undefined;
-  /** Seconds that one step takes on a provider, after one to warm up. */
-  readonly rehearse: (provider: ProviderName) => Promise<number>;
+  /** Takes a step on a provider, the same one on each. */
+  readonly rehearse: (provider: ProviderName) => Promise<Rehearsal>;
 }
+
+/** A step, after one to warm up. */
+export interface Rehearsal {
+  readonly seconds: number;
+  readonly loss: number;
+}
+
+/** Relative difference of losses that rounding does not explain, that of experts to int8 on the CPU included. */
+const LOSS_TOLERANCE = 0.05;
 
 /** @throws UserError `runtime/no-adapter` when a GPU is asked for and there is none. */
 export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest): Promise<ProviderChoice> {
@@ -46,7 +55,7 @@ export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest
     return { provider: 'cpu', reason: `Trains on the CPU: ${adapter.name} would be slower.` };
   }
   const cpu = await rehearse('cpu');
-  let gpu: number;
+  let gpu: Rehearsal;
   try {
     gpu = await rehearse('webgpu');
   } catch (error) {
@@ -54,8 +63,12 @@ export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest
     const why = error instanceof Error ? error.message : String(error);
     return { provider: 'cpu', reason: `Trains on the CPU: a step on ${adapter.name} failed. ${why}` };
   }
-  const times = `a step took ${gpu.toPrecision(2)} s on ${adapter.name} and ${cpu.toPrecision(2)} s on the CPU`;
-  return gpu < cpu
+  if (!(Math.abs(gpu.loss / cpu.loss - 1) < LOSS_TOLERANCE)) {
+    const losses = `${gpu.loss.toPrecision(4)} on ${adapter.name} and ${cpu.loss.toPrecision(4)} on the CPU`;
+    return { provider: 'cpu', reason: `Trains on the CPU: the loss of a step is ${losses}.` };
+  }
+  const times = `a step took ${gpu.seconds.toPrecision(2)} s on ${adapter.name} and ${cpu.seconds.toPrecision(2)} s on the CPU`;
+  return gpu.seconds < cpu.seconds
     ? { provider: 'webgpu', reason: `Trains on the GPU: ${times}.`, adapter: adapter.name }
     : { provider: 'cpu', reason: `Trains on the CPU: ${times}.` };
 }

@@ -223,7 +223,7 @@ describe.runIf(hasAdapter)('on a software adapter', () => {
   }, 120_000);
 
   test('left to itself a run does not take a software adapter', async () => {
-    const rehearse = vi.fn(() => Promise.resolve(1));
+    const rehearse = vi.fn(() => Promise.resolve({ seconds: 1, loss: 2 }));
     expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
       provider: 'cpu',
       reason: 'Trains on the CPU: a software adapter would be slower.',
@@ -287,7 +287,7 @@ test('left to itself a run that does not fit on the adapter trains on the CPU, a
 
 test('without an adapter a run stays on the CPU, and one that asks for it is refused', async () => {
   vi.stubEnv('VK_ICD_FILENAMES', '/nonexistent.json');
-  const rehearse = vi.fn(() => Promise.resolve(1));
+  const rehearse = vi.fn(() => Promise.resolve({ seconds: 1, loss: 2 }));
   expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
     provider: 'cpu',
     reason: 'Trains on the CPU. No graphics adapter that WebGPU can use was found.',

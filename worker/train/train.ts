@@ -8,7 +8,7 @@ import {
 } from '#worker/data/index.ts';
 import { lossTargets } from '#worker/engine/index.ts';
 import type { ProviderName } from '#worker/runtime/index.ts';
-import { chooseProvider } from './choose-provider.ts';
+import { chooseProvider, type Rehearsal } from './choose-provider.ts';
 import { checkDevice, planDevice } from './device-plan.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { checkGeneralData, generalBatches } from './general-routing.ts';
@@ -70,10 +70,11 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
       from = null;
       return model;
     };
+    let rehearsed: MicroBatch | undefined;
     const choice = await chooseProvider({
       asked: spec.engine.provider,
       probe: run.probe,
-      rehearse: async (provider) => secondsOfStep(await load(provider, false), first.next()),
+      rehearse: async (provider) => rehearseStep(await load(provider, false), (rehearsed ??= first.next())),
     });
     const model = await load(choice.provider, true);
     try {
@@ -92,17 +93,19 @@ export async function train(run: TrainingRun): Promise<TrainingOutcome> {
   }
 }
 
-/** Seconds of a step on `batch`, after one to warm up; closes the model. */
-async function secondsOfStep(model: LoadedModel, batch: MicroBatch): Promise<number> {
+/** A step on `batch`, after one to warm up; closes the model. */
+async function rehearseStep(model: LoadedModel, batch: MicroBatch): Promise<Rehearsal> {
   try {
+    const tokens = Math.max(1, lossTargets(batch).at.length);
     let started = 0;
+    let loss = NaN;
     for (let step = 0; step < 2; step++) {
       started = performance.now();
       model.session.beforeStep?.({ step, totalSteps: 2 });
-      await model.executor.train(batch, Math.max(1, lossTargets(batch).at.length), 1);
+      loss = (await model.executor.train(batch, tokens, 1)).lossSum / tokens;
       model.optimizer.gradientSquares();
     }
-    return (performance.now() - started) / 1000;
+    return { seconds: (performance.now() - started) / 1000, loss };
   } finally {
     model.close();
   }
