@@ -56,14 +56,17 @@ function listedRun(folder: string, id: string): string | undefined {
 
 /** The document in a JSON file. @throws UserError `run-spec/unreadable`. */
 export function readDocument(file: string): unknown {
+  const fail = (what: string, cause?: unknown) =>
+    new UserError('run-spec/unreadable', `${file}: ${what}`, 'Give a RUN.json; docs/cli.md shows one.', {
+      cause,
+    });
+  if (!existsSync(file)) throw fail('there is no such file');
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new UserError(
-      'run-spec/unreadable',
-      `${file}: not a readable JSON document (${error instanceof Error ? error.message : String(error)})`,
-      'Give a RUN.json; docs/cli.md shows one.',
-      { cause: error },
+    throw fail(
+      `not a readable JSON document (${error instanceof Error ? error.message : String(error)})`,
+      error,
     );
   }
 }

@@ -38,7 +38,7 @@ export const generate: Command = async (invocation) => {
         const id = ids[0] ?? 0;
         ended = ends.has(id);
         if (!ended) newIds.push(id);
-        invocation.terminal.progress(`${newIds.length} tokens`);
+        invocation.terminal.progress(`${newIds.length} ${newIds.length === 1 ? 'token' : 'tokens'}`);
         return !ended;
       },
       temperature === 0 ? likeliest : sampled(temperature, seed),

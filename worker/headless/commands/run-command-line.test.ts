@@ -42,7 +42,7 @@ test.each([
     'cli/repeated-option',
     '--steps is given more than once',
   ],
-  [['train', 'no-such.json'], 'run-spec/unreadable', 'no-such.json'],
+  [['train', 'no-such.json'], 'run-spec/unreadable', 'no-such.json: there is no such file'],
   [['report', 'run'], 'cli/missing-option', '--out is missing'],
   [['report', 'run', '--out', 'report.pdf'], 'cli/bad-value', 'report.pdf'],
   [['usage', 'no-such-run'], 'run/not-found', 'no-such-run'],

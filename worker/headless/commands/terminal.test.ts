@@ -50,7 +50,7 @@ test('tables align their columns', () => {
 });
 
 test('sizes and times in their larger unit', () => {
-  expect([0.0031, 12.4, 2345].map(megabytes)).toEqual(['3.1 kB', '12 MB', '2.3 GB']);
+  expect([0, 0.0031, 12.4, 2345].map(megabytes)).toEqual(['0 MB', '3.1 kB', '12 MB', '2.3 GB']);
   expect([
     secondsRange(20, 31),
     secondsRange(170, 230),

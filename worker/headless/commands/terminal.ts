@@ -84,7 +84,7 @@ export function count(value: number): string {
 
 /** Megabytes (10^6 bytes) as kB, MB or GB. */
 export function megabytes(value: number): string {
-  if (value < 1) return `${number(1000 * value, 2)} kB`;
+  if (value > 0 && value < 1) return `${number(1000 * value, 2)} kB`;
   return value < 1000 ? `${count(value)} MB` : `${(value / 1000).toFixed(1)} GB`;
 }
 
