@@ -13,14 +13,14 @@
  * Processor time, since it is steadier than time on a machine that others use too.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { loadModel } from '#worker/train/index.ts';
 import { parseRunSpec } from '../core/contract/run-spec.ts';
 import { createLoader, openTokenizer, prepareData, type MicroBatch } from '../worker/data/index.ts';
 import { gradientNorm, lossTargets } from '../worker/engine/index.ts';
 import { measureLoad, ownSeconds } from '../worker/headless/commands/machine-load.ts';
-import { loadModel } from '../worker/train/index.ts';
+import os from 'node:os';
+import path from 'node:path';
 
 const OPTIMIZER = { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 } as const;
 const LEARNING_RATE = 1e-5;

@@ -80,10 +80,12 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'worker/runtime',
     ],
   },
-  'worker/train': { areas: [...engineParts, 'core/report', 'core/store'] },
+  'worker/plan': { areas: engineParts },
+  'worker/train': { areas: [...engineParts, 'core/report', 'core/store', 'worker/plan'] },
+  'worker/export': { areas: [...engineParts, 'core/store', 'worker/plan', 'worker/train'] },
   // A checkpoint that tests of commands make as well.
   'worker/transform/dense-model.fixture': { areas: [...engineParts], open: true },
-  'worker/transform': { areas: [...engineParts, 'core/report', 'worker/train'] },
+  'worker/transform': { areas: [...engineParts, 'core/report', 'worker/export', 'worker/train'] },
   'worker/headless': {
     areas: [
       ...engineParts,
@@ -91,6 +93,8 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'core/link',
       'core/report',
       'core/store',
+      'worker/export',
+      'worker/plan',
       'worker/train',
       'worker/transform',
       'worker/headless/commands/machine-load',
@@ -104,16 +108,25 @@ const areas: Readonly<Record<string, AreaRule>> = {
   'worker/headless/spawn-worker': { areas: ['core/contract', 'core/host', 'core/link'], open: true },
   // How a host reads models and data and plans runs; both shells give it to `createHost`.
   'worker/headless/host-ports': {
-    areas: [...engineParts, 'core/host', 'core/link', 'worker/headless/spawn-worker', 'worker/train'],
+    areas: [
+      ...engineParts,
+      'core/host',
+      'core/link',
+      'worker/headless/spawn-worker',
+      'worker/export',
+      'worker/train',
+    ],
     open: true,
   },
   'worker/headless/commands/parity': {
     areas: [...engineParts, 'worker/train', 'worker/testing'],
     open: true,
   },
-  'worker/testing': { areas: [...engineParts, 'core/report', 'worker/train', 'worker/transform'] },
+  'worker/testing': {
+    areas: [...engineParts, 'core/report', 'worker/export', 'worker/train', 'worker/transform'],
+  },
   // The process itself: main, session, heartbeat thread.
-  worker: { areas: [...engineParts, 'core/link', 'core/store', 'worker/train'] },
+  worker: { areas: [...engineParts, 'core/link', 'core/store', 'worker/export', 'worker/train'] },
 
   // The forms are compared with what methods say of themselves.
   e2e: { areas: ['core/contract', 'scripts', 'worker/methods'], open: true },

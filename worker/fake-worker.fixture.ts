@@ -3,11 +3,11 @@
  * `spec.method.options` say what it does; everything is counted in micro-batches of `stepMs` milliseconds.
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '#core/contract/errors.ts';
 import type { TrainingOutcome, TrainingRun } from '#worker/train/index.ts';
 import { runWorkerProcess } from './worker-process.ts';
+import path from 'node:path';
 
 interface FakeOptions {
   /** Milliseconds a micro-batch takes; the event loop is free meanwhile. */

@@ -5,6 +5,7 @@
 import path from 'node:path';
 import { type ErrorInfo, toErrorInfo, UserError } from '#core/contract/errors.ts';
 import { methodLabel } from '#core/contract/methods-together.ts';
+import type { RunFacts } from '#core/contract/run.ts';
 import {
   EXIT_FAILED,
   EXIT_STOPPED,
@@ -13,11 +14,10 @@ import {
   PROTOCOL_VERSION,
   type WorkerToHost,
 } from '#core/contract/worker-protocol.ts';
-import type { RunFacts } from '#core/contract/run.ts';
-import type { RunWriter } from '#core/store/index.ts';
 import { coalesce, NOTICE_INTERVAL_MS, type Link } from '#core/link/index.ts';
-import { createRunControl, type RunControl } from './run-control.ts';
+import type { RunWriter } from '#core/store/index.ts';
 import type { TrainingObserver, TrainingOutcome, TrainingRun } from '#worker/train/index.ts';
+import { createRunControl, type RunControl } from './run-control.ts';
 
 type Start = Extract<HostToWorker, { type: 'start' }>;
 

@@ -4,8 +4,8 @@ import { philox } from '#worker/random/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { unpaddedBatch } from './batch.ts';
 import { FrozenHead } from './frozen-head.ts';
-import { HeadRunner } from './head-runner.ts';
 import type { HeadParts } from './head-parts.ts';
+import { HeadRunner } from './head-runner.ts';
 import { StagePrograms } from './stage-programs.ts';
 import { Workspace } from './workspace.ts';
 

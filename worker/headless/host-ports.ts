@@ -42,7 +42,7 @@ export function enginePorts(
     },
     askSuite: (request, onProgress, signal) => scoreBeside(worker, request, onProgress, signal),
     exports: {
-      refused: async (runDir) => (await train()).refusedFormats(runDir),
+      refused: async (runDir) => (await import('#worker/export/index.ts')).refusedFormats(runDir),
       write: (request, onProgress, signal) => exportBeside(worker, request, onProgress, signal),
     },
     device: async () => readDeviceInfo(home, await (search ??= findAdapter(probe, sampleModel()))),

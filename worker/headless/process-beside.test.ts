@@ -8,18 +8,19 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ExpertPreview } from '#core/contract/method.ts';
 import type { ExportProgress, ExportRequest } from '#core/contract/run-export.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { AskOptions, type AskProgress } from '#core/contract/suite-score.ts';
 import { readScores } from '#core/store/index.ts';
+import { refusedFormats } from '#worker/export/index.ts';
+import { previewExperts } from '#worker/train/index.ts';
 import { condenser } from './commands/cli.fixture.ts';
-import { previewExperts, refusedFormats } from '#worker/train/index.ts';
 import { exportBeside, previewBeside, scoreBeside } from './process-beside.ts';
 import { ownWorkerProgram } from './spawn-worker.ts';
+import os from 'node:os';
+import path from 'node:path';
 
 const sample = path.join(import.meta.dirname, '../../resources/sample');
 let work = '';

@@ -3,7 +3,6 @@
  * nearly tied token to another expert than in the reference; here both have the same weights, so that nothing but float32 sums differs.
  */
 import { cpSync, readdirSync } from 'node:fs';
-import path from 'node:path';
 import {
   decodeFloats,
   encodeFloats,
@@ -17,6 +16,7 @@ import type { ProviderName } from '#worker/runtime/index.ts';
 import { loadModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import { GoldenTensors, absoluteCheck, relativeCheck, type Check } from './golden-case.ts';
+import path from 'node:path';
 
 /** That of every golden case between providers. */
 const LIMIT = 1e-3;

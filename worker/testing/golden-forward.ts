@@ -1,6 +1,7 @@
 /** Golden cases of kind `forward-backward`: logits, routing, loss and every gradient of one batch. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { gradientNorm, lossTargets, type LayerRoutingView } from '#worker/engine/index.ts';
 import {
   elementCount,
   hasGradient,
@@ -10,7 +11,6 @@ import {
   shapeOf,
   type Parameter,
 } from '#worker/model/index.ts';
-import { gradientNorm, lossTargets, type LayerRoutingView } from '#worker/engine/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { goldenBatch } from './golden-batch.ts';
 import {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
-import { mergeAdapters } from '#worker/train/index.ts';
+import { mergeAdapters } from '#worker/export/index.ts';
 import { upcycle } from '#worker/transform/index.ts';
 import { GoldenTensors, type CaseDocument, type Check } from './golden-case.ts';
 import { logitsCheck, weightChecks } from './golden-model-checks.ts';

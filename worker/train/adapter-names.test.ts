@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { encodeFloats, writeSafetensors, type NamedTensor } from '#worker/checkpoint/index.ts';
+import { writeAdapters } from '#worker/export/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { readAdapters } from './adapter-names.ts';
-import { writeAdapters } from './write-adapters.ts';
 
 const config = {
   model_type: 'olmoe',

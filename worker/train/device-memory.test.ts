@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseRunSpec, type MomentFormat } from '#core/contract/run-spec.ts';
 import { gradientNorm, unpaddedBatch } from '#worker/engine/index.ts';
+import { checkDevice, planDevice, type DevicePlan } from '#worker/plan/index.ts';
 import { createRuntime } from '#worker/runtime/index.ts';
-import { checkDevice, planDevice, type DevicePlan } from './device-plan.ts';
 import { finishStep } from './finish-step.ts';
 import { loadModel, type LoadRequest } from './load-model.ts';
 

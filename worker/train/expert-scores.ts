@@ -4,9 +4,8 @@ import { readExpertScores, writeExpertScores } from '#worker/checkpoint/index.ts
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { sampleTokensOf } from '#worker/methods/index.ts';
 import { moeLayerIndices, type ExpertScores } from '#worker/model/index.ts';
+import { memoryBudgetMB, planMemory, heldExperts } from '#worker/plan/index.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
-import { memoryBudgetMB, planMemory } from './memory-plan.ts';
-import { heldExperts } from './rounded-experts.ts';
 import type { TrainingObserver, TrainingRun } from './training-run.ts';
 
 /**

@@ -1,8 +1,8 @@
 /** A checkpoint folder made ready to run: family, plan, method, weights, executor. */
 import type { DeviceWeights, FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
-import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore, createOptimizer, type Optimizer } from '#worker/engine/index.ts';
+import { Arena, createKernels, type Kernels } from '#worker/kernels/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
 import {
   parametersUnder,
@@ -16,13 +16,17 @@ import {
   type Parameter,
   type SubmatrixPlan,
 } from '#worker/model/index.ts';
+import {
+  RESIDENT,
+  placeUnder,
+  type DevicePlan,
+  halvesUnder,
+  type MemoryPlan,
+  roundedUnder,
+  type ModelLayout,
+} from '#worker/plan/index.ts';
 import { createRuntime, type ProviderName, type Runtime } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
-import { RESIDENT, placeUnder, type DevicePlan } from './device-plan.ts';
-import { halvesUnder } from './half-weights.ts';
-import type { MemoryPlan } from './memory-plan.ts';
-import { roundedUnder } from './rounded-experts.ts';
-import type { ModelLayout } from './step-cost.ts';
 import { methodContext } from './method-context.ts';
 
 /** A model in memory under one method. */

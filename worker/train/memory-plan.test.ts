@@ -11,11 +11,9 @@ import {
   plainRouting,
   routerShapes,
 } from '#worker/model/index.ts';
+import { planDevice, exceedsBudget, planMemory, type ModelLayout } from '#worker/plan/index.ts';
 import { attentionModels } from './attention-models.fixture.ts';
-import { planDevice } from './device-plan.ts';
 import { loadModel } from './load-model.ts';
-import { exceedsBudget, planMemory } from './memory-plan.ts';
-import type { ModelLayout } from './step-cost.ts';
 
 const config = {
   vocab_size: 8192,

@@ -1,6 +1,6 @@
 /** What a run will need and whether it can start, without starting it. */
-import { totalmem } from 'node:os';
 import { statfsSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { UserError } from '#core/contract/errors.ts';
 import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
@@ -16,17 +16,27 @@ import {
   trains,
   type Parameter,
 } from '#worker/model/index.ts';
+import {
+  DEVICE_HINT,
+  deviceMeasures,
+  deviceProblem,
+  planDevice,
+  type DevicePlan,
+  halvesUnder,
+  availableMemoryMB,
+  exceedsBudget,
+  memoryBudgetMB,
+  planMemory,
+  heldExperts,
+  roundedUnder,
+  type ModelLayout,
+  estimateTime,
+  trainingSteps,
+} from '#worker/plan/index.ts';
 import { findAdapter, type AdapterProbe } from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
-import { DEVICE_HINT, deviceMeasures, deviceProblem, planDevice, type DevicePlan } from './device-plan.ts';
-import { halvesUnder } from './half-weights.ts';
-import { availableMemoryMB, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { checkGeneralData } from './general-routing.ts';
 import { evenScores, methodContext } from './method-context.ts';
-import { heldExperts, roundedUnder } from './rounded-experts.ts';
-import type { ModelLayout } from './step-cost.ts';
-import { estimateTime } from './time-estimate.ts';
-import { trainingSteps } from './training-steps.ts';
 import { anySubmatrices, planWithWarmUp } from './warm-up.ts';
 
 /** All methods, for forms and help. */

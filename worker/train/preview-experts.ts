@@ -12,9 +12,9 @@ import {
   trains,
   type ExpertScores,
 } from '#worker/model/index.ts';
+import { memoryBudgetMB, planMemory } from '#worker/plan/index.ts';
 import { measureExperts } from './expert-scores.ts';
 import { loadModel } from './load-model.ts';
-import { memoryBudgetMB, planMemory } from './memory-plan.ts';
 import { evenScores, methodContext } from './method-context.ts';
 import { anySubmatrices } from './warm-up.ts';
 

@@ -2,16 +2,13 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { invariant } from '#core/contract/errors.ts';
-import type { RunFacts } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import type { RunFacts } from '#core/contract/run.ts';
 import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { DataStats, PreparedData } from '#worker/data/index.ts';
 import { elementCount, moeLayerIndices, routerShapes, type Parameter } from '#worker/model/index.ts';
-import { halfParameters } from './half-weights.ts';
+import { halfParameters, roundedMatrices, estimateTime, estimateSteps } from '#worker/plan/index.ts';
 import type { LoadedModel } from './load-model.ts';
-import { roundedMatrices } from './rounded-experts.ts';
-import { estimateTime } from './time-estimate.ts';
-import { estimateSteps } from './training-steps.ts';
 
 /** Larger folders are named by their headers and sizes; hashing every byte would delay the first step. */
 const FULL_HASH_BYTES = 2e9;

@@ -1,9 +1,8 @@
 /** What a run does that its user would not expect of it, in sentences for its log. */
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { deviceMeasures } from './device-plan.ts';
+import { deviceMeasures, roundingMeasures } from '#worker/plan/index.ts';
 import type { GeneralBatch } from './general-routing.ts';
 import type { LoadedModel } from './load-model.ts';
-import { roundingMeasures } from './rounded-experts.ts';
 
 /** What is done to need less memory. */
 export function memoryMeasures(spec: RunSpec, { memory, devicePlan, plan, store }: LoadedModel): string[] {

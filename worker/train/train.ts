@@ -7,15 +7,13 @@ import {
   type MicroBatch,
 } from '#worker/data/index.ts';
 import { lossTargets } from '#worker/engine/index.ts';
+import { checkDevice, planDevice, memoryBudgetMB, planMemory, heldExperts } from '#worker/plan/index.ts';
 import type { ProviderName } from '#worker/runtime/index.ts';
 import { chooseProvider, type Rehearsal } from './choose-provider.ts';
-import { checkDevice, planDevice } from './device-plan.ts';
 import { expertScoresOf } from './expert-scores.ts';
 import { checkGeneralData, generalBatches } from './general-routing.ts';
 import { decoderPlanOf, loadModel, type LoadedModel } from './load-model.ts';
 import { loaderOptions } from './loader-options.ts';
-import { memoryBudgetMB, planMemory } from './memory-plan.ts';
-import { heldExperts } from './rounded-experts.ts';
 import { Trainer } from './trainer.ts';
 import type { TrainingOutcome, TrainingRun } from './training-run.ts';
 import { submatricesOf } from './warm-up.ts';

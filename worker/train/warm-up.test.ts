@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { elementCount, parametersOf } from '#worker/model/index.ts';
-import { planMemory } from './memory-plan.ts';
+import { planMemory } from '#worker/plan/index.ts';
 import { anySubmatrices, planWithWarmUp, scoreSubmatrices } from './warm-up.ts';
 
 // [[4, −4, 1, 1], [4, −4, 1, 1], [0, 2, −3, −1], [2, 0, −1, −3]] in squares of two.

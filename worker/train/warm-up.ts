@@ -13,9 +13,8 @@ import {
   type SubmatrixScores,
   type WarmUp,
 } from '#worker/model/index.ts';
+import { memoryBudgetMB, planMemory, type MemoryPlan, type ModelLayout } from '#worker/plan/index.ts';
 import { loadModel, type LoadedModel } from './load-model.ts';
-import { memoryBudgetMB, planMemory, type MemoryPlan } from './memory-plan.ts';
-import type { ModelLayout } from './step-cost.ts';
 import { openTrainedWeights } from './trainer-state.ts';
 import type { TrainingRun } from './training-run.ts';
 

@@ -4,8 +4,8 @@
  */
 import { invariant } from '#core/contract/errors.ts';
 import { RoutingSum } from '#core/report/index.ts';
-import { op } from '#worker/graph/index.ts';
 import { Executor, type MicroBatch } from '#worker/engine/index.ts';
+import { op } from '#worker/graph/index.ts';
 import {
   chooseBy,
   moeLayerIndices,

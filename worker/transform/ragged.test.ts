@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { unpaddedBatch } from '#worker/engine/index.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
+import { storedValues, writeModel, writeOnnx } from '#worker/export/index.ts';
 import { plainSession } from '#worker/methods/index.ts';
 import {
   elementCount,
@@ -12,19 +12,12 @@ import {
   routerShapes,
   type Parameter,
 } from '#worker/model/index.ts';
-import {
-  decoderOf,
-  inspectModel,
-  loadModel,
-  storedValues,
-  writeModel,
-  writeOnnx,
-  type LoadedModel,
-} from '#worker/train/index.ts';
+import { decoderOf, inspectModel, loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { writeDenseModel } from './dense-model.fixture.ts';
 import { scoreNeurons } from './neuron-scores.ts';
 import { seededDraws, upcycle } from './upcycle.ts';
 import { writePruned } from './write-pruned.ts';
+import path from 'node:path';
 
 let work = '';
 /** The same neurons dropped: as zeros, and from flat tensors. */

@@ -1,9 +1,8 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { unpaddedBatch } from '#worker/engine/index.ts';
 import { exportHfFolder, openModelFolder } from '#worker/checkpoint/index.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, parameterId } from '#worker/model/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
 import { writeDenseModel } from './dense-model.fixture.ts';
@@ -12,6 +11,7 @@ import { scoreNeurons, takesGradients, type NeuronScoreName } from './neuron-sco
 import { selectNeurons } from './select-neurons.ts';
 import { seededDraws, upcycle } from './upcycle.ts';
 import { writePruned, type PrunedLayout } from './write-pruned.ts';
+import path from 'node:path';
 
 const olmoe = path.join(import.meta.dirname, '../testing/goldens/families/olmoe/model');
 const full = { name: 'full', options: {} };

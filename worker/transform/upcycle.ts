@@ -15,6 +15,7 @@ import {
   type TrainedTensor,
 } from '#worker/checkpoint/index.ts';
 import { locateParameter } from '#worker/engine/index.ts';
+import { storedValues } from '#worker/export/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import {
   elementCount,
@@ -26,7 +27,7 @@ import {
   type WeightRole,
 } from '#worker/model/index.ts';
 import { normal } from '#worker/random/index.ts';
-import { decoderOf, storedValues } from '#worker/train/index.ts';
+import { decoderOf } from '#worker/train/index.ts';
 
 /** What to make. */
 export interface UpcycleRequest {

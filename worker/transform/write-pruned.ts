@@ -9,6 +9,7 @@ import {
   type ModelFolder,
   type TrainedTensor,
 } from '#worker/checkpoint/index.ts';
+import { placeOf, storedValues, writeModel } from '#worker/export/index.ts';
 import {
   additionsOf,
   elementCount,
@@ -20,7 +21,6 @@ import {
   type Family,
   type Parameter,
 } from '#worker/model/index.ts';
-import { placeOf, storedValues, writeModel } from '#worker/train/index.ts';
 import { concatenated } from './concatenated.ts';
 import type { DroppedNeurons } from './select-neurons.ts';
 

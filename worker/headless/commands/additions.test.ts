@@ -1,11 +1,11 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ADDITIONS_FILE, readSafetensors, writeSafetensors } from '#worker/checkpoint/index.ts';
 import { unpaddedBatch } from '#worker/engine/index.ts';
 import { loadModel } from '#worker/train/index.ts';
 import { condenser, makeSite, type Site } from './cli.fixture.ts';
 import { openNamed } from './open-model.ts';
+import path from 'node:path';
 
 let site: Site;
 beforeAll(() => {

@@ -1,6 +1,5 @@
 /** `audit BASE TUNED`: what tuning did to the routing of requests that the base model refuses. */
 import { writeFileSync } from 'node:fs';
-import path from 'node:path';
 import type { AnswerAudit, RoutingAudit } from '#core/contract/audit.ts';
 import { UserError } from '#core/contract/errors.ts';
 import type { Share } from '#core/contract/share.ts';
@@ -34,6 +33,7 @@ import { EXIT, type Command, type Invocation } from './command.ts';
 import { openNamed } from './open-model.ts';
 import { readPrompts } from './read-prompts.ts';
 import { number, table } from './terminal.ts';
+import path from 'node:path';
 
 /** Prompts of each kind below which a profile says little. */
 const FEW_PROMPTS = 100;

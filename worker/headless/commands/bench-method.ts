@@ -1,7 +1,5 @@
 /** The method that `bench` measures, with options that show what it costs. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, topK } from '#worker/model/index.ts';
 import {
@@ -11,6 +9,8 @@ import {
   type LoadRequest,
   type LoadedModel,
 } from '#worker/train/index.ts';
+import os from 'node:os';
+import path from 'node:path';
 
 /** The part of each layer's experts that expert-specialised fine-tuning trains here: those `sample` uses most. */
 const ESFT_SHARE = 0.2;

@@ -1,11 +1,12 @@
 /** `bench`: the inner loop of training on random tokens, timed. */
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
-import type { Placement } from '#core/contract/run.ts';
 import { DeviceWeights, FrozenExperts, MomentFormat } from '#core/contract/run-spec.ts';
+import type { Placement } from '#core/contract/run.ts';
 import { unpaddedBatch, type MicroBatch } from '#worker/engine/index.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { elementCount, type Parameter } from '#worker/model/index.ts';
+import { productFlops } from '#worker/plan/index.ts';
 import {
   DeviceTensor,
   createRuntime,
@@ -14,7 +15,7 @@ import {
   zeroTensor,
   type Runtime,
 } from '#worker/runtime/index.ts';
-import { decoderPlanOf, productFlops, type LoadedModel } from '#worker/train/index.ts';
+import { decoderPlanOf, type LoadedModel } from '#worker/train/index.ts';
 import { sampleModel } from '../host-ports.ts';
 import { benchGenerate } from './bench-generate.ts';
 import { loadForBench } from './bench-method.ts';

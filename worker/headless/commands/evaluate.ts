@@ -1,6 +1,5 @@
 /** `evaluate RUN|MODEL`: how many questions of a suite a model answers right. */
 import { appendFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import { AnswerKind, AskOptions, HELD_OUT, type SuiteScore } from '#core/contract/suite-score.ts';
 import { EXTRACTOR_VERSION } from '#core/report/index.ts';
@@ -11,6 +10,7 @@ import type { Command, Invocation } from './command.ts';
 import { sourceNamed } from './open-model.ts';
 import { readMapping } from './read-samples.ts';
 import { table } from './terminal.ts';
+import path from 'node:path';
 
 /** Asks, marks, prints, and keeps the scores beside a run. */
 export const evaluate: Command = async (invocation) => {

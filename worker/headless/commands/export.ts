@@ -1,7 +1,7 @@
 /** `export RUN`: the trained model for use elsewhere. */
 import path from 'node:path';
 import { ExportDtype, ExportFormat, USUAL_DTYPES } from '#core/contract/run-export.ts';
-import { exportRun as writeExport } from '#worker/train/index.ts';
+import { exportRun as writeExport } from '#worker/export/index.ts';
 import { programVersion } from '../host-ports.ts';
 import type { Command } from './command.ts';
 import { findRun } from './find-run.ts';

@@ -1,18 +1,18 @@
 /** Every family through the whole program on its tiny golden model: inspect, train, resume, generate, export. */
 import { createHash } from 'node:crypto';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
-import { unpaddedBatch } from '#worker/engine/index.ts';
 import { openLatestCheckpoint } from '#worker/checkpoint/index.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { familyNames } from '#worker/families/index.ts';
 import { goldenFamilyModel, hasGoldenFamilies } from '#worker/testing/index.ts';
 import { loadModel, openTrainedWeights } from '#worker/train/index.ts';
 import { condenser, writeTokenizer } from './cli.fixture.ts';
 import { largestDifference, logitsOfFile } from './onnx.fixture.ts';
 import { trainHere } from './train-here.fixture.ts';
+import os from 'node:os';
+import path from 'node:path';
 
 /**
  * Exports and their logits are kept here, for scripts/compare-exports.py, and those in ONNX beside it, with `-onnx` behind its

@@ -2,8 +2,9 @@
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
+import { storedValues, writeModel } from '#worker/export/index.ts';
 import { additionsOf, isAddition, parametersOf, withAdditions } from '#worker/model/index.ts';
-import { decoderOf, storedValues, writeModel } from '#worker/train/index.ts';
+import { decoderOf } from '#worker/train/index.ts';
 import { fitGates, loadUngated, type GateFitMeasure } from '#worker/transform/index.ts';
 import type { Command, Invocation } from './command.ts';
 import { readSamples } from './read-samples.ts';

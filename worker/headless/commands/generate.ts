@@ -1,7 +1,7 @@
 /** `generate RUN|MODEL`: continues a prompt, token by token. */
 import { UserError } from '#core/contract/errors.ts';
-import { unpaddedBatch } from '#worker/engine/index.ts';
 import { promptIds as idsOfPrompt } from '#worker/data/index.ts';
+import { unpaddedBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices } from '#worker/model/index.ts';
 import { endIds, generateTokens, likeliest, sampled, type OpenedModel } from '#worker/train/index.ts';
 import type { Command } from './command.ts';

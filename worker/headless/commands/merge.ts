@@ -1,7 +1,7 @@
 /** `merge MODEL ADAPTER`: one model that computes what a model and its adapters compute together. */
 import path from 'node:path';
 import type { FloatDtype } from '#worker/checkpoint/index.ts';
-import { mergeAdapters } from '#worker/train/index.ts';
+import { mergeAdapters } from '#worker/export/index.ts';
 import type { Command } from './command.ts';
 import { megabytes } from './terminal.ts';
 

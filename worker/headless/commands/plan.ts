@@ -1,18 +1,18 @@
 /** `plan RUN.json`: what a run will need, and whether it can start. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { describeEstimateError, type EstimateError, type ExpertPreview } from '#core/contract/method.ts';
 import { methodLabel } from '#core/contract/methods-together.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { pastErrorsIn } from '#core/host/index.ts';
-import { planRun, previewExperts } from '#worker/train/index.ts';
 import { probeBeside } from '#worker/runtime/index.ts';
+import { planRun, previewExperts } from '#worker/train/index.ts';
 import { dataFolder } from '../host-ports.ts';
 import { ownWorkerProgram } from '../spawn-worker.ts';
 import { EXIT, type Command } from './command.ts';
 import { readSpec } from './find-run.ts';
 import { count, megabytes, secondsRange, table } from './terminal.ts';
+import os from 'node:os';
+import path from 'node:path';
 
 /** Plans the run; fails when something keeps it from starting. */
 export const plan: Command = async (invocation) => {

@@ -1,8 +1,8 @@
 /** Training in the process of a test, without the worker that commands start. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { train, type TrainingCommand, type TrainingOutcome } from '#worker/train/index.ts';
+import path from 'node:path';
 
 const silent = {
   prepared: () => undefined,

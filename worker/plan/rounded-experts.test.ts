@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { familyOf } from '#worker/families/index.ts';
 import type { ParameterStore } from '#worker/engine/index.ts';
+import { familyOf } from '#worker/families/index.ts';
 import { parametersOf } from '#worker/model/index.ts';
 import { heldExperts, roundedUnder, roundingMeasures } from './rounded-experts.ts';
 

@@ -1,7 +1,7 @@
 /** Which frozen experts a run holds as int8 rows. */
 import type { FrozenExperts, RunSpec } from '#core/contract/run-spec.ts';
-import { isAdapted, type MethodSession, type Parameter } from '#worker/model/index.ts';
 import type { ParameterStore } from '#worker/engine/index.ts';
+import { isAdapted, type MethodSession, type Parameter } from '#worker/model/index.ts';
 import type { ModelLayout } from './step-cost.ts';
 
 /**

@@ -1,6 +1,4 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { openModelFolder } from '#worker/checkpoint/index.ts';
 import { plainSession, usedSession } from '#worker/methods/index.ts';
@@ -12,9 +10,11 @@ import {
   type Routing,
 } from '#worker/model/index.ts';
 import { writeRandomModel } from '#worker/testing/index.ts';
-import { decoderOf } from './decoder-of.ts';
+import { decoderOf } from '#worker/train/index.ts';
 import { storedValues } from './write-model.ts';
 import { writeOnnx } from './write-onnx.ts';
+import os from 'node:os';
+import path from 'node:path';
 
 const work = mkdtempSync(path.join(os.tmpdir(), 'condenser-onnx-'));
 afterAll(() => rmSync(work, { recursive: true }));

@@ -1,7 +1,7 @@
 /** What a trained model computes once everything is merged into its weights, by the engine itself. */
-import { Arena, createKernels } from '#worker/kernels/index.ts';
 import { decodeFloats, type FloatDtype } from '#worker/checkpoint/index.ts';
 import { Executor, ParameterStore, type MicroBatch } from '#worker/engine/index.ts';
+import { Arena, createKernels } from '#worker/kernels/index.ts';
 import type { AddedParameter, MethodSession, Parameter } from '#worker/model/index.ts';
 import { createRuntime } from '#worker/runtime/index.ts';
 import { placeOf, type ChangedModel } from './write-model.ts';

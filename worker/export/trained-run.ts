@@ -15,9 +15,7 @@ import {
   type MethodSession,
   type Parameter,
 } from '#worker/model/index.ts';
-import { decoderOf } from './decoder-of.ts';
-import { restoreSession } from './restore-session.ts';
-import { openTrainedWeights } from './trainer-state.ts';
+import { decoderOf, restoreSession, openTrainedWeights } from '#worker/train/index.ts';
 import { storedValues, type ChangedModel } from './write-model.ts';
 
 /** A run's newest checkpoint and its base model, open for reading. */

@@ -24,7 +24,7 @@ import {
   type Parameter,
   type StoredTensor,
 } from '#worker/model/index.ts';
-import { additionsMetadata } from './decoder-of.ts';
+import { additionsMetadata } from '#worker/train/index.ts';
 
 /** A model folder, and the weights that differ from it. */
 export interface ChangedModel {

@@ -1,6 +1,5 @@
 /** The trained model of a run for use elsewhere. */
 import { existsSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { toErrorInfo, UserError } from '#core/contract/errors.ts';
 import { methodLabel } from '#core/contract/methods-together.ts';
 import type {
@@ -11,13 +10,14 @@ import type {
 } from '#core/contract/run-export.ts';
 import { ADDITIONS_FILE, type FileDigest } from '#worker/checkpoint/index.ts';
 import { usedSession } from '#worker/methods/index.ts';
-import { adaptersByName } from './adapter-names.ts';
+import { adaptersByName } from '#worker/train/index.ts';
 import type { LogitComparison } from './compare-logits.ts';
 import { openTrainedRun, type TrainedRun } from './trained-run.ts';
 import { writeAdapters, type TrainedAdapters } from './write-adapters.ts';
 import { writeDelta } from './write-delta.ts';
 import { writeModel } from './write-model.ts';
 import { writeOnnx } from './write-onnx.ts';
+import path from 'node:path';
 
 /** Files in which a run keeps the state of its router; stock loaders do not read them. */
 const ROUTER_FILES = [

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
+import { familyOf } from '#worker/families/index.ts';
 import { startMethod } from '#worker/methods/index.ts';
 import { hasGradient, parametersOf, type Parameter } from '#worker/model/index.ts';
-import { familyOf } from '#worker/families/index.ts';
-import { methodContext } from './method-context.ts';
+import { methodContext } from '#worker/train/index.ts';
 import { expertsAtWork, productFlops } from './step-cost.ts';
 
 const family = familyOf({ model_type: 'olmoe' });

@@ -12,7 +12,7 @@ import {
   type NewFolder,
 } from '#worker/checkpoint/index.ts';
 import type { LowRankPlan, DecoderPlan, Family } from '#worker/model/index.ts';
-import { adapterConfig, adaptersByName, readAdapters, targetModules } from './adapter-names.ts';
+import { adapterConfig, adaptersByName, readAdapters, targetModules } from '#worker/train/index.ts';
 
 /** Trained adapters of a model. */
 export interface TrainedAdapters {

@@ -9,8 +9,7 @@ import {
   type GivenAdapters,
   type Parameter,
 } from '#worker/model/index.ts';
-import { readAdapters } from './adapter-names.ts';
-import { decoderOf } from './decoder-of.ts';
+import { readAdapters, decoderOf } from '#worker/train/index.ts';
 import { storedValues, writeModel } from './write-model.ts';
 
 /** What to merge. */
