@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { AttentionMask } from './attention-mask.ts';
+import { AttentionMask } from './attention/attention-mask.ts';
 import { checkTokenIds, lossTargets, realTokenMask, type MicroBatch } from './batch.ts';
 
 function batchOf(

@@ -2,14 +2,14 @@
 import { invariant } from '#core/contract/errors.ts';
 import type { DecoderPlan, Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
-import type { RowSpan } from './attention-decoder.ts';
+import type { RowSpan } from './attention/attention-decoder.ts';
 import { checkTokenIds } from './batch.ts';
 import type { EmbeddingRunner } from './embedding-runner.ts';
-import type { HeadRunner } from './head-runner.ts';
-import type { InputTables } from './input-tables.ts';
-import type { KeyValueCache } from './key-value-cache.ts';
+import type { HeadRunner } from './head/head-runner.ts';
+import type { InputTables } from './attention/input-tables.ts';
+import type { KeyValueCache } from './attention/key-value-cache.ts';
 import type { LayerRunner } from './layer-runner.ts';
-import { gateFeatures, mixRows, type OutputMixture } from './output-mixture.ts';
+import { gateFeatures, mixRows, type OutputMixture } from './experts/output-mixture.ts';
 import type { ArenaTensor, Workspace } from './workspace.ts';
 
 /** Tokens of several rows that go through the model together; a longer row goes alone. */

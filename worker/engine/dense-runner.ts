@@ -1,7 +1,7 @@
 /** The feed-forward half of a dense layer, forward and backward. */
 import type { DensePlan, Mode } from '#worker/model/index.ts';
 import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
+import type { LayerWeights } from './weights/layer-weights.ts';
 import type { ArenaTensor } from './workspace.ts';
 
 /** What a dense layer keeps for its backward pass. */

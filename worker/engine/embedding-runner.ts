@@ -2,7 +2,7 @@
 import type { Kernels } from '#worker/kernels/index.ts';
 import type { DecoderPlan } from '#worker/model/index.ts';
 import type { MicroBatch } from './batch.ts';
-import type { ParameterStore } from './parameter-store.ts';
+import type { ParameterStore } from './weights/parameter-store.ts';
 import type { ArenaTensor, Workspace } from './workspace.ts';
 
 /** Turns token ids into hidden states. */

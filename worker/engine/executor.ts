@@ -18,17 +18,17 @@ import { auxiliaryLosses, type AuxiliaryValue } from './auxiliary-losses.ts';
 import { checkTokenIds, lossTargets, realTokenIds, realTokenMask, type MicroBatch } from './batch.ts';
 import { Decoder } from './decoder.ts';
 import { EmbeddingRunner } from './embedding-runner.ts';
-import { ExpertProbe } from './expert-probe.ts';
-import { HeadRunner, type LossSum } from './head-runner.ts';
-import { InputTables } from './input-tables.ts';
+import { ExpertProbe } from './experts/expert-probe.ts';
+import { HeadRunner, type LossSum } from './head/head-runner.ts';
+import { InputTables } from './attention/input-tables.ts';
 import { LayerRunner, type LayerTrace } from './layer-runner.ts';
 import { LayerStack, type Pass, type ReadLayer } from './layer-stack.ts';
-import type { MoeTrace } from './moe-runner.ts';
-import { OutputMixture, gateFeatures, mixLosses, mixRows } from './output-mixture.ts';
-import type { ParameterStore } from './parameter-store.ts';
-import { StagePrograms } from './stage-programs.ts';
-import { DistillationLoss, TokenRouterRunner } from './token-router-runner.ts';
-import { routingOf, usageOf } from './usage.ts';
+import type { MoeTrace } from './experts/moe-runner.ts';
+import { OutputMixture, gateFeatures, mixLosses, mixRows } from './experts/output-mixture.ts';
+import type { ParameterStore } from './weights/parameter-store.ts';
+import { StagePrograms } from './stages/stage-programs.ts';
+import { DistillationLoss, TokenRouterRunner } from './experts/token-router-runner.ts';
+import { routingOf, usageOf } from './experts/usage.ts';
 import { Workspace, type ArenaTensor } from './workspace.ts';
 
 /** What a training micro-batch gives beside gradients. */

@@ -1,8 +1,8 @@
 /** Runs the stages of a decoder in order: weights in memory, dispatch to experts, forward, backward, optimizer. */
-export { QUERY_BLOCK } from './attention-runner.ts';
-export { EXPERTS_AT_ONCE } from './experts-runner.ts';
-export { HEAD_SLICE } from './frozen-head.ts';
-export { LOGIT_CHUNK } from './head-parts.ts';
+export { QUERY_BLOCK } from './attention/attention-runner.ts';
+export { EXPERTS_AT_ONCE } from './experts/experts-runner.ts';
+export { HEAD_SLICE } from './head/frozen-head.ts';
+export { LOGIT_CHUNK } from './head/head-parts.ts';
 export { lossTargets, unpaddedBatch, type MicroBatch } from './batch.ts';
 export { Executor, type LayerRoutingView, type MicroBatchResult, type MoeView } from './executor.ts';
 export {
@@ -11,8 +11,8 @@ export {
   gradientNorm,
   type AdamWSettings,
   type Optimizer,
-} from './optimizer.ts';
-export type { DevicePlace } from './device-parameters.ts';
-export { locateParameter, readLocated } from './locate-parameter.ts';
-export { momentBytes, type TrainedPart } from './moments.ts';
-export { ParameterStore } from './parameter-store.ts';
+} from './optimizer/optimizer.ts';
+export type { DevicePlace } from './weights/device-parameters.ts';
+export { locateParameter, readLocated } from './weights/locate-parameter.ts';
+export { momentBytes, type TrainedPart } from './weights/moments.ts';
+export { ParameterStore } from './weights/parameter-store.ts';

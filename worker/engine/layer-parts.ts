@@ -3,8 +3,8 @@ import type { Kernels } from '#worker/kernels/index.ts';
 import type { DecoderPlan, MethodSession } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import type { AdapterDropout } from './adapter-dropout.ts';
-import type { ParameterStore } from './parameter-store.ts';
-import type { StagePrograms } from './stage-programs.ts';
+import type { ParameterStore } from './weights/parameter-store.ts';
+import type { StagePrograms } from './stages/stage-programs.ts';
 import type { Workspace } from './workspace.ts';
 
 /** Everything a layer runs on. */

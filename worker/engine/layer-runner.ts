@@ -2,13 +2,13 @@
 import { invariant } from '#core/contract/errors.ts';
 import type { LayerRoutingGradient, Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
-import { AttentionDecoder, type RowSpan } from './attention-decoder.ts';
-import { AttentionRunner, type AttentionInputs, type AttentionTrace } from './attention-runner.ts';
+import { AttentionDecoder, type RowSpan } from './attention/attention-decoder.ts';
+import { AttentionRunner, type AttentionInputs, type AttentionTrace } from './attention/attention-runner.ts';
 import { DenseRunner, type DenseTrace } from './dense-runner.ts';
-import type { KeyValueCache } from './key-value-cache.ts';
+import type { KeyValueCache } from './attention/key-value-cache.ts';
 import type { LayerParts } from './layer-parts.ts';
-import { LayerWeights } from './layer-weights.ts';
-import { MoeRunner, type MoeTrace } from './moe-runner.ts';
+import { LayerWeights } from './weights/layer-weights.ts';
+import { MoeRunner, type MoeTrace } from './experts/moe-runner.ts';
 import type { ArenaTensor } from './workspace.ts';
 
 /** What a layer keeps for its backward pass. */

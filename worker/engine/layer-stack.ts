@@ -1,7 +1,7 @@
 /** All layers of a decoder forward and backward over a micro-batch, from token ids to the last hidden state. */
 import { invariant } from '#core/contract/errors.ts';
 import { moeLayerIndices, type LayerRoutingGradient, type Mode } from '#worker/model/index.ts';
-import type { AttentionInputs } from './attention-runner.ts';
+import type { AttentionInputs } from './attention/attention-runner.ts';
 import type { MicroBatch } from './batch.ts';
 import type { EmbeddingRunner } from './embedding-runner.ts';
 import type { LayerParts } from './layer-parts.ts';

@@ -1,6 +1,6 @@
 /** Which keys each query of a micro-batch sees. */
 import { HIDDEN_SCORE } from '#worker/model/index.ts';
-import type { MicroBatch } from './batch.ts';
+import type { MicroBatch } from '../batch.ts';
 
 /** Queries `[from, to)` of one row, and the keys `[firstKey, to)` that any of them sees. */
 export interface QueryBlock {

@@ -3,10 +3,10 @@ import type { Mode, MoePlan } from '#worker/model/index.ts';
 import { gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
 import { ExpertGroups, type Grouping } from './expert-groups.ts';
 import { SingleExperts, type ExpertPrograms } from './expert-programs.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
 import { Projections } from './projections.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** What experts keep for their backward pass; all lie in the order of the pairs. */
 export interface ExpertsTrace {

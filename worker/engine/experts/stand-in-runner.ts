@@ -3,9 +3,9 @@ import { expertWidth, type Mode, type MoePlan, type StandIn } from '#worker/mode
 import type { Tensors } from '#worker/runtime/index.ts';
 import { busyExperts, tokensElsewhere, type Dispatch } from './dispatch.ts';
 import type { ExpertsTrace } from './experts-runner.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** What the backward pass of stand-ins reads. */
 interface Routed {

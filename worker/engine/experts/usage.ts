@@ -1,8 +1,8 @@
 /** What a MoE layer did to a micro-batch, as methods and auxiliary losses are told it; copied, since the layer may not stay in memory. */
 import { invariant } from '#core/contract/errors.ts';
 import { topK, type Choice, type LayerRouting, type LayerUsage } from '#worker/model/index.ts';
-import { realTokenIds } from './batch.ts';
-import type { Pass } from './layer-stack.ts';
+import { realTokenIds } from '../batch.ts';
+import type { Pass } from '../layer-stack.ts';
 import type { MoeTrace } from './moe-runner.ts';
 
 /** How the experts of a layer were used. */

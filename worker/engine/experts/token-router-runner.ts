@@ -7,9 +7,9 @@ import {
   type LayerUsage,
   type MethodSession,
 } from '#worker/model/index.ts';
-import type { AuxiliaryValue } from './auxiliary-losses.ts';
-import type { LayerParts } from './layer-parts.ts';
-import { LayerWeights } from './layer-weights.ts';
+import type { AuxiliaryValue } from '../auxiliary-losses.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import { LayerWeights } from '../weights/layer-weights.ts';
 
 /** Runs the token router of decoder layer `index`. */
 export class TokenRouterRunner {

@@ -20,7 +20,7 @@ import { FrozenWeights, type Held } from './frozen-weights.ts';
 import { roundRows } from './int8-rows.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { TrainedPart } from './moments.ts';
-import type { WeightUse } from './stage-program.ts';
+import type { WeightUse } from '../stages/stage-program.ts';
 import { TrainedMemory } from './trained-memory.ts';
 import { arenaPlaces, heldDtype, homeOf, type HomeRules } from './weight-homes.ts';
 import { isHalf, widen } from './widen.ts';

@@ -21,8 +21,8 @@ import {
   type ProgramCache,
   type StageProgram,
   type WeightUse,
-} from './stage-program.ts';
-import { stageRoles } from './stage-roles.ts';
+} from '../stages/stage-program.ts';
+import { stageRoles } from '../stages/stage-roles.ts';
 
 const HEADS = ['queryHeads', 'keyHeads', 'valueHeads'];
 

@@ -10,8 +10,8 @@ import {
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { QUERY_BLOCK, type AttentionInputs } from './attention-runner.ts';
 import { AttentionMask } from './attention-mask.ts';
-import type { MicroBatch } from './batch.ts';
-import type { Workspace } from './workspace.ts';
+import type { MicroBatch } from '../batch.ts';
+import type { Workspace } from '../workspace.ts';
 
 interface Tables {
   readonly positions: number;

@@ -1,9 +1,9 @@
 /** What all ways to run a head share. */
 import type { Kernels } from '#worker/kernels/index.ts';
 import type { DecoderPlan } from '#worker/model/index.ts';
-import type { ParameterStore } from './parameter-store.ts';
-import type { StagePrograms } from './stage-programs.ts';
-import type { ArenaTensor, Workspace } from './workspace.ts';
+import type { ParameterStore } from '../weights/parameter-store.ts';
+import type { StagePrograms } from '../stages/stage-programs.ts';
+import type { ArenaTensor, Workspace } from '../workspace.ts';
 
 /** Elements of one chunk of logits: the head runs over as many tokens as fit. */
 export const LOGIT_CHUNK = 8_000_000;

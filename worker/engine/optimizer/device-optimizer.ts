@@ -2,8 +2,8 @@
 import { invariant } from '#core/contract/errors.ts';
 import { GraphBuilder, op, type Dim, type Graph, type Value } from '#worker/graph/index.ts';
 import type { DeviceMemory, Program, Runtime, TensorView } from '#worker/runtime/index.ts';
-import type { DeviceParameters } from './device-parameters.ts';
-import type { ParameterStore } from './parameter-store.ts';
+import type { DeviceParameters } from '../weights/device-parameters.ts';
+import type { ParameterStore } from '../weights/parameter-store.ts';
 
 /** What a step of AdamW multiplies with; see `adamwGraph`. */
 export interface AdamWFactors {

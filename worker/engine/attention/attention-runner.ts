@@ -9,9 +9,9 @@ import {
 import { invariant } from '#core/contract/errors.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import type { AttentionMask, QueryBlock } from './attention-mask.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** Rows longer than this go through attention in blocks of at most so many queries. */
 export const QUERY_BLOCK = 256;

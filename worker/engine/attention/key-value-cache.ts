@@ -1,6 +1,6 @@
 /** Keys and values of the tokens a decoder has seen, so that none is computed twice. */
 import { invariant } from '#core/contract/errors.ts';
-import type { ArenaTensor, Workspace } from './workspace.ts';
+import type { ArenaTensor, Workspace } from '../workspace.ts';
 
 /** The cache of one row in one layer: room for `capacity` tokens, one row of each matrix a token. */
 export class KeyValueCache {

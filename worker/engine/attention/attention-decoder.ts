@@ -5,9 +5,9 @@ import type { Tensors } from '#worker/runtime/index.ts';
 import { QUERY_BLOCK } from './attention-runner.ts';
 import { writeCausalMask, writeLags } from './attention-mask.ts';
 import { KeyValueCache } from './key-value-cache.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** The new tokens `[from, to)` of the hidden state, which go on one row. */
 export interface RowSpan {

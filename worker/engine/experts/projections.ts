@@ -2,7 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import { expertWidth, type MoePlan } from '#worker/model/index.ts';
 import type { Dispatch } from './dispatch.ts';
-import type { ArenaTensor, Workspace } from './workspace.ts';
+import type { ArenaTensor, Workspace } from '../workspace.ts';
 
 /** One projection of all experts of a layer. */
 export class Projections {

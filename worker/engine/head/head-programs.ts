@@ -15,8 +15,8 @@ import {
   type ProgramCache,
   type StageProgram,
   type WeightUse,
-} from './stage-program.ts';
-import { stageRoles } from './stage-roles.ts';
+} from '../stages/stage-program.ts';
+import { stageRoles } from '../stages/stage-roles.ts';
 
 /** The head as a whole, or in slices where nothing of it trains. */
 export class HeadPrograms {

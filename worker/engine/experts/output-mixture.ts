@@ -4,7 +4,7 @@
  * root mean square; 1 without a gate.
  */
 import { additionsOf, parameterId, type DecoderPlan, type Mode } from '#worker/model/index.ts';
-import type { ParameterStore } from './parameter-store.ts';
+import type { ParameterStore } from '../weights/parameter-store.ts';
 
 /**
  * Loss of one token, and the share γ p_local / p of it that the local experts answer for. The gradient of the loss with respect to

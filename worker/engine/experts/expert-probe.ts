@@ -1,8 +1,8 @@
 /** What experts of a layer make of tokens, whether those were sent to them or not: for statistics. */
 import { expertWidth, type MoePlan } from '#worker/model/index.ts';
-import type { ArenaTensor } from './workspace.ts';
-import type { LayerParts } from './layer-parts.ts';
-import { LayerWeights } from './layer-weights.ts';
+import type { ArenaTensor } from '../workspace.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import { LayerWeights } from '../weights/layer-weights.ts';
 
 /** Runs the experts of decoder layer `index` one at a time. */
 export class ExpertProbe {

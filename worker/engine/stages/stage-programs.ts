@@ -28,8 +28,8 @@ import {
   withoutDropout,
 } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
-import { AttentionPrograms } from './attention-programs.ts';
-import { HeadPrograms } from './head-programs.ts';
+import { AttentionPrograms } from '../attention/attention-programs.ts';
+import { HeadPrograms } from '../head/head-programs.ts';
 import {
   ProgramCache,
   backward,

@@ -3,8 +3,8 @@ import type { Kernels } from '#worker/kernels/index.ts';
 import { moeLayerIndices, type DecoderPlan, type Parameter } from '#worker/model/index.ts';
 import type { Runtime } from '#worker/runtime/index.ts';
 import { DeviceOptimizer } from './device-optimizer.ts';
-import type { ParameterStore } from './parameter-store.ts';
-import type { OptimizerRange } from './trained-memory.ts';
+import type { ParameterStore } from '../weights/parameter-store.ts';
+import type { OptimizerRange } from '../weights/trained-memory.ts';
 
 /** Constants of AdamW (Loshchilov & Hutter 2019) and of clipping. */
 export interface AdamWSettings {

@@ -13,7 +13,7 @@ import {
 import type { TensorView } from '#worker/runtime/index.ts';
 import { ParameterStore } from './parameter-store.ts';
 
-const sample = join(import.meta.dirname, '../../resources/sample/sample-moe');
+const sample = join(import.meta.dirname, '../../../resources/sample/sample-moe');
 const opened: { close(): void }[] = [];
 afterAll(() => opened.forEach((folder) => folder.close()));
 

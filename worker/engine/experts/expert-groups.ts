@@ -3,9 +3,9 @@ import type { Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { ExpertPrograms, Pairs } from './expert-programs.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** How experts are put together. */
 export interface Grouping {

@@ -1,8 +1,8 @@
 /** The local expert of a layer, where it has one, forward and backward. */
 import type { LocalExpertPlan, Mode } from '#worker/model/index.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** Runs the local expert of decoder layer `index`. */
 export class LocalExpertRunner {

@@ -1,10 +1,10 @@
 /** How the experts of a layer run on their pairs of token and expert, once these are sorted. */
 import type { Mode } from '#worker/model/index.ts';
 import { busyExperts, type Dispatch } from './dispatch.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
 import type { Projections } from './projections.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** Tensors in the order of the pairs. */
 export interface Pairs {

@@ -5,9 +5,9 @@
 import { topK } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { LOGIT_CHUNK, equalRuns, gatherHidden, type HeadParts } from './head-parts.ts';
-import { stageRoles } from './stage-roles.ts';
-import { widen, type HalfDtype } from './widen.ts';
-import type { ArenaTensor } from './workspace.ts';
+import { stageRoles } from '../stages/stage-roles.ts';
+import { widen, type HalfDtype } from '../weights/widen.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** Elements of one slice in float32. */
 export const HEAD_SLICE = 8_000_000;

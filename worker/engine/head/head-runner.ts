@@ -1,11 +1,11 @@
 /** The final norm, the head and the loss: logits, cross-entropy, and its gradient, over chunks of tokens. */
 import { parameterId, topK } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
-import { lossTargets, type MicroBatch } from './batch.ts';
+import { lossTargets, type MicroBatch } from '../batch.ts';
 import { FrozenHead } from './frozen-head.ts';
 import { LOGIT_CHUNK, equalRuns, gatherHidden, type HeadParts } from './head-parts.ts';
-import { stageRoles } from './stage-roles.ts';
-import type { ArenaTensor } from './workspace.ts';
+import { stageRoles } from '../stages/stage-roles.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** A sum of cross-entropies, and over how many tokens. */
 export interface LossSum {

@@ -11,11 +11,11 @@ import {
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
 import { dispatchTokens, type Dispatch } from './dispatch.ts';
 import { ExpertsRunner, type ExpertsTrace } from './experts-runner.ts';
-import type { LayerParts } from './layer-parts.ts';
-import type { LayerWeights } from './layer-weights.ts';
+import type { LayerParts } from '../layer-parts.ts';
+import type { LayerWeights } from '../weights/layer-weights.ts';
 import { LocalExpertRunner } from './local-expert-runner.ts';
 import { StandInRunner } from './stand-in-runner.ts';
-import type { ArenaTensor } from './workspace.ts';
+import type { ArenaTensor } from '../workspace.ts';
 
 /** What a MoE layer keeps for its backward pass. */
 export interface MoeTrace extends ExpertsTrace {

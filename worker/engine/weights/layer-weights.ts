@@ -9,11 +9,11 @@ import {
   type WeightDtypes,
 } from '#worker/model/index.ts';
 import type { TensorView, Tensors } from '#worker/runtime/index.ts';
-import type { AdapterDropout } from './adapter-dropout.ts';
-import type { LayerParts } from './layer-parts.ts';
+import type { AdapterDropout } from '../adapter-dropout.ts';
+import type { LayerParts } from '../layer-parts.ts';
 import type { ParameterStore } from './parameter-store.ts';
-import type { WeightUse } from './stage-program.ts';
-import { rolesOf, type StageName } from './stage-roles.ts';
+import type { WeightUse } from '../stages/stage-program.ts';
+import { rolesOf, type StageName } from '../stages/stage-roles.ts';
 
 /** Weights of decoder layer `layer`, by stage. */
 export class LayerWeights {

@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { philox } from '#worker/random/index.ts';
 import { loadModel, type LoadedModel } from '#worker/train/index.ts';
-import { unpaddedBatch } from './batch.ts';
+import { unpaddedBatch } from '../batch.ts';
 import { FrozenHead } from './frozen-head.ts';
 import type { HeadParts } from './head-parts.ts';
 import { HeadRunner } from './head-runner.ts';
-import { StagePrograms } from './stage-programs.ts';
-import { Workspace } from './workspace.ts';
+import { StagePrograms } from '../stages/stage-programs.ts';
+import { Workspace } from '../workspace.ts';
 
-const modelDir = join(import.meta.dirname, '../../resources/sample/sample-moe');
+const modelDir = join(import.meta.dirname, '../../../resources/sample/sample-moe');
 const TOKENS = 40;
 
 /** The sample model, whose checkpoint is bfloat16, with or without a head that trains. */
