@@ -18,7 +18,7 @@ import { loadModel } from '#worker/train/index.ts';
 import { parseRunSpec } from '../core/contract/run-spec.ts';
 import { createLoader, openTokenizer, prepareData, type MicroBatch } from '../worker/data/index.ts';
 import { gradientNorm, lossTargets } from '../worker/engine/index.ts';
-import { measureLoad, ownSeconds } from '../worker/headless/commands/machine-load.ts';
+import { measureLoad, ownSeconds } from '../worker/headless/commands/bench/machine-load.ts';
 import os from 'node:os';
 import path from 'node:path';
 

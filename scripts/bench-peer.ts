@@ -24,7 +24,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { measureLoad } from '../worker/headless/commands/machine-load.ts';
+import { measureLoad } from '../worker/headless/commands/bench/machine-load.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 /** Steps whose ids are in the file; both sides begin again after the last. */

@@ -97,14 +97,14 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'worker/plan',
       'worker/train',
       'worker/transform',
-      'worker/headless/commands/machine-load',
+      'worker/headless/commands/bench/machine-load',
       'worker/headless/commands/parity',
       'worker/headless/host-ports',
       'worker/headless/spawn-worker',
     ],
   },
   // The peer benchmark watches the machine as the command does.
-  'worker/headless/commands/machine-load': { areas: [], open: true },
+  'worker/headless/commands/bench/machine-load': { areas: [], open: true },
   'worker/headless/spawn-worker': { areas: ['core/contract', 'core/host', 'core/link'], open: true },
   // How a host reads models and data and plans runs; both shells give it to `createHost`.
   'worker/headless/host-ports': {

@@ -4,7 +4,7 @@ import type { Comparison } from '#core/contract/run.ts';
 import { invariant } from '#core/contract/errors.ts';
 import { findingsOf } from './run-findings.ts';
 import { compareRuns } from './compare-runs.ts';
-import { firstAndLastTenth, layerOf, type LoadWindow } from './load-windows.ts';
+import { firstAndLastTenth, layerOf, type LoadWindow } from './metrics/load-windows.ts';
 import {
   deadExperts,
   hasLoad,
@@ -12,11 +12,11 @@ import {
   OVERLOAD,
   overloaded,
   totalVariation,
-} from './routing-metrics.ts';
+} from './metrics/routing-metrics.ts';
 import type { LayerReport, LoadMap, LossCurve, ReportData, RoutingReport, RunReport } from './report-data.ts';
 import { type RunData, totalsOf } from './run-data.ts';
 import { summarise } from './summarise.ts';
-import { usageDifference } from './usage-difference.ts';
+import { usageDifference } from './metrics/usage-difference.ts';
 
 /** Points drawn of one curve. */
 const CURVE_POINTS = 400;

@@ -4,7 +4,7 @@ import { methodLabel, methodsIn } from '#core/contract/methods-together.ts';
 import type { Comparison, Measure } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { listed, percent, short } from './format.ts';
-import { drift_L, meanGini_L } from './load-windows.ts';
+import { drift_L, meanGini_L } from './metrics/load-windows.ts';
 import { type RunData, totalsOf } from './run-data.ts';
 import { compareGroups } from './rate-sweeps.ts';
 import { seedGroups, settingOf } from './seed-groups.ts';

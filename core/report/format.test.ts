@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { duration, listed, percent, plural, short, significant } from './format.ts';
-import { ticks } from './svg-chart.ts';
+import { ticks } from './writers/svg-chart.ts';
 
 test('four significant digits, thousands separated, extremes as powers of ten', () => {
   expect(

@@ -4,8 +4,8 @@ import { buildReport } from './build-report.ts';
 import { compareRuns } from './compare-runs.ts';
 import { groupRows } from './group-rows.ts';
 import { runFixture, type RunShape } from './testing/run-fixture.ts';
-import { toHtml } from './to-html.ts';
-import { toMarkdown } from './to-markdown.ts';
+import { toHtml } from './writers/to-html.ts';
+import { toMarkdown } from './writers/to-markdown.ts';
 
 const one = (method: string, rate: number, seed: number, validation: number, more: RunShape = {}) =>
   runFixture({

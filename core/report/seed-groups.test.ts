@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Comparison } from '#core/contract/run.ts';
 import { compareRuns } from './compare-runs.ts';
-import { estimateOf, tQuantile } from './confidence.ts';
+import { estimateOf, tQuantile } from './metrics/confidence.ts';
 import { groupRows } from './group-rows.ts';
 import { runFixture, type RunShape } from './testing/run-fixture.ts';
 

@@ -1,7 +1,7 @@
 /** Runs that differ in nothing but their seed, taken together. */
 import type { Comparison, Measure } from '#core/contract/run.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { estimateOf } from './confidence.ts';
+import { estimateOf } from './metrics/confidence.ts';
 import type { RunData } from './run-data.ts';
 
 type Compared = Comparison['runs'][number];

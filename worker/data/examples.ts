@@ -7,9 +7,9 @@ import { checkMapping, detectFormat, toConversation } from './mapping.ts';
 import type { Conversation, Mapping, PlainText, RecordFormat } from './mapping.ts';
 import { toExample, tokenizeExample } from './processor.ts';
 import type { Example, ProcessOptions, TokenizedText } from './processor.ts';
-import { openSource } from './source.ts';
-import type { Source } from './source.ts';
-import type { OnBadRow, SourceRow } from './source-row.ts';
+import { openSource } from './sources/source.ts';
+import type { Source } from './sources/source.ts';
+import type { OnBadRow, SourceRow } from './sources/source-row.ts';
 
 /** A file and, unless it is to be recognised, how its columns are meant. */
 export interface DataFileSpec {

@@ -17,8 +17,8 @@ export { IGNORED, renderPlain, spanTokens, toExample, tokenizeExample } from './
 export type { Example, ProcessOptions, TokenizedText } from './processor.ts';
 export { promptIds, readQuestions } from './questions.ts';
 export type { Question, QuestionFile } from './questions.ts';
-export { openSource } from './source.ts';
-export type { FileFormat, Source } from './source.ts';
-export type { OnBadRow, SourceRow } from './source-row.ts';
-export { openTokenizer } from './tokenizer.ts';
-export type { Encoded, Tokenizer } from './tokenizer.ts';
+export { openSource } from './sources/source.ts';
+export type { FileFormat, Source } from './sources/source.ts';
+export type { OnBadRow, SourceRow } from './sources/source-row.ts';
+export { openTokenizer } from './tokenizer/tokenizer.ts';
+export type { Encoded, Tokenizer } from './tokenizer/tokenizer.ts';

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DatasetInspection } from '#core/contract/dataset.ts';
 import { describeFile, inspectDataset, previewRow, previewRows } from './inspect.ts';
 import type { ProcessOptions } from './processor.ts';
-import { openTokenizer } from './tokenizer.ts';
+import { openTokenizer } from './tokenizer/tokenizer.ts';
 
 const FIXTURE = path.join(import.meta.dirname, '../testing/golden-tokenizers-fixture/byte-level/models');
 

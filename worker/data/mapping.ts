@@ -1,7 +1,7 @@
 /** From a row with named fields to a conversation or a plain text. */
 import { UserError } from '#core/contract/errors.ts';
 import { type DatasetEntry, type Role, ROLE_NAMES } from '#core/contract/dataset.ts';
-import type { SourceRow } from './source-row.ts';
+import type { SourceRow } from './sources/source-row.ts';
 
 export interface ChatMessage {
   readonly role: Role;

@@ -7,8 +7,8 @@ import type { Dataset } from './dataset.ts';
 import { prepareData } from './prepare.ts';
 import type { PrepareOptions } from './prepare.ts';
 import { IGNORED } from './processor.ts';
-import { openTokenizer } from './tokenizer.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { openTokenizer } from './tokenizer/tokenizer.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 const FIXTURE = path.join(import.meta.dirname, '../testing/golden-tokenizers-fixture/byte-level/models');
 

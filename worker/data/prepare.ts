@@ -13,7 +13,7 @@ import { splitPoint } from './order.ts';
 import type { ProcessOptions } from './processor.ts';
 import { TokenCacheWriter, openTokenCache } from './token-cache.ts';
 import type { TokenCache } from './token-cache.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** Raised whenever the same input would be tokenized or marked differently, or stored in another layout. */
 const PROCESSING_VERSION = 1;

@@ -6,8 +6,8 @@ import { findAssistantSpans } from './assistant-spans.ts';
 import type { ChatMessage } from './mapping.ts';
 import { IGNORED, renderPlain, toExample, tokenizeExample } from './processor.ts';
 import type { ProcessOptions } from './processor.ts';
-import { openTokenizer } from './tokenizer.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { openTokenizer } from './tokenizer/tokenizer.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 const FIXTURES = path.join(import.meta.dirname, '../testing/golden-tokenizers-fixture');
 

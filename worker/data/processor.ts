@@ -3,7 +3,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { findAssistantSpans } from './assistant-spans.ts';
 import type { Span } from './assistant-spans.ts';
 import type { ChatMessage, Conversation, PlainText } from './mapping.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A label that is not trained, as in Hugging Face data sets. */
 export const IGNORED = -100;

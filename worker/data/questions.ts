@@ -3,8 +3,8 @@ import { UserError } from '#core/contract/errors.ts';
 import { inFile, openDataFile, requireMapping, type DataFileSpec } from './examples.ts';
 import { toConversation, type ChatMessage, type Mapping } from './mapping.ts';
 import { renderPlain } from './processor.ts';
-import type { SourceRow } from './source-row.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { SourceRow } from './sources/source-row.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A row of a suite. */
 export interface Question {

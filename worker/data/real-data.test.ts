@@ -3,7 +3,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { describeFile, inspectDataset } from './inspect.ts';
 import type { Mapping } from './mapping.ts';
-import { openTokenizer } from './tokenizer.ts';
+import { openTokenizer } from './tokenizer/tokenizer.ts';
 
 const DATA = path.join(import.meta.dirname, '../../../shared/data');
 const FIXTURE = path.join(import.meta.dirname, '../testing/golden-tokenizers-fixture/byte-level/models');

@@ -14,7 +14,7 @@ import { Finding } from '#core/contract/dataset.ts';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import { IGNORED } from './processor.ts';
 import type { Example } from './processor.ts';
-import { readBlocks } from './source-row.ts';
+import { readBlocks } from './sources/source-row.ts';
 
 const MAGIC = Buffer.from('CNDTOK1\n', 'latin1');
 const DIGEST_BYTES = 32;

@@ -107,7 +107,7 @@ export const commandTable: readonly CommandSpec[] = [
       },
       generate: { help: 'greedy generation in place of training: one prompt, and eight at once' },
     },
-    load: async () => (await import('./bench.ts')).bench,
+    load: async () => (await import('./bench/bench.ts')).bench,
   },
   {
     name: 'serve',

@@ -1,9 +1,9 @@
 /** The parts of the HTML report that show experts: findings, heat maps, layers, audits, and one run against another. */
 import type { RoutingAudit } from '#core/contract/audit.ts';
-import { auditRows, auditSource } from './audit-rows.ts';
-import type { ReportData, RoutingReport, RunReport } from './report-data.ts';
-import { OVERLOAD } from './routing-metrics.ts';
-import { count, percent, significant } from './format.ts';
+import { auditRows, auditSource } from '../audit/audit-rows.ts';
+import type { ReportData, RoutingReport, RunReport } from '../report-data.ts';
+import { OVERLOAD } from '../metrics/routing-metrics.ts';
+import { count, percent, significant } from '../format.ts';
 import { heatMap, mapsPerRow } from './heat-map.ts';
 import { html, type Markup } from './markup.ts';
 

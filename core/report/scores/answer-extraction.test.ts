@@ -73,7 +73,7 @@ test.each([
 });
 
 /** Answers of models that were published with test sets, beside the right ones. */
-const published = path.join(import.meta.dirname, '../../../shared/data/math');
+const published = path.join(import.meta.dirname, '../../../../shared/data/math');
 const rowsOf = (name: string) =>
   JSON.parse(readFileSync(path.join(published, `${name}.test.json`), 'utf8')) as {
     output: string;

@@ -7,10 +7,10 @@ import { createRuntime } from '#worker/runtime/index.ts';
 import { decoderPlanOf, type LoadedModel } from '#worker/train/index.ts';
 import { loadForBench } from './bench-method.ts';
 import { benchStep, tokenStream, WARM_UPS } from './bench-step.ts';
-import type { Outcome, Terminal } from './command.ts';
+import type { Outcome, Terminal } from '../command.ts';
 import { ownSeconds } from './machine-load.ts';
-import { quantile } from './quantile.ts';
-import { number, table } from './terminal.ts';
+import { quantile } from '../quantile.ts';
+import { number, table } from '../terminal.ts';
 
 /** What all methods are measured on. */
 export interface MethodsBench {

@@ -2,10 +2,10 @@
 import path from 'node:path';
 import { philox } from '#worker/random/index.ts';
 import { generateTokens, loadModel } from '#worker/train/index.ts';
-import { sampleModel } from '../host-ports.ts';
-import type { Command } from './command.ts';
+import { sampleModel } from '../../host-ports.ts';
+import type { Command } from '../command.ts';
 import { measureLoad } from './machine-load.ts';
-import { megabytes, number, table } from './terminal.ts';
+import { megabytes, number, table } from '../terminal.ts';
 
 const PROMPT_TOKENS = 64;
 const NEW_TOKENS = 64;

@@ -1,4 +1,4 @@
-import type { ReportData } from './report-data.ts';
+import type { ReportData } from '../report-data.ts';
 
 /** The report as a JSON document, for scripts. */
 export function toJson(report: ReportData): string {

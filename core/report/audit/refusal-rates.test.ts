@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { shareOf } from './confidence.ts';
+import { shareOf } from '../metrics/confidence.ts';
 import { answerFlags, answerWords, isRefusal } from './refusal-rates.ts';
 
 test.each([

@@ -5,7 +5,7 @@
  */
 import type { AnswerAudit } from '#core/contract/audit.ts';
 import type { Share } from '#core/contract/share.ts';
-import { percent } from './format.ts';
+import { percent } from '../format.ts';
 
 /** Phrases of a refusal, in lower case and with straight apostrophes. */
 const PHRASES = [

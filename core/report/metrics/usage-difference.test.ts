@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { UsageDifference } from '#core/contract/usage-difference.ts';
-import { runFixture } from './testing/run-fixture.ts';
+import { runFixture } from '../testing/run-fixture.ts';
 import { usageDifference } from './usage-difference.ts';
 
 const even = runFixture({ id: 'run_a', name: 'even', load: () => 10 });

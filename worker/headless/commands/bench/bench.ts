@@ -16,18 +16,18 @@ import {
   type Runtime,
 } from '#worker/runtime/index.ts';
 import { decoderPlanOf, type LoadedModel } from '#worker/train/index.ts';
-import { sampleModel } from '../host-ports.ts';
+import { sampleModel } from '../../host-ports.ts';
 import { benchGenerate } from './bench-generate.ts';
 import { loadForBench } from './bench-method.ts';
 import { benchMethods } from './bench-methods.ts';
 import { benchStep, tokenStream, WARM_UPS } from './bench-step.ts';
-import type { Command } from './command.ts';
-import { checkDeviceWeights } from './device-weights.ts';
+import type { Command } from '../command.ts';
+import { checkDeviceWeights } from '../device-weights.ts';
 import { describeKernels, kernelUse } from './kernel-use.ts';
 import { measureLoad, ownSeconds } from './machine-load.ts';
-import { quantile } from './quantile.ts';
+import { quantile } from '../quantile.ts';
 import { StageClock } from './stage-clock.ts';
-import { count, megabytes, number, table } from './terminal.ts';
+import { count, megabytes, number, table } from '../terminal.ts';
 
 /** Side of the product that speeds are compared with, and how often it is computed for one measurement. */
 const GEMM_SIZE = 1024;

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openTokenizer } from './tokenizer.ts';
 
-const FIXTURE = path.join(import.meta.dirname, '../testing/golden-tokenizers-fixture/byte-level/models');
+const FIXTURE = path.join(import.meta.dirname, '../../testing/golden-tokenizers-fixture/byte-level/models');
 
 let folder: string;
 beforeAll(async () => (folder = await mkdtemp(path.join(tmpdir(), 'tokenizer-'))));

@@ -1,9 +1,9 @@
 /** The report as Markdown (GitHub's tables), for notes and pull requests: words and numbers, no drawings. */
-import { auditRows, auditSource } from './audit-rows.ts';
-import type { ReportData, RunReport } from './report-data.ts';
-import { groupRows } from './group-rows.ts';
-import { resultRows } from './result-rows.ts';
-import { percent, significant } from './format.ts';
+import { auditRows, auditSource } from '../audit/audit-rows.ts';
+import type { ReportData, RunReport } from '../report-data.ts';
+import { groupRows } from '../group-rows.ts';
+import { resultRows } from '../result-rows.ts';
+import { percent, significant } from '../format.ts';
 
 /** Lays `report` out as Markdown. */
 export function toMarkdown(report: ReportData): string {

@@ -1,6 +1,6 @@
 /** Loss over steps of all runs of a report in one drawing, with the same numbers as a table. */
-import type { CurvePoint, RunReport } from './report-data.ts';
-import { count, significant } from './format.ts';
+import type { CurvePoint, RunReport } from '../report-data.ts';
+import { count, significant } from '../format.ts';
 import { html, type Markup } from './markup.ts';
 import { drawing, px, ticks } from './svg-chart.ts';
 

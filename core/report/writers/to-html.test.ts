@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { buildReport } from './build-report.ts';
-import type { ReportData } from './report-data.ts';
-import { runFixture } from './testing/run-fixture.ts';
+import { buildReport } from '../build-report.ts';
+import type { ReportData } from '../report-data.ts';
+import { runFixture } from '../testing/run-fixture.ts';
 import { toHtml } from './to-html.ts';
 import { toJson } from './to-json.ts';
 import { toMarkdown } from './to-markdown.ts';

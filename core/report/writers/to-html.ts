@@ -2,12 +2,12 @@
  * The report as one HTML file that asks for nothing: styles and drawings are inside, its content security policy forbids
  * every request and script.
  */
-import type { ReportData, RunReport } from './report-data.ts';
-import { groupRows } from './group-rows.ts';
+import type { ReportData, RunReport } from '../report-data.ts';
+import { groupRows } from '../group-rows.ts';
 import { experts, usage } from './html-experts.ts';
 import { lossChart } from './loss-chart.ts';
 import { html, type Markup } from './markup.ts';
-import { resultRows } from './result-rows.ts';
+import { resultRows } from '../result-rows.ts';
 import { reportStyle } from './report-style.ts';
 
 /** Lays `report` out as a complete document. */

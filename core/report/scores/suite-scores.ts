@@ -1,6 +1,6 @@
 /** Scores of a suite: how many of its questions a model answers right, and how sure that is. */
 import type { SuiteScore } from '#core/contract/suite-score.ts';
-import { shareOf } from './confidence.ts';
+import { shareOf } from '../metrics/confidence.ts';
 import {
   extractExpression,
   extractLabel,

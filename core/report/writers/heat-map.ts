@@ -2,7 +2,7 @@
  * Layers × experts as coloured cells on a diverging scale of 33 classes (`q0` … `q32`, blue – white – orange), with the
  * same numbers as a table. Cells of one class are one path: 61 × 256 cells stay a small file.
  */
-import { significant } from './format.ts';
+import { significant } from '../format.ts';
 import { html, type Markup } from './markup.ts';
 import { drawing, px } from './svg-chart.ts';
 

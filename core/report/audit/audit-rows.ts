@@ -1,6 +1,6 @@
 /** The audit of a run as a table. */
 import type { RoutingAudit } from '#core/contract/audit.ts';
-import { percent, significant } from './format.ts';
+import { percent, significant } from '../format.ts';
 
 /** Heads of the columns, and the cells of each layer. */
 export function auditRows({ layers }: RoutingAudit): {

@@ -1,6 +1,6 @@
 /** What the kernels of a step took, from what a runtime recorded. */
 import type { PlacedNodes } from '#worker/runtime/index.ts';
-import { count, megabytes, number, table } from './terminal.ts';
+import { count, megabytes, number, table } from '../terminal.ts';
 
 /** Operators of one kind in an average step. */
 export interface KernelUse {

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeDenseModel } from '#worker/transform/dense-model.fixture.ts';
-import { condenser, makeSite, type Site } from './cli.fixture.ts';
+import { condenser, makeSite, type Site } from '../cli.fixture.ts';
 
 let site: Site;
 beforeAll(() => {

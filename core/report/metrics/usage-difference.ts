@@ -1,9 +1,9 @@
 /** Expert usage of one run minus that of another, layer by layer. */
 import type { UsageComparison, UsageDifference } from '#core/contract/usage-difference.ts';
-import { percent, significant } from './format.ts';
+import { percent, significant } from '../format.ts';
 import { firstAndLastTenth } from './load-windows.ts';
 import { hasLoad, totalVariation } from './routing-metrics.ts';
-import type { RunData } from './run-data.ts';
+import type { RunData } from '../run-data.ts';
 
 /** Ends of the colour scale: few, so that maps of different pairs mostly share one. */
 const LIMITS = [0.25, 0.5, 1, 2, 4];
