@@ -147,6 +147,14 @@ function expectClose(got: readonly number[], want: readonly number[]): void {
   got.forEach((value, at) => expect(value / (want[at] ?? NaN)).toBeCloseTo(1, 3));
 }
 
+/** A probe that takes whatever there is for a GPU. */
+function callingItGpu(): AdapterProbe {
+  const script = path.join(work, 'probe.mjs');
+  const log = 'OrtHardwareDevice {vendor_id:0x10de, device_id:0x2330, vendor:, type:1, metadata: []}';
+  writeFileSync(script, `console.error('${log}'); console.log('${passedLine({ hasFloat16: false })}');`);
+  return { node: process.execPath, script };
+}
+
 describe.runIf(hasAdapter)('on a software adapter', () => {
   beforeAll(holdAdapter);
 
@@ -222,6 +230,22 @@ describe.runIf(hasAdapter)('on a software adapter', () => {
     adapter.isWrong = false;
   }, 120_000);
 
+  test('left to itself a run takes a step on both, and a GPU that computes wrong not at all', async () => {
+    const chosen = async (name: string) => {
+      const { events } = await run(name, 'auto', { probe: callingItGpu(), command: () => 'stop' });
+      return events[0];
+    };
+    expect(await chosen('rehearsed')).toMatch(
+      /^Trains on the [CG]PU: a step took [\d.]+ s on NVIDIA GPU \(device 0x2330\) and [\d.]+ s on the CPU\.$/,
+    );
+    adapter.isWrong = true;
+    const reason = await chosen('wrong');
+    adapter.isWrong = false;
+    expect(reason).toMatch(
+      /^Trains on the CPU: the loss of a step is [\d.]+ on NVIDIA GPU .* and [\d.]+ on the CPU\.$/,
+    );
+  }, 120_000);
+
   test('left to itself a run does not take a software adapter', async () => {
     const rehearse = vi.fn(() => Promise.resolve({ seconds: 1, loss: 2 }));
     expect(await chooseProvider({ asked: 'auto', probe, rehearse })).toEqual({
@@ -268,12 +292,9 @@ test('a plan that does not fit on the adapter says what is needed, and so does t
 });
 
 test('left to itself a run that does not fit on the adapter trains on the CPU, and says why', async () => {
-  const script = path.join(work, 'probe.mjs');
-  const log = 'OrtHardwareDevice {vendor_id:0x10de, device_id:0x2330, vendor:, type:1, metadata: []}';
-  writeFileSync(script, `console.error('${log}'); console.log('${passedLine({ hasFloat16: false })}');`);
   const { facts, events } = await run('too large', 'auto', {
     deviceMemoryMB: 1,
-    probe: { node: process.execPath, script },
+    probe: callingItGpu(),
     method: { name: 'lora', options: { rank: 4 } },
     command: (asked) => (asked === 1 ? 'stop' : 'continue'),
   });
