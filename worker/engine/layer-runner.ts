@@ -40,7 +40,7 @@ export class LayerRunner {
     const { feedForward } = layer;
     this.#feedForward =
       feedForward.kind === 'moe'
-        ? new MoeRunner(parts, weights, feedForward, index, moeIndex)
+        ? new MoeRunner(parts, weights, feedForward, index, moeIndex, this.#isLowest)
         : new DenseRunner(parts, weights, feedForward, index);
   }
 

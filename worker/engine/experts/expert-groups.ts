@@ -2,7 +2,7 @@
 import type { Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { Dispatch } from './dispatch.ts';
-import type { ExpertPrograms, Pairs } from './expert-programs.ts';
+import type { ExpertPrograms, PairGradients, Pairs } from './expert-programs.ts';
 import type { LayerParts } from '../layer-parts.ts';
 import type { LayerWeights } from '../weights/layer-weights.ts';
 import type { ArenaTensor } from '../workspace.ts';
@@ -57,17 +57,19 @@ export class ExpertGroups implements ExpertPrograms {
     dispatch: Dispatch,
     pairs: Pairs,
     dY: ArenaTensor,
-    dX: ArenaTensor,
-    dWeight: ArenaTensor,
+    onward: PairGradients | null,
   ): Promise<void> {
     const { programs } = this.#parts;
-    for (const group of groupsOf(dispatch, this.#grouping)) {
+    const works = (expert: number) =>
+      onward !== null || this.#weights.use('expert', expert).trained.length > 0;
+    for (const group of groupsOf(dispatch, this.#grouping, works)) {
       const own = group.members.map(({ expert }) => ({ expert, use: this.#weights.use('expert', expert) }));
       const accumulates = own.some(({ use }) => use.accumulates);
       const alike = own.map(({ expert, use }) => ({ expert, use: { ...use, accumulates } }));
       const program = await programs.expertGroupBackward(
         this.#index,
         alike.map(({ use }) => use),
+        onward !== null,
       );
       const gradients = alike.map(({ expert, use }) => this.#weights.gradients(use, expert));
       const numbered = (part: 'feeds' | 'fetches'): Tensors =>
@@ -79,8 +81,10 @@ export class ExpertGroups implements ExpertPrograms {
           ...numbered('feeds'),
         },
         {
-          'grad.x': this.#rows(dX, group),
-          'grad.weight': this.#rows(dWeight, group),
+          ...(onward && {
+            'grad.x': this.#rows(onward.x, group),
+            'grad.weight': this.#rows(onward.weight, group),
+          }),
           ...numbered('fetches'),
         },
       );
@@ -132,12 +136,17 @@ export class ExpertGroups implements ExpertPrograms {
   }
 }
 
-function groupsOf({ experts, offsets }: Dispatch, { size, idle }: Grouping): Group[] {
+/** @param works whether an expert takes part. */
+function groupsOf(
+  { experts, offsets }: Dispatch,
+  { size, idle }: Grouping,
+  works: (expert: number) => boolean = () => true,
+): Group[] {
   const members = Array.from({ length: experts }, (_, expert) => ({
     expert,
     from: offsets[expert] ?? 0,
     to: offsets[expert + 1] ?? 0,
-  })).filter(({ from, to }) => idle || to > from);
+  })).filter(({ expert, from, to }) => (idle || to > from) && works(expert));
   return Array.from({ length: Math.ceil(members.length / size) }, (_, at) => {
     const own = members.slice(at * size, (at + 1) * size);
     return { members: own, from: own[0]?.from ?? 0, to: own.at(-1)?.to ?? 0 };

@@ -16,18 +16,24 @@ export interface Pairs {
   readonly upProjection: Projections;
 }
 
+/** Where the gradients of the pairs go, in their order. */
+export interface PairGradients {
+  /** [pairs, hidden]. */
+  readonly x: ArenaTensor;
+  /** [pairs, 1]. */
+  readonly weight: ArenaTensor;
+}
+
 /** Runs the experts of one layer. */
 export interface ExpertPrograms {
   /** Fills `y` [pairs, hidden] and the projections. */
   forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void>;
-  /** Fills the gradients of the pairs' `x` and `weight` from that of their outputs, and adds those of the weights up. */
-  backward(
-    dispatch: Dispatch,
-    pairs: Pairs,
-    dY: ArenaTensor,
-    dX: ArenaTensor,
-    dWeight: ArenaTensor,
-  ): Promise<void>;
+  /**
+   * Adds the gradients of the weights up from those of the pairs' outputs.
+   * @param onward is filled with the gradients of the pairs; null: nothing that trains needs them, and experts that do not
+   *   train have nothing to do.
+   */
+  backward(dispatch: Dispatch, pairs: Pairs, dY: ArenaTensor, onward: PairGradients | null): Promise<void>;
 }
 
 /** One expert after the other: those without tokens cost nothing. */
@@ -69,18 +75,18 @@ export class SingleExperts implements ExpertPrograms {
     dispatch: Dispatch,
     pairs: Pairs,
     dY: ArenaTensor,
-    dX: ArenaTensor,
-    dWeight: ArenaTensor,
+    onward: PairGradients | null,
   ): Promise<void> {
     const { programs, workspace } = this.#parts;
     for (const { expert, from, to } of busyExperts(dispatch)) {
       const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
       if (pairs.gateProjection.isEmpty(expert)) {
-        for (const gradient of [dX, dWeight]) rows(gradient).data.fill(0);
+        if (onward !== null) for (const gradient of [onward.x, onward.weight]) rows(gradient).data.fill(0);
         continue;
       }
       const use = this.#weights.use('expert', expert);
-      const program = await programs.expertBackward(this.#index, use);
+      if (onward === null && use.trained.length === 0) continue;
+      const program = await programs.expertBackward(this.#index, use, onward !== null);
       const gradients = this.#weights.gradients(use, expert);
       program.run(
         {
@@ -93,7 +99,10 @@ export class SingleExperts implements ExpertPrograms {
           'd.y': rows(dY),
           ...gradients.feeds,
         },
-        { 'grad.x': rows(dX), 'grad.weight': rows(dWeight), ...gradients.fetches },
+        {
+          ...(onward && { 'grad.x': rows(onward.x), 'grad.weight': rows(onward.weight) }),
+          ...gradients.fetches,
+        },
       );
     }
   }

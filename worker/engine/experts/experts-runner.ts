@@ -88,12 +88,14 @@ export class ExpertsRunner {
     return { pairWeights: kept, gateProjection, upProjection };
   }
 
-  /** From the gradient of the output, `dOut`: adds that of the input to `dX`, and writes that of the gate weights. */
+  /**
+   * From the gradient of the output, `dOut`: adds those of the weights up.
+   * @param onward where that of the input is added to, and that of the gate weights written; null: nothing that trains needs them.
+   */
   async backward(
     trace: ExpertsTrace & { readonly x: ArenaTensor; readonly dispatch: Dispatch },
     dOut: ArenaTensor,
-    dX: ArenaTensor,
-    dWeights: ArenaTensor,
+    onward: { readonly dX: ArenaTensor; readonly dWeights: ArenaTensor } | null,
   ): Promise<void> {
     const { workspace, kernels } = this.#parts;
     const { dispatch, x } = trace;
@@ -104,13 +106,13 @@ export class ExpertsRunner {
       kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
       const dY = workspace.tensor(pairs, hidden);
       kernels.gatherRows(dY.offset, dOut.offset, dispatch.tokens, hidden, tokens);
-      const dSortedX = workspace.tensor(pairs, hidden);
-      const dPairWeights = workspace.tensor(pairs, 1);
       const { pairWeights: weight, gateProjection, upProjection } = trace;
       const own = { x: sortedX, weight, gateProjection, upProjection };
-      await this.#programs.backward(dispatch, own, dY, dSortedX, dPairWeights);
-      kernels.addRows(dX.offset, dSortedX.offset, dispatch.tokens, hidden, tokens);
-      scatterPairs(dispatch, dPairWeights.data, dWeights.data);
+      const sorted = onward && { x: workspace.tensor(pairs, hidden), weight: workspace.tensor(pairs, 1) };
+      await this.#programs.backward(dispatch, own, dY, sorted);
+      if (onward === null || sorted === null) return;
+      kernels.addRows(onward.dX.offset, sorted.x.offset, dispatch.tokens, hidden, tokens);
+      scatterPairs(dispatch, sorted.weight.data, onward.dWeights.data);
     });
   }
 }

@@ -56,8 +56,18 @@ export class MoeRunner {
   readonly #standIns: StandInRunner;
   readonly #localExpert: LocalExpertRunner;
   readonly #hasOutputNorm: boolean;
+  /** Neither the router nor anything before this half trains: gradients end at what the experts read. */
+  readonly #isEnd: boolean;
 
-  constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number, moeIndex: number) {
+  /** @param isLowest nothing before this half of the layer trains. */
+  constructor(
+    parts: LayerParts,
+    weights: LayerWeights,
+    plan: MoePlan,
+    index: number,
+    moeIndex: number,
+    isLowest: boolean,
+  ) {
     this.#parts = parts;
     this.#weights = weights;
     this.#plan = plan;
@@ -66,6 +76,7 @@ export class MoeRunner {
     this.#experts = new ExpertsRunner(parts, weights, plan, index);
     this.#standIns = new StandInRunner(parts, weights, plan, index, moeIndex);
     this.#localExpert = new LocalExpertRunner(parts, weights, plan.localExpert, index);
+    this.#isEnd = isLowest && weights.use('router').trained.length === 0;
     this.#hasOutputNorm = parts.plan.layers[index]?.feedForwardOutputNorm !== undefined;
   }
 
@@ -199,7 +210,7 @@ export class MoeRunner {
   }
 
   /**
-   * Turns the gradient of the output in `dOut` into that of the input, in place.
+   * Turns the gradient of the output in `dOut` into that of the input, in place, unless nothing that trains needs it.
    * @param lossGradient of auxiliary losses on this layer's routing; null: there are none.
    * @param dH what the gradient by way of the experts is added to, where that is not `dOut`, which then stays.
    */
@@ -217,8 +228,12 @@ export class MoeRunner {
       const dMix = await this.#outputNormBackward(trace, dOut);
       const dX = await this.#sharedBackward(trace, dMix);
       await this.#localExpert.backward(x, dMix, dX);
+      if (this.#isEnd) {
+        await this.#experts.backward(trace, dMix, null);
+        return;
+      }
       const dWeights = workspace.tensor(tokens, experts);
-      await this.#experts.backward(trace, dMix, dX, dWeights);
+      await this.#experts.backward(trace, dMix, { dX, dWeights });
       const { dense } = this.#parts.session.routing;
       if (dense !== undefined && denseWeights !== null)
         await this.#standIns.backward(dense.standIn, { x, denseWeights, dispatch }, dMix, dWeights);
@@ -286,11 +301,12 @@ export class MoeRunner {
     return dMix;
   }
 
-  /** The gradient of `x` by way of the shared expert; zeros without one. */
+  /** The gradient of `x` by way of the shared expert; zeros without one, or where nothing needs it. */
   async #sharedBackward(trace: MoeTrace, dMix: ArenaTensor): Promise<ArenaTensor> {
     const { programs, workspace } = this.#parts;
-    if (trace.shared === null) return workspace.zeros(...trace.x.shape);
     const use = this.#weights.use('shared');
+    if (trace.shared === null || (this.#isEnd && use.trained.length === 0))
+      return workspace.zeros(...trace.x.shape);
     const program = await programs.sharedBackward(this.#index, use);
     const gradients = this.#weights.gradients(use);
     const dX = workspace.tensor(...trace.x.shape);

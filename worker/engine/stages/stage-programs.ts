@@ -189,14 +189,14 @@ export class StagePrograms {
     );
   }
 
-  expertBackward(index: number, use: WeightUse): Promise<StageProgram> {
+  expertBackward(index: number, use: WeightUse, flowsOn: boolean): Promise<StageProgram> {
     const { residualScale } = this.#layer(index);
-    return this.#cache.program(this.#key("expert'", index, useKey(roles.expert, use)), () =>
+    return this.#cache.program(this.#key("expert'", index, `${useKey(roles.expert, use)} ${flowsOn}`), () =>
       backward(
         expertStage(this.#moe(index), this.#plan.hiddenSize, use.dtypes, residualScale, this.#adapters),
         {
           outputs: ['y'],
-          through: ['x', 'weight'],
+          through: flowsOn ? ['x', 'weight'] : [],
           saved: gatedMlpSaved,
           use,
         },
@@ -212,9 +212,9 @@ export class StagePrograms {
     );
   }
 
-  expertGroupBackward(index: number, uses: readonly WeightUse[]): Promise<StageProgram> {
+  expertGroupBackward(index: number, uses: readonly WeightUse[], flowsOn: boolean): Promise<StageProgram> {
     const types = uses.map((use) => useKey(roles.expert, use)).join(', ');
-    return this.#cache.program(this.#key("experts'", index, types), () => {
+    return this.#cache.program(this.#key("experts'", index, `${types} ${flowsOn}`), () => {
       const numbered = (names: readonly string[]) =>
         uses.flatMap((_, at) => names.map((name) => `${name}.${at}`));
       const graph = this.#expertGroup(
@@ -223,7 +223,7 @@ export class StagePrograms {
       );
       const derived = backward(graph, {
         outputs: numbered(['y']),
-        through: numbered(['x', 'weight']),
+        through: flowsOn ? numbered(['x', 'weight']) : [],
         saved: numbered(gatedMlpSaved),
         use: {
           dtypes: () => null,
@@ -231,7 +231,7 @@ export class StagePrograms {
           accumulates: uses.some(({ accumulates }) => accumulates),
         },
       });
-      return joinRows(derived, ['grad.x', 'grad.weight'], uses.length);
+      return flowsOn ? joinRows(derived, ['grad.x', 'grad.weight'], uses.length) : derived;
     });
   }
 
