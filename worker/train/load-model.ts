@@ -166,6 +166,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       isRounded,
       ...(isHalf && { isHalf }),
       arena,
+      activationBytes: 1e6 * (memory?.parts['activations'] ?? 0),
       kernels,
       moments,
       device,

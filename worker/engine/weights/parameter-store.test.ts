@@ -11,7 +11,7 @@ import {
   type Parameter,
 } from '#worker/model/index.ts';
 import type { TensorView } from '#worker/runtime/index.ts';
-import { ParameterStore } from './parameter-store.ts';
+import { ParameterStore, type LoadParts } from './parameter-store.ts';
 
 const sample = join(import.meta.dirname, '../../../resources/sample/sample-moe');
 const opened: { close(): void }[] = [];
@@ -21,8 +21,7 @@ afterAll(() => opened.forEach((folder) => folder.close()));
 async function storeOf(
   isTrained: (parameter: Parameter) => boolean,
   arena = new Arena(),
-  from?: ParameterStore,
-  isRounded: (parameter: Parameter) => boolean = () => false,
+  more: Pick<LoadParts, 'from' | 'isRounded' | 'activationBytes'> = {},
 ): Promise<ParameterStore> {
   const added: AddedParameter = {
     id: 'layers.0.largest',
@@ -44,10 +43,9 @@ async function storeOf(
     plan,
     parameters,
     isTrained,
-    isRounded,
     arena,
     kernels,
-    ...(from && { from }),
+    ...more,
   });
 }
 
@@ -89,7 +87,7 @@ test.each(['the arena', 'memory of their own'])(
     arena.release(mark);
 
     const isTrained = ({ id }: Parameter) => id === promoted;
-    const store = await storeOf(isTrained, arena, untouched);
+    const store = await storeOf(isTrained, arena, { from: untouched });
     expect(frozen.map((id) => store.weight(id).data)).toEqual(before);
     expect(untouched.has('layers.0.experts.1.expertUp')).toBe(false);
     expect(store.weight(promoted)).toMatchObject({ dtype: 'float32' });
@@ -103,6 +101,15 @@ test.each(['the arena', 'memory of their own'])(
     expect(given.length).toBe(inArena ? elementCount(store.weight(promoted).shape) : 0);
   },
 );
+
+test('experts leave the arena to activations that are planned to fill it', async () => {
+  const id = 'layers.0.experts.1.expertUp';
+  for (const [activationBytes, dtype] of [
+    [2 ** 33, 'float32'],
+    [2 ** 34, 'bfloat16'],
+  ] as const)
+    expect((await storeOf(() => false, new Arena(), { activationBytes })).dtype(id)).toBe(dtype);
+});
 
 test('experts are widened by a kernel where they lie in the arena, and inside graphs elsewhere', async () => {
   const [arena, own] = [
@@ -154,7 +161,7 @@ test('rounded experts are handed on as they are, and what trains of them is read
   const isRounded = ({ expert }: Parameter) => expert !== null;
   const arena = new Arena();
   const stored = await storeOf(() => false);
-  const untouched = await storeOf(() => false, arena, undefined, isRounded);
+  const untouched = await storeOf(() => false, arena, { isRounded });
   const [frozen, promoted] = ['layers.0.experts.1.expertUp', 'layers.0.experts.0.expertUp'] as const;
   const rows = untouched.weight(frozen);
   const scales = untouched.scales(frozen)?.data ?? [];
@@ -165,11 +172,11 @@ test('rounded experts are handed on as they are, and what trains of them is read
     expect(Math.abs(weight - scale * Number(rows.data[i]))).toBeLessThanOrEqual(scale * 0.50001);
   });
   expect(() => untouched.values(frozen)).toThrow('in the checkpoint');
-  const store = await storeOf(({ id }) => id === promoted, arena, untouched, isRounded);
+  const store = await storeOf(({ id }) => id === promoted, arena, { from: untouched, isRounded });
   expect(store.weight(frozen).data).toBe(rows.data);
   expect([store.dtype(promoted), store.scales(promoted)]).toEqual(['float32', undefined]);
   expect([...store.values(promoted)]).toEqual([...stored.values(promoted)]);
   // One that wants them as stored reads them anew.
-  const whole = await storeOf(() => false, arena, store);
+  const whole = await storeOf(() => false, arena, { from: store });
   expect([...whole.values(frozen)]).toEqual([...stored.values(frozen)]);
 });

@@ -33,6 +33,8 @@ export interface LoadParts extends HomeRules {
   /** All of the model under its method, those of the checkpoint first. */
   readonly parameters: readonly Parameter[];
   readonly arena: Arena;
+  /** What activations are planned to take there; absent: not much. */
+  readonly activationBytes?: number;
   readonly kernels: Kernels;
   /** Absent: float32. */
   readonly moments?: MomentFormat;
@@ -115,7 +117,13 @@ export class ParameterStore {
     const frozen = new FrozenWeights(folder, arena, kernels, from && { weights: from.#frozen, keeps });
     const store = new ParameterStore(parts, parameters.filter(isTrained), frozen);
     const isHeld = (parameter: Parameter) => home(parameter) === 'memory' && !frozen.has(parameter.id);
-    const inArena = arenaPlaces(parameters.filter(isHeld), stored, arena, store.device !== null);
+    const inArena = arenaPlaces(
+      parameters.filter(isHeld),
+      stored,
+      arena,
+      parts.activationBytes ?? 0,
+      store.device !== null,
+    );
     for (const parameter of parameters) {
       const { id } = parameter;
       const place = stored.get(id);

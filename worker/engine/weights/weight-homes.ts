@@ -11,8 +11,9 @@ const safetensorsDtype: Readonly<Record<string, StoredDtype>> = {
   F16: 'float16',
 };
 
-/** Bytes of the arena that frozen experts leave to activations. */
+/** The least that frozen experts leave of the arena, in bytes, and how far activations may be above what was planned. */
 const ARENA_RESERVE = 4 * 2 ** 30;
+const MARGIN = 1.25;
 
 /** What decides where parameters are. */
 export interface HomeRules {
@@ -51,12 +52,14 @@ export function homeOf(rules: HomeRules, parameter: Parameter, place: Located | 
 
 /**
  * Which of the weights that stay in memory lie where kernels see them: embedding and head, whose rows they look up and widen, and
- * bfloat16 matrices of experts for programs on the CPU, if the arena has room for them all.
+ * bfloat16 matrices of experts for programs on the CPU, if the arena has room for them all and for activations.
+ * @param activationBytes what these are planned to take there.
  */
 export function arenaPlaces(
   parameters: readonly Parameter[],
   stored: ReadonlyMap<string, Located>,
   arena: Arena,
+  activationBytes: number,
   onDevice: boolean,
 ): ReadonlySet<string> {
   const bytesOf = ({ id }: Parameter) => stored.get(id)?.bytes ?? 0;
@@ -65,7 +68,8 @@ export function arenaPlaces(
     ({ id, expert }) => !onDevice && expert !== null && stored.get(id)?.entry.dtype === 'BF16',
   );
   const wanted = [...ends, ...experts].reduce((sum, parameter) => sum + bytesOf(parameter), 0);
-  const fits = arena.bytesUsed + wanted + ARENA_RESERVE <= arena.maximumBytes;
+  const reserve = Math.max(ARENA_RESERVE, MARGIN * activationBytes);
+  const fits = arena.bytesUsed + wanted + reserve <= arena.maximumBytes;
   return new Set([...ends, ...(fits ? experts : [])].map(({ id }) => id));
 }
 
