@@ -39,7 +39,7 @@ export function listProviders(
     {
       name: 'cuda',
       usable: false,
-      reason: 'Graphics adapters of every maker train through WebGPU; there is nothing of its own for CUDA.',
+      reason: 'Not needed: NVIDIA cards, like those of other makers, train through WebGPU.',
     },
   ];
 }
