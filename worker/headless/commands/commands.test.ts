@@ -312,7 +312,7 @@ describe('export', () => {
     await condenser('export', run, '--out', whole);
     const said = await condenser('export', run, '--format', 'delta', '--out', delta);
     expect(said.status, said.stderr).toBe(0);
-    expect(said.stderr).toMatch(/^\d+ MB of \d+ MB written$/m);
+    expect(said.stderr).toMatch(/^\d+ [kM]B of \d+ [kM]B written$/m);
     const all = tensorsOf(path.join(whole, 'model.safetensors'));
     const base = tensorsOf(path.join(site.model, 'model.safetensors'));
     const changed = tensorsOf(path.join(delta, 'delta.safetensors'));
