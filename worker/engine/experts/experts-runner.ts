@@ -45,11 +45,11 @@ export class ExpertsRunner {
       // Rows of different widths do not lie side by side in one tensor.
       plan.widths === undefined ? new ExpertGroups(parts, weights, index, grouping) : single;
     this.#programs = parts.runtime.device === null ? single : grouped(ALL);
-    // Such weights of a role lie in the same place, one at a time.
-    const pass = parts.store.parameters.some(
+    // One at a time: several of a program cannot be there together.
+    const shareOnePlace = parts.store.parameters.some(
       ({ id, layer, expert }) => layer === index && expert !== null && parts.store.isPassing(id),
     );
-    this.#few = parts.runtime.device === null && !pass ? grouped(BUSY) : this.#programs;
+    this.#few = parts.runtime.device === null && !shareOnePlace ? grouped(BUSY) : this.#programs;
   }
 
   /**

@@ -11,8 +11,9 @@ const safetensorsDtype: Readonly<Record<string, StoredDtype>> = {
   F16: 'float16',
 };
 
-/** The least that frozen experts leave of the arena, in bytes, and how far activations may be above what was planned. */
+/** The least that frozen experts leave of the arena, in bytes. */
 const ARENA_RESERVE = 4 * 2 ** 30;
+/** How many times what was planned activations may take. */
 const MARGIN = 1.25;
 
 /** What decides where parameters are. */
