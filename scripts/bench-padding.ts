@@ -12,15 +12,15 @@
  *
  * Processor time, since it is steadier than time on a machine that others use too.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { loadModel } from '#worker/train/index.ts';
 import { parseRunSpec } from '../core/contract/run-spec.ts';
 import { createLoader, openTokenizer, prepareData, type MicroBatch } from '../worker/data/index.ts';
 import { gradientNorm, lossTargets } from '../worker/engine/index.ts';
 import { measureLoad, ownSeconds } from '../worker/headless/commands/bench/machine-load.ts';
-import os from 'node:os';
 import path from 'node:path';
+import { makeTemporaryFolder } from '#core/process/temporary-folder.ts';
 
 const OPTIMIZER = { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 } as const;
 const LEARNING_RATE = 1e-5;
@@ -44,7 +44,7 @@ if (file === undefined) {
 }
 const [rows, microBatch, maxLength] = [Number(options.rows), Number(options.batch), Number(options.length)];
 
-const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
+const folder = makeTemporaryFolder('bench');
 const firstRows = path.join(folder, 'rows.jsonl');
 writeFileSync(firstRows, readFileSync(file, 'utf8').split('\n').slice(0, rows).join('\n'));
 const spec = parseRunSpec({

@@ -19,9 +19,9 @@
  * after 64, one prompt and eight at once, the best of each process.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeTemporaryFolder } from '#core/process/temporary-folder.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { measureLoad } from '../worker/headless/commands/bench/machine-load.ts';
@@ -82,7 +82,7 @@ if (options.generate) {
   await compareGeneration(model, python, peer);
   process.exit(0);
 }
-const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
+const folder = makeTemporaryFolder('bench');
 try {
   const tokens = writeTokens(folder);
   const ours: Measurement[] = [];

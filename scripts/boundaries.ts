@@ -18,6 +18,7 @@ export interface AreaRule {
 
 const engineParts = [
   'core/contract',
+  'core/process',
   'worker/checkpoint',
   'worker/data',
   'worker/engine',
@@ -38,7 +39,9 @@ const areas: Readonly<Record<string, AreaRule>> = {
   // What a migration did must never change, so it stands on nothing that may.
   'core/store/migrations': { areas: [], packages: [], open: true },
   'core/report': { areas: ['core/contract'] },
-  'core/host': { areas: ['core/contract', 'core/link', 'core/store', 'core/report'] },
+  // What a process asks of its system.
+  'core/process': { areas: [], open: true },
+  'core/host': { areas: ['core/contract', 'core/link', 'core/process', 'core/store', 'core/report'] },
 
   electron: {
     areas: [
@@ -62,7 +65,7 @@ const areas: Readonly<Record<string, AreaRule>> = {
   },
   'worker/random': { areas: [], packages: [] },
   'worker/kernels': { areas: ['core/contract'] },
-  'worker/runtime': { areas: ['core/contract', 'worker/graph'] },
+  'worker/runtime': { areas: ['core/contract', 'core/process', 'worker/graph'] },
   'worker/checkpoint': {
     areas: ['core/contract', 'worker/graph', 'worker/model', 'worker/families', 'worker/kernels'],
   },

@@ -8,9 +8,9 @@
  * table of docs/performance.md.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeTemporaryFolder } from '#core/process/temporary-folder.ts';
 import { z } from 'zod';
 import { writeRandomModel } from '../worker/testing/index.ts';
 
@@ -95,7 +95,7 @@ function panel(title: string, points: readonly Point[], left: number): string {
 
 const [target] = process.argv.slice(2);
 if (target === undefined) throw new Error('usage: node scripts/cost-curves.ts FILE.svg');
-const folder = mkdtempSync(path.join(tmpdir(), 'condenser-cost-'));
+const folder = makeTemporaryFolder('cost');
 try {
   const measured = curves.map(({ title, unit, key, values }) => {
     const base = key === 'length' ? { ...start, rows: 1 } : start;

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
-import { isProcessAlive } from './liveness.ts';
+import { isProcessAlive } from '#core/process/process-alive.ts';
 
 const REFRESH_MS = 3000;
 /** Older than this, the number in the file may belong to another process by now. */

@@ -1,6 +1,7 @@
 /** Tells whether the process that writes a run still lives (WP8). */
 import { readFileSync } from 'node:fs';
 import { Heartbeat } from '#core/contract/worker-protocol.ts';
+import { isProcessAlive } from '#core/process/process-alive.ts';
 import { isRunLocked, runFiles } from '#core/store/index.ts';
 
 /** A heartbeat younger than this means alive, however long a step takes; it is written each second. */
@@ -16,17 +17,6 @@ export function readHeartbeat(runDir: string): Heartbeat | undefined {
   }
   const parsed = Heartbeat.safeParse(JSON.parse(text));
   return parsed.success ? parsed.data : undefined;
-}
-
-/** True while a process `pid` exists. */
-export function isProcessAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it exists and belongs to another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
 }
 
 /** True while a worker writes the run in `runDir`. */

@@ -8,7 +8,7 @@ import {
   writeForcedExperts,
   type JsonValue,
 } from './index.ts';
-import { temporaryFolder } from './temporary-folder.ts';
+import { temporaryFolder } from './temporary-folder.fixture.ts';
 
 const savedAt = new Date('2026-11-22T00:00:00Z');
 

@@ -14,7 +14,7 @@ import {
   type ModelFolder,
   type TrainedTensor,
 } from './index.ts';
-import { temporaryFolder } from './temporary-folder.ts';
+import { temporaryFolder } from './temporary-folder.fixture.ts';
 
 const floats = (name: string, dtype: FloatDtype, ...values: number[]) => ({
   name,

@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeF
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { encodeFloats, findNonFinite, openModelFolder, writeSafetensors, type NamedTensor } from './index.ts';
-import { temporaryFolder } from './temporary-folder.ts';
+import { temporaryFolder } from './temporary-folder.fixture.ts';
 
 const tensor = (name: string, ...values: number[]): NamedTensor => ({
   name,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { UserError } from '#core/contract/errors.ts';
 import { readSafetensors, writeSafetensors, type NamedTensor } from './index.ts';
-import { temporaryFolder } from './temporary-folder.ts';
+import { temporaryFolder } from './temporary-folder.fixture.ts';
 
 const bytesOf = (array: Float32Array | BigInt64Array | Uint16Array): Uint8Array =>
   new Uint8Array(array.buffer);

@@ -23,7 +23,7 @@ import {
   type JsonValue,
   type NamedTensor,
 } from './index.ts';
-import { temporaryFolder } from './temporary-folder.ts';
+import { temporaryFolder } from './temporary-folder.fixture.ts';
 
 const weights = (step: number, bytes = 8): readonly NamedTensor[] => [
   { name: 'w', dtype: 'U8', shape: [bytes], data: new Uint8Array(bytes).fill(step) },

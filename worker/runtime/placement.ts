@@ -1,5 +1,5 @@
 /** Which nodes of programs ran on which provider, and for how long. */
-import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Placement } from '#core/contract/run.ts';
 
@@ -35,12 +35,11 @@ interface ProfileEvent {
   };
 }
 
-/** Reads what ONNX Runtime's profiles in `folder` say, and deletes them. */
+/** What ONNX Runtime's profiles in `folder` say. */
 export function readPlacement(folder: string): PlacedNodes[] {
   const placed = new Map<string, PlacedNodes>();
   for (const file of readdirSync(folder)) {
     const text = readFileSync(path.join(folder, file), 'utf8');
-    rmSync(path.join(folder, file));
     // A file is of one program.
     const seen = new Set<string>();
     for (const { cat, name = '', dur = 0, args } of JSON.parse(text) as ProfileEvent[]) {

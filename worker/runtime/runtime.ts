@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { InvariantError, UserError } from '#core/contract/errors.ts';
+import { makeTemporaryFolder } from '#core/process/temporary-folder.ts';
 import { GraphBuilder, emit, hash, op } from '#worker/graph/index.ts';
 import type { Dialect, Graph } from '#worker/graph/index.ts';
 import { loadBinding, type NativeSession } from './binding.ts';
@@ -29,9 +30,7 @@ export interface Runtime {
   readonly device: DeviceMemory | null;
   /** The program of a graph; the same one for equal graphs. Rejects with InvariantError when ONNX Runtime refuses it. */
   compile(graph: Graph, options?: CompileOptions): Promise<Program>;
-  /** Which nodes ran where since programs were compiled; ends its recording. Empty unless `recordPlacement` asked for it. */
-  placement(): PlacedNodes[];
-  /** The same for the last time: programs that are compiled later are not recorded. */
+  /** Which nodes ran where since programs were compiled; ends the recording. Empty unless `recordPlacement` asked for it. */
   endPlacement(): PlacedNodes[];
   /** Unloads every program. */
   release(): void;
@@ -62,10 +61,16 @@ export function createRuntime({
   recordPlacement = false,
 }: RuntimeOptions = {}): Runtime {
   const programs = new Map<string, { readonly program: SessionProgram; users: number }>();
-  const profiles = recordPlacement ? mkdtempSync(path.join(tmpdir(), 'condenser-profiles-')) : null;
-  const settings = { threads, arena, profiles };
+  const settings = { threads, arena, profile: null };
   let isRecording = recordPlacement;
+  /** Made when there is something to record. */
+  let profiles: string | null = null;
+  let profileCount = 0;
   const device = provider === 'cpu' ? null : createDeviceMemory(settings);
+
+  // ONNX Runtime adds the time to a name, and two sessions of the same moment would write into one file.
+  const nextProfile = (): string =>
+    path.join((profiles ??= makeTemporaryFolder('profiles')), String(profileCount++));
 
   const obtain = (graph: Graph, dialect: Dialect, recorded: boolean): Program => {
     const key = `${dialect} ${hash(graph)}`;
@@ -74,7 +79,7 @@ export function createRuntime({
       known.users++;
       return known.program;
     }
-    const own = recorded && isRecording ? settings : { ...settings, profiles: null };
+    const own = recorded && isRecording ? { ...settings, profile: nextProfile() } : settings;
     const program = load(graph, dialect, own, device, () => {
       const entry = programs.get(key);
       if (entry === undefined || --entry.users > 0) return;
@@ -85,10 +90,9 @@ export function createRuntime({
     return program;
   };
 
-  const placement = (): PlacedNodes[] => {
-    if (profiles === null || !isRecording) return [];
-    for (const { program } of programs.values()) program.endProfiling();
-    return readPlacement(profiles);
+  const removeProfiles = (): void => {
+    if (profiles !== null) rmSync(profiles, { recursive: true });
+    profiles = null;
   };
 
   return {
@@ -99,17 +103,19 @@ export function createRuntime({
       new Promise((resolve) => {
         resolve(obtain(graph, dialect, recorded));
       }),
-    placement,
     endPlacement() {
-      const placed = placement();
       isRecording = false;
+      if (profiles === null) return [];
+      for (const { program } of programs.values()) program.endProfiling();
+      const placed = readPlacement(profiles);
+      removeProfiles();
       return placed;
     },
     release() {
       device?.release();
       for (const { program } of programs.values()) program.dispose();
       programs.clear();
-      if (profiles !== null) rmSync(profiles, { recursive: true });
+      removeProfiles();
     },
   };
 }
@@ -118,8 +124,8 @@ export function createRuntime({
 interface SessionSettings {
   readonly threads: number;
   readonly arena: boolean;
-  /** Folder of ONNX Runtime's profiles; null: none are written. */
-  readonly profiles: string | null;
+  /** How the name of the session's profile begins; null: none is written. */
+  readonly profile: string | null;
 }
 
 function load(
@@ -165,7 +171,6 @@ function createSession(
 }
 
 function createDeviceMemory(settings: SessionSettings): DeviceMemory {
-  const options = { ...settings, profiles: null };
   return new DeviceMemory(loadBinding(), {
     copies(dtype, rank) {
       const builder = new GraphBuilder('copy');
@@ -173,21 +178,21 @@ function createDeviceMemory(settings: SessionSettings): DeviceMemory {
       builder.output('y', builder.input('x', dtype, dims));
       const graph = builder.build();
       return {
-        upload: createSession(graph, 'webgpu', options, { preferredOutputLocation: { y: 'gpu-buffer' } }),
-        copy: createSession(graph, 'webgpu', options),
+        upload: createSession(graph, 'webgpu', settings, { preferredOutputLocation: { y: 'gpu-buffer' } }),
+        copy: createSession(graph, 'webgpu', settings),
       };
     },
     widening() {
       const builder = new GraphBuilder('widening');
       builder.output('y', op.cast(builder.input('x', 'float16', ['N']), 'float32'));
-      return createSession(builder.build(), 'webgpu', options);
+      return createSession(builder.build(), 'webgpu', settings);
     },
   });
 }
 
-function sessionOptions(dialect: Dialect, { threads, arena, profiles }: SessionSettings): object {
+function sessionOptions(dialect: Dialect, { threads, arena, profile }: SessionSettings): object {
   return {
-    ...(profiles !== null && { enableProfiling: true, profileFilePrefix: path.join(profiles, 'p') }),
+    ...(profile !== null && { enableProfiling: true, profileFilePrefix: profile }),
     executionProviders: [dialect === 'webgpu' ? 'webgpu' : 'cpu'],
     intraOpNumThreads: dialect === 'webgpu' ? 1 : threads,
     interOpNumThreads: 1,

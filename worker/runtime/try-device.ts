@@ -3,7 +3,7 @@ import { UserError } from '#core/contract/errors.ts';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
 import { loadBinding } from './binding.ts';
 import { summarizePlacement } from './placement.ts';
-import { createRuntime } from './runtime.ts';
+import { createRuntime, type Runtime } from './runtime.ts';
 import { tensorView, zeroTensor } from './tensor-view.ts';
 
 const SIZE = 64;
@@ -16,6 +16,21 @@ const SIZE = 64;
 export async function tryDevice(): Promise<{ readonly hasFloat16: boolean }> {
   loadBinding('info');
   const runtime = createRuntime({ provider: 'webgpu', recordPlacement: true });
+  try {
+    await checkProduct(runtime);
+    const { onAdapter, leftToCpu } = summarizePlacement(runtime.endPlacement());
+    if (onAdapter > 0 && leftToCpu.length === 0) return { hasFloat16: runtime.device?.hasFloat16 ?? false };
+  } finally {
+    runtime.release();
+  }
+  throw new UserError(
+    'runtime/left-to-cpu',
+    'A graphics adapter was found, but ONNX Runtime left the product to the CPU',
+    'Update its driver, or use engine.provider "cpu".',
+  );
+}
+
+async function checkProduct(runtime: Runtime): Promise<void> {
   const builder = new GraphBuilder('product');
   const x = builder.input('x', 'float32', ['N', SIZE]);
   builder.output('y', op.matmul(x, builder.input('w', 'float32', [SIZE, SIZE])));
@@ -38,13 +53,4 @@ export async function tryDevice(): Promise<{ readonly hasFloat16: boolean }> {
       }
     }
   }
-  const hasFloat16 = runtime.device?.hasFloat16 ?? false;
-  const { onAdapter, leftToCpu } = summarizePlacement(runtime.placement());
-  runtime.release();
-  if (onAdapter > 0 && leftToCpu.length === 0) return { hasFloat16 };
-  throw new UserError(
-    'runtime/left-to-cpu',
-    'A graphics adapter was found, but ONNX Runtime left the product to the CPU',
-    'Update its driver, or use engine.provider "cpu".',
-  );
 }

@@ -1,8 +1,8 @@
 /** Seeded hostile input for the readers of model folders: each input is read, or refused with a UserError. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
+import { withTemporaryFolder } from '#core/process/temporary-folder.ts';
 import { SafetensorsFile, writeSafetensors } from '#worker/checkpoint/index.ts';
 import { openTokenizer } from '#worker/data/index.ts';
 import { familyOf } from '#worker/families/index.ts';
@@ -123,9 +123,8 @@ async function fuzz(
 }
 
 /** Mutated safetensors files: header, length field, data. */
-export async function fuzzSafetensors(seed: number, count: number): Promise<FuzzResult> {
-  const folder = mkdtempSync(join(tmpdir(), 'condenser-fuzz-'));
-  try {
+export function fuzzSafetensors(seed: number, count: number): Promise<FuzzResult> {
+  return withTemporaryFolder('fuzz', async (folder) => {
     const path = join(folder, 'x.safetensors');
     const f32 = (...values: number[]) => new Uint8Array(Float32Array.from(values).buffer);
     writeSafetensors(
@@ -139,7 +138,7 @@ export async function fuzzSafetensors(seed: number, count: number): Promise<Fuzz
     );
     const original = readFileSync(path);
     const headerEnd = 8 + Number(original.readBigUInt64LE());
-    return await fuzz('safetensors', seed, count, (below) => {
+    return fuzz('safetensors', seed, count, (below) => {
       const bytes = mutateBytes(original, headerEnd, below);
       // Half of the time with a length that fits, so that the header itself is looked at.
       const grown = headerEnd - 8 + bytes.length - original.length;
@@ -152,9 +151,7 @@ export async function fuzzSafetensors(seed: number, count: number): Promise<Fuzz
         file.close();
       }
     });
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  });
 }
 
 /** Mutated configurations, turned into plans and their parameters. */

@@ -66,17 +66,18 @@ function gradientCheck(
   return absoluteCheck(name, got, want, relative * largest + absolute);
 }
 
-/** Runs a `forward-backward` case. */
+/** Runs a `forward-backward` case. @param made an empty folder to write to. */
 export async function checkForwardCase(
   dir: string,
   document: CaseDocument,
+  made: string,
   computing: Computing,
 ): Promise<Check[]> {
   const { expected, tolerances: limits } = ForwardCase.parse(document);
   const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));
   const batch = goldenBatch(inputs);
-  const method = await goldenMethod(dir, document);
+  const method = await goldenMethod(dir, document, made);
   // Frozen weights are what may be float16: then gradients of vectors and routers flow through all matrices.
   const isFrozen = computing.deviceWeights === 'float16';
   const model = await loadModel({

@@ -1,6 +1,5 @@
 /** Options of golden cases in the terms of this project's methods. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
@@ -70,12 +69,10 @@ function denseWeightsOf(document: CaseDocument): unknown {
 }
 
 /** The experts of a case go through a file, as a user gives them. */
-function esftOptions(document: CaseDocument): Record<string, unknown> {
+function esftOptions(document: CaseDocument, made: string): Record<string, unknown> {
   const o = (document['options'] ?? {}) as Options;
-  const folder = mkdtempSync(join(tmpdir(), 'condenser-golden-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  writeFileSync(join(folder, 'expert_cfg.json'), JSON.stringify(document['expert_config']));
-  return { expertConfig: folder, ...fullOptions(o) };
+  writeFileSync(join(made, 'expert_cfg.json'), JSON.stringify(document['expert_config']));
+  return { expertConfig: made, ...fullOptions(o) };
 }
 
 /** Adapters of a case go through their folder, as a user gives them; it decides rank, scale and targets. */
@@ -90,9 +87,10 @@ function adapterChoice(dir: string, o: Options): Record<string, unknown> {
 /**
  * The method a case asks for.
  * @param dir folder of the case.
+ * @param made an empty folder for files that options name.
  * @throws UserError `parity/unsupported` when this project does not have it.
  */
-export async function goldenMethod(dir: string, document: CaseDocument): Promise<MethodChoice> {
+export async function goldenMethod(dir: string, document: CaseDocument, made: string): Promise<MethodChoice> {
   const options = (document['options'] ?? {}) as Options;
   switch (document.method) {
     case undefined:
@@ -111,7 +109,7 @@ export async function goldenMethod(dir: string, document: CaseDocument): Promise
     case 'frozen-router':
       return { name: 'frozen-router', options: {} };
     case 'esft':
-      return { name: 'esft', options: esftOptions(document) };
+      return { name: 'esft', options: esftOptions(document, made) };
     case 'default-moe':
       return {
         name: 'default-moe',

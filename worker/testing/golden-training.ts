@@ -181,13 +181,14 @@ function defaultChecks(
     );
 }
 
-/** Runs a `training` case. */
+/** Runs a `training` case. @param made an empty folder to write to. */
 export async function checkTrainingCase(
   dir: string,
   raw: CaseDocument,
+  made: string,
   computing: Computing,
 ): Promise<Check[]> {
-  const method = await goldenMethod(dir, raw);
+  const method = await goldenMethod(dir, raw, made);
   const document = TrainingCase.parse(raw);
   const tensors = new GoldenTensors(join(dir, 'expected.safetensors'));
   const inputs = new GoldenTensors(join(dir, 'batch.safetensors'));

@@ -1,6 +1,4 @@
 /** Golden cases of kind `transform`: a model folder made from another one, compared tensor by tensor and by its logits. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '#core/contract/errors.ts';
@@ -67,25 +65,21 @@ async function checkUpcycling(dir: string, document: CaseDocument, made: string)
   ];
 }
 
-/** Runs a `transform` case. */
-export async function checkTransformCase(dir: string, document: CaseDocument): Promise<Check[]> {
-  const made = mkdtempSync(join(tmpdir(), 'condenser-golden-'));
-  try {
-    switch (document.method) {
-      case 'merge-lora':
-      case 'merge-dora':
-        return await checkMerge(dir, document, made);
-      case 'sparse-upcycling':
-        return await checkUpcycling(dir, document, made);
-      case 'prune-intermediate':
-        return await checkPruning(dir, document, made);
-      default:
-        throw new UserError(
-          'parity/unsupported',
-          `transform ${String(document.method)} is not supported yet`,
-        );
-    }
-  } finally {
-    rmSync(made, { recursive: true, force: true });
+/** Runs a `transform` case. @param made an empty folder to write to. */
+export async function checkTransformCase(
+  dir: string,
+  document: CaseDocument,
+  made: string,
+): Promise<Check[]> {
+  switch (document.method) {
+    case 'merge-lora':
+    case 'merge-dora':
+      return checkMerge(dir, document, made);
+    case 'sparse-upcycling':
+      return checkUpcycling(dir, document, made);
+    case 'prune-intermediate':
+      return checkPruning(dir, document, made);
+    default:
+      throw new UserError('parity/unsupported', `transform ${String(document.method)} is not supported yet`);
   }
 }

@@ -133,9 +133,9 @@ export async function runOnce(
   return { feeds, results: (await compiled(graph, 'cpu'))(feeds) };
 }
 
-/** Where the nodes of what `checkDialects` ran on `webgpu` were placed; later runs are not recorded. */
+/** Where the nodes of what `checkDialects` ran on `webgpu` were placed; programs compiled later are not recorded. */
 export function placementOnDevice(): PlacedNodes[] {
-  return runtimes.webgpu.placement();
+  return runtimes.webgpu.endPlacement();
 }
 
 /** Ops of graphs that are written into files: stages on a GPU have none of them. */

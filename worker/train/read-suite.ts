@@ -1,9 +1,8 @@
 /** Suites of questions: files, or the rows that a run held out. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import { HELD_OUT } from '#core/contract/suite-score.ts';
+import { withTemporaryFolder } from '#core/process/temporary-folder.ts';
 import { readRunSpec } from '#core/store/index.ts';
 import { prepareData, readQuestions, type Question, type Tokenizer } from '#worker/data/index.ts';
 import type { ModelSource } from './open-model.ts';
@@ -50,8 +49,7 @@ async function readHeldOut({ source, tokenizer, answerColumn }: SuiteReading): P
     );
   }
   const { data, train } = readRunSpec(source.runDir);
-  const cacheDir = mkdtempSync(path.join(os.tmpdir(), 'condenser-suite-'));
-  try {
+  return withTemporaryFolder('suite', async (cacheDir) => {
     const prepared = await prepareData(data, { tokenizer, cacheDir, seed: train.seed });
     try {
       const { validation } = prepared;
@@ -86,7 +84,5 @@ async function readHeldOut({ source, tokenizer, answerColumn }: SuiteReading): P
     } finally {
       prepared.close();
     }
-  } finally {
-    rmSync(cacheDir, { recursive: true, force: true });
-  }
+  });
 }

@@ -1,8 +1,8 @@
 /** `plan RUN.json`: what a run will need, and whether it can start. */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { describeEstimateError, type EstimateError, type ExpertPreview } from '#core/contract/method.ts';
 import { methodLabel } from '#core/contract/methods-together.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
+import { withTemporaryFolder } from '#core/process/temporary-folder.ts';
 import { pastErrorsIn } from '#core/host/index.ts';
 import { probeBeside } from '#worker/runtime/index.ts';
 import { planRun, previewExperts } from '#worker/train/index.ts';
@@ -11,7 +11,6 @@ import { ownWorkerProgram } from '../spawn-worker.ts';
 import { EXIT, type Command } from './command.ts';
 import { readSpec } from './find-run.ts';
 import { count, megabytes, secondsRange, table } from './terminal.ts';
-import os from 'node:os';
 import path from 'node:path';
 
 /** Plans the run; fails when something keeps it from starting. */
@@ -69,13 +68,8 @@ export const plan: Command = async (invocation) => {
 };
 
 /** Which experts would train; tokenized data are thrown away, since no run may follow. */
-async function previewed(spec: RunSpec): Promise<ExpertPreview> {
-  const cacheDir = mkdtempSync(path.join(os.tmpdir(), 'condenser-preview-'));
-  try {
-    return await previewExperts(spec, cacheDir);
-  } finally {
-    rmSync(cacheDir, { recursive: true });
-  }
+function previewed(spec: RunSpec): Promise<ExpertPreview> {
+  return withTemporaryFolder('preview', (cacheDir) => previewExperts(spec, cacheDir));
 }
 
 function describeExperts({ layers, scores, experts, shares, ...asked }: ExpertPreview): string {

@@ -1,8 +1,7 @@
 /** Data files as micro-batches, for commands that only look at a model. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
+import { withTemporaryFolder } from '#core/process/temporary-folder.ts';
 import { createLoader, openTokenizer, prepareData, type MicroBatch } from '#worker/data/index.ts';
 import type { Invocation } from './command.ts';
 
@@ -48,8 +47,7 @@ export async function readSamples(
   const limit = invocation.integer('samples') ?? 128;
   const seed = invocation.integer('seed', 0) ?? 0;
   const tokenizer = await openTokenizer(modelDir);
-  const cacheDir = mkdtempSync(path.join(os.tmpdir(), 'condenser-samples-'));
-  try {
+  return withTemporaryFolder('samples', async (cacheDir) => {
     const data = await prepareData(
       {
         train: files.map((file) => ({ path: path.resolve(file), ...(mapping && { mapping }) })),
@@ -82,7 +80,5 @@ export async function readSamples(
     } finally {
       data.close();
     }
-  } finally {
-    rmSync(cacheDir, { recursive: true, force: true });
-  }
+  });
 }

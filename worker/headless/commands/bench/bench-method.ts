@@ -1,5 +1,7 @@
 /** The method that `bench` measures, with options that show what it costs. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { withTemporaryFolder } from '#core/process/temporary-folder.ts';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { moeLayerIndices, topK } from '#worker/model/index.ts';
 import {
@@ -9,8 +11,6 @@ import {
   type LoadRequest,
   type LoadedModel,
 } from '#worker/train/index.ts';
-import os from 'node:os';
-import path from 'node:path';
 
 /** The part of each layer's experts that expert-specialised fine-tuning trains here: those `sample` uses most. */
 const ESFT_SHARE = 0.2;
@@ -32,9 +32,8 @@ export async function loadForBench(
       return load({ fallSteps: 1_000_000 });
     case 'stablemoe':
       return load({ stageSplit: 1 });
-    case 'esft': {
-      const folder = mkdtempSync(path.join(os.tmpdir(), 'condenser-bench-'));
-      try {
+    case 'esft':
+      return withTemporaryFolder('bench', async (folder) => {
         const untouched = await loadModel({
           modelDir,
           method: { name: 'full', options: {} },
@@ -46,11 +45,8 @@ export async function loadForBench(
           path.join(folder, 'expert_cfg.json'),
           JSON.stringify({ experts, shared_experts: false, non_expert_modules: false }),
         );
-        return await load({ expertConfig: folder }, untouched);
-      } finally {
-        rmSync(folder, { recursive: true });
-      }
-    }
+        return load({ expertConfig: folder }, untouched);
+      });
     case 'smt': {
       const request = { name: method, options: {} };
       const submatrices = anySubmatrices(request, await decoderPlanOf(modelDir));

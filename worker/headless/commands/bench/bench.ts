@@ -114,7 +114,7 @@ export const bench: Command = async (invocation) => {
     }
     const summary = summarize(model, { batch, sequence, times, losses, firstStepMs });
     // After the summary: reading what was recorded takes memory too.
-    const placed = clock.plain.placement();
+    const placed = clock.plain.endPlacement();
     const document = {
       ...summary,
       ...(clock.plain.device !== null && { deviceMB: clock.plain.device.liveBytes / 1e6 }),

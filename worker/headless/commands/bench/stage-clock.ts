@@ -20,7 +20,6 @@ export class StageClock {
       threads: runtime.threads,
       device: runtime.device,
       compile: async (graph, options) => this.#timed(await runtime.compile(graph, options)),
-      placement: () => runtime.placement(),
       endPlacement: () => runtime.endPlacement(),
       release: () => runtime.release(),
     };
