@@ -56,6 +56,9 @@ export function loadBinding(log: 'fatal' | 'info' = 'fatal'): Binding {
 }
 
 function load(log: string): Binding {
+  // The published library sends a record of every session and an identifier of the machine to its makers, unless told not to
+  // before it is loaded. What is trained here is nobody's business.
+  process.env['ORT_DISABLE_TELEMETRY'] = '1';
   const require = createRequire(import.meta.url);
   const { binding, initOrt } = require('onnxruntime-node/dist/binding.js') as BindingModule;
   const { Tensor, env } = require('onnxruntime-node') as PackageModule;
