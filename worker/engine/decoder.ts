@@ -43,10 +43,10 @@ interface DecoderParts {
   readonly mixture: OutputMixture | null;
 }
 
-/** One way through the model, with what its attention needs of earlier tokens: caches of each layer. */
+/** One way through the model, with what its attention needs of earlier tokens: a cache for each layer. */
 interface Stream {
   readonly mode: Mode;
-  readonly caches: readonly (readonly KeyValueCache[])[];
+  readonly caches: readonly KeyValueCache[];
 }
 
 /** Rows that grow. Good inside the `Executor.decode` that made it. */
@@ -61,7 +61,7 @@ export class Decoder {
     const modes: readonly Mode[] = parts.mixture === null ? ['inference'] : ['inference', 'base'];
     this.#streams = modes.map((mode) => ({
       mode,
-      caches: parts.layers.map((layer) => layer.openCaches(rows, capacity)),
+      caches: parts.layers.map((layer) => layer.openCache(rows, capacity)),
     }));
     this.#capacity = capacity;
     this.#lengths = new Array<number>(rows).fill(0);
@@ -119,7 +119,9 @@ export class Decoder {
     const h = embedding.forward({ inputIds: ids });
     for (const [index, layer] of layers.entries()) {
       await workspace.scratch(async () => {
-        const out = await layer.decode(h, ids, inputs[index] ?? {}, spans, caches[index] ?? [], mode);
+        const cache = caches[index];
+        invariant(cache !== undefined, `layer ${index} has no cache`);
+        const out = await layer.decode(h, ids, inputs[index] ?? {}, spans, cache, mode);
         h.data.set(out.data);
       });
     }

@@ -63,21 +63,21 @@ export class LayerRunner {
       : this.#feedForward.forward(sum, ids_N, mode);
   }
 
-  /** Empty caches for `rows` rows of at most `capacity` tokens. */
-  openCaches(rows: number, capacity: number): KeyValueCache[] {
+  /** An empty cache for `rows` rows of at most `capacity` tokens. */
+  openCache(rows: number, capacity: number): KeyValueCache {
     return this.#decoder.open(rows, capacity);
   }
 
-  /** New tokens `ids_N` as `h` [N, hidden] through the layer; the caches hold what attention needs of earlier ones. */
+  /** New tokens `ids_N` as `h` [N, hidden] through the layer; the cache holds what attention needs of earlier ones. */
   async decode(
     h: ArenaTensor,
     ids_N: Int32Array,
     tables: Tensors,
     spans: readonly RowSpan[],
-    caches: readonly KeyValueCache[],
+    cache: KeyValueCache,
     mode: Mode,
   ): Promise<ArenaTensor> {
-    const out = await this.#decoder.decode(h, tables, spans, caches);
+    const out = await this.#decoder.decode(h, tables, spans, cache);
     const feedForward = await this.#forwardFrom(h, out, ids_N, mode);
     return feedForward.out;
   }

@@ -32,24 +32,21 @@ export class AttentionDecoder {
     this.#plan = layer.attention;
   }
 
-  /** An empty cache for each of `rows` rows of at most `capacity` tokens. */
-  open(rows: number, capacity: number): KeyValueCache[] {
+  /** An empty cache for `rows` rows of at most `capacity` tokens. */
+  open(rows: number, capacity: number): KeyValueCache {
     const { keyHeads, valueHeads } = headWidths(this.#plan);
-    return Array.from(
-      { length: rows },
-      () => new KeyValueCache(this.#parts.workspace, capacity, keyHeads, valueHeads),
-    );
+    return new KeyValueCache(this.#parts.workspace, rows, capacity, keyHeads, valueHeads);
   }
 
   /**
-   * New tokens `h` [N, hidden] through the attention; their keys and values join the caches.
+   * New tokens `h` [N, hidden] through the attention; their keys and values join the cache.
    * @param tables positions of the tokens as [1, N], and `cos` and `sin` where they enter.
    */
   async decode(
     h: ArenaTensor,
     tables: Tensors,
     spans: readonly RowSpan[],
-    caches: readonly KeyValueCache[],
+    cache: KeyValueCache,
   ): Promise<ArenaTensor> {
     const { programs, workspace } = this.#parts;
     const dtypes = this.#weights.dtypes();
@@ -61,42 +58,68 @@ export class AttentionDecoder {
       const keyHeads = workspace.tensor(tokens, widths.keyHeads);
       const valueHeads = workspace.tensor(tokens, widths.valueHeads);
       const gate = this.#gateTensor(tokens);
-      const heads = await programs.of('inference').attention.headsOnly(this.#index, dtypes);
+      const { attention } = programs.of('inference');
+      const heads = await attention.headsOnly(this.#index, dtypes);
       heads.run(
         { ...tables, h, ...this.#weights.views('heads') },
         { queryHeads, keyHeads, valueHeads, ...gate },
       );
-      const mixed = workspace.tensor(tokens, widths.mixed);
-      for (const { row, from, to } of spans) {
-        const cache = caches[row];
-        invariant(cache !== undefined, `row ${row} of ${caches.length}`);
-        cache.append(workspace.rows(keyHeads, from, to), workspace.rows(valueHeads, from, to));
-        await this.#mix(queryHeads, mixed, { row, from, to }, cache);
+      for (const { row, from, to } of spans)
+        cache.append(row, workspace.rows(keyHeads, from, to), workspace.rows(valueHeads, from, to));
+      if (isStep(spans, cache)) {
+        await this.#step({ h, queryHeads, ...gate }, cache, out);
+        return;
       }
-      const output = await programs.of('inference').attention.output(this.#index, dtypes);
+      const mixed = workspace.tensor(tokens, widths.mixed);
+      for (const span of spans) await this.#mix(queryHeads, mixed, span, cache);
+      const output = await attention.output(this.#index, dtypes);
       output.run({ h, mixed, ...gate, ...this.#weights.views('attentionOutput') }, { out });
     });
     return out;
   }
 
-  /** Mixes values for the queries of one row, whose keys are all in its cache, a block at a time. */
-  async #mix(queries: ArenaTensor, mixed: ArenaTensor, { from, to }: RowSpan, cache: KeyValueCache) {
+  /** Mixing and output for one token of each row, which are all in the cache. */
+  async #step(given: Tensors, cache: KeyValueCache, out: ArenaTensor): Promise<void> {
     const { programs, workspace } = this.#parts;
     const { window = Infinity } = this.#plan;
+    const { lengths } = cache;
+    const lastKey = Math.max(...lengths);
+    const firstKey = Math.max(0, Math.min(...lengths) - window);
+    const keys = lastKey - firstKey;
+    const mask = workspace.tensor(lengths.length, 1, 1, keys);
+    for (const [row, length] of lengths.entries())
+      this.#writeMask(mask.data.subarray(row * keys, (row + 1) * keys), length - 1 - firstKey, keys, window);
+    const step = await programs.of('inference').attention.step(this.#index, this.#weights.dtypes());
+    step.run(
+      {
+        ...given,
+        ...cache.ofAllRows(firstKey, lastKey),
+        mask,
+        ...this.#weights.views('mix'),
+        ...this.#weights.views('attentionOutput'),
+      },
+      { out },
+    );
+  }
+
+  /** Mixes values for the queries of one row, whose keys are all in the cache, a block at a time. */
+  async #mix(queries: ArenaTensor, mixed: ArenaTensor, { row, from, to }: RowSpan, cache: KeyValueCache) {
+    const { programs, workspace } = this.#parts;
+    const { window = Infinity } = this.#plan;
+    const length = cache.lengths[row] ?? 0;
     const mix = await programs.of('inference').attention.mix(this.#index, this.#weights.dtypes());
     for (let start = from; start < to; start += QUERY_BLOCK) {
       const end = Math.min(to, start + QUERY_BLOCK);
-      const place = cache.length - (to - start);
+      const place = length - (to - start);
       const lastKey = place + (end - start);
       const firstKey = Math.max(0, place - window + 1);
       await workspace.scratch(() => {
         const mask = workspace.tensor(1, 1, end - start, lastKey - firstKey);
-        writeCausalMask(mask.data, place - firstKey, lastKey - firstKey, window);
-        if (isConvolution(this.#plan)) writeLags(mask.data, place - firstKey, lastKey - firstKey);
+        this.#writeMask(mask.data, place - firstKey, lastKey - firstKey, window);
         mix.run(
           {
             queryHeads: workspace.rows(queries, start, end),
-            ...cache.view(firstKey, lastKey),
+            ...cache.ofRow(row, firstKey, lastKey),
             mask,
             ...this.#weights.views('mix'),
           },
@@ -106,10 +129,20 @@ export class AttentionDecoder {
     }
   }
 
+  #writeMask(mask: Float32Array, offset: number, keys: number, window: number): void {
+    writeCausalMask(mask, offset, keys, window);
+    if (isConvolution(this.#plan)) writeLags(mask, offset, keys);
+  }
+
   #gateTensor(tokens: number): Tensors {
     const { gateProjection } = headWidths(this.#plan);
     return gateProjection === undefined
       ? {}
       : { gateProjection: this.#parts.workspace.tensor(tokens, gateProjection) };
   }
+}
+
+/** Whether the spans are one token of each row of the cache. */
+function isStep(spans: readonly RowSpan[], { lengths }: KeyValueCache): boolean {
+  return spans.length === lengths.length && spans.every(({ from, to }) => to - from === 1);
 }

@@ -8,6 +8,7 @@ import {
   headsSaved,
   headsStage,
   mixStage,
+  stepStage,
   type AdapterPlan,
   type DecoderPlan,
   type LayerPlan,
@@ -139,6 +140,13 @@ export class AttentionPrograms {
       });
       return accumulate(derived, ['grad.keyHeads', 'grad.valueHeads']);
     });
+  }
+
+  /** Mixing and output for one new token of each row. */
+  step(index: number, dtypes: WeightDtypes): Promise<StageProgram> {
+    return this.#cache.program(this.#key('step', index, typesOf(stageRoles.attention, dtypes)), () =>
+      stepStage(this.#layer(index), this.#plan.hiddenSize, dtypes, this.#adapters),
+    );
   }
 
   output(index: number, dtypes: WeightDtypes): Promise<StageProgram> {

@@ -3,7 +3,7 @@
  *
  * Short rows go through one graph. Scores grow with the square of a row, so that long rows go through three: heads of all
  * tokens, the mixing of values for one block of queries at a time, and the output. Decoding uses the same three, with keys
- * and values of earlier tokens from a cache.
+ * and values of earlier tokens from a cache; where each row has one new token, the last two are one.
  */
 import { GraphBuilder, op, type Graph, type Value } from '#worker/graph/index.ts';
 import type { AdapterPlan } from '../adapters.ts';
@@ -195,11 +195,49 @@ export function attentionOutputStage(
   const { attention } = layer;
   const h_NH = builder.input('h', 'float32', ['N', hidden]);
   const mixed_NC = builder.input('mixed', 'float32', ['N', headWidths(attention).mixed]);
-  const { gateProjection } = headsSaved(attention);
-  const gate =
-    gateProjection === undefined
-      ? undefined
-      : builder.input('gateProjection', 'float32', ['N', gateProjection]);
-  builder.output('out', outputOf(build, h_NH, contextOf(attention, mixed_NC, gate)));
+  builder.output('out', outputOf(build, h_NH, contextOf(attention, mixed_NC, gateInput(build))));
   return builder.build();
+}
+
+/**
+ * Graph of mixing and output for one new token in each row, as decoding has them. Inputs: `h` [N, hidden], `queryHeads` [N, …],
+ * `keyHeads` and `valueHeads` [U·N, …] of all places of all rows, in this order, `mask` [N, 1, 1, U] added to the scores, and what
+ * else the graphs of both read. Output: `out` [N, hidden].
+ */
+export function stepStage(
+  layer: LayerPlan,
+  hidden: number,
+  dtypes: WeightDtypes,
+  adapters: AdapterPlan | null = null,
+): Graph {
+  const build = attentionBuild('attention-step', layer, hidden, dtypes, adapters);
+  const { builder, weight } = build;
+  const { attention } = layer;
+  const { heads, keyValueHeads, headDim, valueDim } = headSizes(attention);
+  const widths = headWidths(attention);
+  const h_NH = builder.input('h', 'float32', ['N', hidden]);
+  const query_NQ1D = op.reshape(builder.input('queryHeads', 'float32', ['N', widths.queryHeads]), [
+    'N',
+    heads,
+    1,
+    headDim,
+  ]);
+  const seen = (name: 'keyHeads' | 'valueHeads', width: number) =>
+    op.transpose(
+      op.reshape(builder.input(name, 'float32', ['L', widths[name]]), ['U', 'N', keyValueHeads, width]),
+      { perm: [1, 2, 0, 3] },
+    );
+  const tokens = { query: query_NQ1D, key: seen('keyHeads', headDim), value: seen('valueHeads', valueDim) };
+  const mask_N11U = builder.input('mask', 'float32', ['N', 1, 1, 'U']);
+  const mixed_NC = mixHeads(attention, tokens, mask_N11U, weight, 'N');
+  builder.output('out', outputOf(build, h_NH, contextOf(attention, mixed_NC, gateInput(build))));
+  return builder.build();
+}
+
+/** What gates the context, as the heads made it. */
+function gateInput({ builder, layer }: AttentionBuild): Value | undefined {
+  const { gateProjection } = headsSaved(layer.attention);
+  return gateProjection === undefined
+    ? undefined
+    : builder.input('gateProjection', 'float32', ['N', gateProjection]);
 }
