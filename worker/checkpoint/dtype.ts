@@ -1,3 +1,5 @@
+import type { StoredDtype } from '#worker/model/index.ts';
+
 /** Element types of safetensors files that this project reads and writes, with their size in bytes. */
 export const DTYPE_BYTES = {
   F64: 8,
@@ -24,10 +26,19 @@ export type Dtype = keyof typeof DTYPE_BYTES;
 /** The types a weight can be stored in by an export. */
 export type FloatDtype = 'F32' | 'BF16' | 'F16';
 
+/** The same types as graphs and `torch_dtype` of a config.json call them. */
+export const STORED_DTYPES = {
+  F32: 'float32',
+  BF16: 'bfloat16',
+  F16: 'float16',
+} as const satisfies Record<FloatDtype, StoredDtype>;
+
+/** Whether a name from a header is one of them. */
 export function isDtype(name: string): name is Dtype {
   return Object.hasOwn(DTYPE_BYTES, name);
 }
 
+/** Whether weights of this type can be trained from and exported. */
 export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
   return dtype === 'F32' || dtype === 'BF16' || dtype === 'F16';
 }

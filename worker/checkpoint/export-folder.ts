@@ -3,7 +3,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError, invariant } from '#core/contract/errors.ts';
 import type { ExportProgress } from '#core/contract/run-export.ts';
-import { OVERFLOW, findNotBelow, encodeFloats, type FloatDtype } from './dtype.ts';
+import { OVERFLOW, STORED_DTYPES, findNotBelow, encodeFloats, type FloatDtype } from './dtype.ts';
 import {
   digestFile,
   diskFileSystem,
@@ -106,9 +106,6 @@ function compareDigests(folder: string, files: readonly FileDigest[]): void {
   }
 }
 
-/** Names in `torch_dtype` of config.json. */
-const TORCH_DTYPE = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' } as const;
-
 /** Writes the configuration of the source with what differs; everything else is written as it was. */
 export function writeConfig(
   folder: NewFolder,
@@ -118,7 +115,7 @@ export function writeConfig(
 ): void {
   const key = 'dtype' in source.config && !('torch_dtype' in source.config) ? 'dtype' : 'torch_dtype';
   const written = keepNumbers(readFileSync(join(source.dir, 'config.json'), 'utf8'));
-  const config = { ...written, ...(dtype === 'source' ? {} : { [key]: TORCH_DTYPE[dtype] }), ...changed };
+  const config = { ...written, ...(dtype === 'source' ? {} : { [key]: STORED_DTYPES[dtype] }), ...changed };
   folder.write('config.json', `${JSON.stringify(config, null, 2)}\n`);
 }
 

@@ -3,7 +3,15 @@ export { AdapterFolder, adapterTensorName, writeAdapterFolder } from './adapter-
 export type { AdapterConfig } from './adapter-files.ts';
 export { readBiasStates, readForcedExperts, writeBiasStates, writeForcedExperts } from './bias-files.ts';
 export type { BiasFileOptions, LayerBias, LayerForcedExperts } from './bias-files.ts';
-export { DTYPE_BYTES, OVERFLOW, decodeFloats, encodeFloats, findNotBelow, isFloatDtype } from './dtype.ts';
+export {
+  DTYPE_BYTES,
+  OVERFLOW,
+  STORED_DTYPES,
+  decodeFloats,
+  encodeFloats,
+  findNotBelow,
+  isFloatDtype,
+} from './dtype.ts';
 export type { Dtype, FloatDtype } from './dtype.ts';
 export { readExpertConfig, readExpertScores, writeExpertConfig, writeExpertScores } from './expert-files.ts';
 export type { ExpertConfigFile, ExpertScoresFile } from './expert-files.ts';

@@ -1,6 +1,7 @@
 /** A trained model as an ONNX file, compared with what the engine computes. */
 import { invariant } from '#core/contract/errors.ts';
 import {
+  STORED_DTYPES,
   encodeFinite,
   isFloatDtype,
   tensorBytes,
@@ -18,18 +19,11 @@ import {
   type DecoderGraph,
   type MethodSession,
   type Parameter,
-  type StoredDtype,
 } from '#worker/model/index.ts';
 import { openModelFile } from '#worker/runtime/index.ts';
 import { compareLogits, type LogitComparison } from './compare-logits.ts';
 import { probeBatch, usedLogits } from './used-logits.ts';
 import { placeOf, type ChangedModel } from './write-model.ts';
-
-const storedDtypes: Readonly<Record<FloatDtype, StoredDtype>> = {
-  F32: 'float32',
-  BF16: 'bfloat16',
-  F16: 'float16',
-};
 
 /** What was written, and how far its logits are from those of the engine. */
 export interface OnnxExport {
@@ -53,7 +47,7 @@ export async function writeOnnx(
 ): Promise<OnnxExport> {
   const byId = new Map(model.parameters.map((parameter) => [parameter.id, parameter]));
   const typeOf = (id: string): FloatDtype => typeIn(model, dtype, parameterOf(byId, id));
-  const decoder = decoderGraph(model.plan, session, (id) => storedDtypes[typeOf(id)]);
+  const decoder = decoderGraph(model.plan, session, (id) => STORED_DTYPES[typeOf(id)]);
   const encoded = (parameter: Parameter) =>
     encodeFinite(parameter.id, model.values(parameter), typeOf(parameter.id));
 

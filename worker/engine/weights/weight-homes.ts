@@ -1,15 +1,9 @@
 /** Where each parameter of a model is while it is in memory. */
 import { UserError } from '#core/contract/errors.ts';
-import type { ModelFolder } from '#worker/checkpoint/index.ts';
+import { STORED_DTYPES, isFloatDtype, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { Arena } from '#worker/kernels/index.ts';
 import { isContiguous, type DecoderPlan, type Parameter, type StoredDtype } from '#worker/model/index.ts';
 import type { Located } from './locate-parameter.ts';
-
-const safetensorsDtype: Readonly<Record<string, StoredDtype>> = {
-  F32: 'float32',
-  BF16: 'bfloat16',
-  F16: 'float16',
-};
 
 /** The least that frozen experts leave of the arena, in bytes. */
 const ARENA_RESERVE = 4 * 2 ** 30;
@@ -30,8 +24,7 @@ export interface HomeRules {
 
 /** The type a weight is held in that does not train. @throws UserError `checkpoint/unsupported-dtype`. */
 export function heldDtype(folder: ModelFolder, { entry }: Located): StoredDtype {
-  const dtype = safetensorsDtype[entry.dtype];
-  if (dtype !== undefined) return dtype;
+  if (isFloatDtype(entry.dtype)) return STORED_DTYPES[entry.dtype];
   throw new UserError(
     'checkpoint/unsupported-dtype',
     `${folder.dir}: tensor ${entry.name} is ${entry.dtype}; weights must be F32, BF16 or F16`,
