@@ -40,7 +40,7 @@ function stateHash(runDir: string): string {
   return createHash('sha256').update(tensors).digest('hex');
 }
 
-/** As in scripts/compare-exports.py and scripts/compare-onnx.py. */
+/** As in scripts/compare_families.py. */
 const row = Int32Array.from({ length: 12 }, (_, place) => 5 + ((7 * place) % 90));
 
 /** Logits of a fixed row; `runDir`: with the weights a run trained. */
