@@ -25,8 +25,6 @@ export const ExportRequest = z.object({
   dtype: ExportDtype,
   /** The folder to create. It may exist if it is empty. */
   out: z.string(),
-  /** Version of this program. */
-  version: z.string(),
 });
 export type ExportRequest = z.infer<typeof ExportRequest>;
 

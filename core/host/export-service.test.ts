@@ -61,7 +61,6 @@ test('an export is asked for with the folder it makes, told of while it is writt
     runDir: t.host.runDir(id),
     format: 'onnx',
     dtype: 'F16',
-    version: '1.2.3',
   });
   const out = request?.out ?? '';
   expect(out.endsWith(path.join('sample', 'exported'))).toBe(true);

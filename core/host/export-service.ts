@@ -36,7 +36,7 @@ export function createExportHandlers(
         throw new UserError('file/no-folder', `${parent} is not a folder`, 'Choose a folder.');
       const out = path.join(parent, name);
       exporting.start(id, { format, out }, 'is being exported', async (runDir, onProgress, signal) => {
-        const request = { runDir, format, dtype, out, version: ports.version };
+        const request = { runDir, format, dtype, out };
         const written = await ports.exports.write(request, onProgress, signal);
         writeExport(runDir, { ...written, createdMs: ports.now() });
       });

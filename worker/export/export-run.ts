@@ -8,6 +8,7 @@ import type {
   ExportResult,
   RefusedFormat,
 } from '#core/contract/run-export.ts';
+import { programVersion } from '#core/process/program-root.ts';
 import { ADDITIONS_FILE, type FileDigest } from '#worker/checkpoint/index.ts';
 import { usedSession } from '#worker/methods/index.ts';
 import { adaptersByName } from '#worker/train/index.ts';
@@ -86,7 +87,7 @@ export async function refusedFormats(runDir: string): Promise<RefusedFormat[]> {
 
 async function write(
   run: TrainedRun,
-  { format, out, dtype, version }: ExportRequest,
+  { format, out, dtype }: ExportRequest,
   routerFiles: ReadonlyMap<string, Uint8Array>,
   onProgress?: (progress: ExportProgress) => void,
 ): Promise<Written> {
@@ -94,7 +95,7 @@ async function write(
     case 'hf':
       return writeModel(run, out, dtype, routerFiles, onProgress);
     case 'delta':
-      return writeDelta(run, out, dtype, `condenser ${version}`, onProgress);
+      return writeDelta(run, out, dtype, `condenser ${programVersion()}`, onProgress);
     case 'adapter':
       // As they were trained, unless told otherwise.
       return writeAdapters(adaptersOf(run), out, dtype === 'source' ? 'F32' : dtype, routerFiles, onProgress);

@@ -1,7 +1,8 @@
 /** Puts a host together for shells without Electron: the browser host and the command line. */
 import path from 'node:path';
 import { createHost, type Host, type HostPorts } from '#core/host/index.ts';
-import { dataFolder, enginePorts, fromRoot, programVersion } from './host-ports.ts';
+import { fromRoot, programVersion } from '#core/process/program-root.ts';
+import { dataFolder, enginePorts } from './host-ports.ts';
 import { createSpawnWorker, ownWorkerProgram, type WorkerProgram } from './spawn-worker.ts';
 
 /** What differs between uses. */

@@ -1,10 +1,8 @@
 /** The parts of this program that a host is given, in both shells. */
-import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { invariant } from '#core/contract/errors.ts';
 import type { HostPorts } from '#core/host/index.ts';
+import { fromRoot } from '#core/process/program-root.ts';
 import { dataPort } from './data-port.ts';
 import { readDeviceInfo } from './device-info.ts';
 import { findAdapter, probeBeside, type AdapterSearch } from '#worker/runtime/index.ts';
@@ -64,28 +62,7 @@ export function dataFolder(): string {
   }
 }
 
-/** A path below the folder of the program, as source or as bundle. */
-export function fromRoot(relative: string): string {
-  let folder = path.dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(path.join(folder, 'package.json'))) {
-    const parent = path.dirname(folder);
-    invariant(parent !== folder, 'the program has no package.json above it');
-    folder = parent;
-  }
-  return path.join(folder, relative);
-}
-
 /** Folder of the bundled model. */
 export function sampleModel(): string {
   return fromRoot('resources/sample/sample-moe');
-}
-
-/** Version in the program's package.json. */
-export function programVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(fromRoot('package.json'), 'utf8'));
-  invariant(
-    typeof manifest === 'object' && manifest !== null && 'version' in manifest,
-    'package.json has no version',
-  );
-  return String(manifest.version);
 }

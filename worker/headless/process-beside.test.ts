@@ -184,7 +184,7 @@ test('a run is exported with progress, as from the command line; what fails or i
     abort = signal,
   ) => {
     const out = path.join(parent, 'window');
-    const request: ExportRequest = { runDir, format: 'onnx', dtype: 'F32', out, version: '1', ...fields };
+    const request: ExportRequest = { runDir, format: 'onnx', dtype: 'F32', out, ...fields };
     return exportBeside(program, request, onProgress, abort);
   };
   const seen: ExportProgress[] = [];

@@ -8,9 +8,10 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { toErrorInfo, UserError } from '#core/contract/errors.ts';
 import type { Host } from '#core/host/index.ts';
 import { createLink, serveLink } from '#core/link/index.ts';
+import { fromRoot } from '#core/process/program-root.ts';
 import { createGate, type Gate, newToken, PROTOCOL, type Refusal } from './auth.ts';
 import { composeHost, type ComposeOptions } from './compose-host.ts';
-import { dataFolder, fromRoot } from './host-ports.ts';
+import { dataFolder } from './host-ports.ts';
 import { receiveUpload } from './receive-upload.ts';
 import { securityHeaders, serveStatic } from './static-files.ts';
 

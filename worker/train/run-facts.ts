@@ -1,9 +1,10 @@
 /** What is fixed once a run is prepared: sizes, hashes, and what makes two runs the same run. */
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import type { RunFacts } from '#core/contract/run.ts';
+import { programVersion } from '#core/process/program-root.ts';
 import { openModelFolder, type ModelFolder } from '#worker/checkpoint/index.ts';
 import type { DataStats, PreparedData } from '#worker/data/index.ts';
 import { elementCount, moeLayerIndices, routerShapes, type Parameter } from '#worker/model/index.ts';
@@ -65,20 +66,6 @@ export function runIdentity(
   );
 }
 
-/** Version of this program, from its package.json. */
-function codeVersion(): string {
-  for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
-    try {
-      const manifest = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')) as {
-        version?: unknown;
-      };
-      return String(manifest.version);
-    } catch (error) {
-      if (folder.pathname === '/') throw error;
-    }
-  }
-}
-
 /** What the plan said before the data were read: the same estimate from the same counts, so that its error can be told. */
 function estimatedSeconds(
   spec: RunSpec,
@@ -133,7 +120,7 @@ export async function runFacts(
         data: dataHash(data.stats.files),
         ...(data.general && { general: dataHash(data.stats.generalFiles) }),
         tokenizer: tokenizerHash,
-        code: `condenser ${codeVersion()}`,
+        code: `condenser ${programVersion()}`,
       },
       provider: model.runtime.provider,
       threads: model.runtime.threads,

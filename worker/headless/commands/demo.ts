@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { readDemo } from '#core/host/index.ts';
 import { buildReport, toHtml } from '#core/report/index.ts';
-import { fromRoot, programVersion } from '../host-ports.ts';
+import { fromRoot, programVersion } from '#core/process/program-root.ts';
 import { EXIT, type Command, type Terminal } from './command.ts';
 import { readRun } from './find-run.ts';
 import { followRun } from './follow-run.ts';

@@ -1,9 +1,10 @@
 /** `doctor`: what this machine has to train with. */
+import { programVersion } from '#core/process/program-root.ts';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { describePlacement, findAdapter, probeBeside } from '#worker/runtime/index.ts';
 import { readDeviceInfo } from '../device-info.ts';
-import { dataFolder, programVersion, sampleModel } from '../host-ports.ts';
+import { dataFolder, sampleModel } from '../host-ports.ts';
 import { ownWorkerProgram } from '../spawn-worker.ts';
 import { EXIT, type Command } from './command.ts';
 import { count, megabytes, table } from './terminal.ts';

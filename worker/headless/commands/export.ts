@@ -2,7 +2,6 @@
 import path from 'node:path';
 import { ExportDtype, ExportFormat, USUAL_DTYPES } from '#core/contract/run-export.ts';
 import { exportRun as writeExport } from '#worker/export/index.ts';
-import { programVersion } from '../host-ports.ts';
 import type { Command } from './command.ts';
 import { findRun } from './find-run.ts';
 import { count, megabytes } from './terminal.ts';
@@ -13,12 +12,10 @@ export const exportRun: Command = async (invocation) => {
   const out = path.resolve(invocation.requiredText('out'));
   const dtype = invocation.choice('dtype', ExportDtype.options) ?? USUAL_DTYPES[format];
   const runDir = findRun(invocation.args[0] ?? '', invocation.home);
-  const { logits, ...written } = await writeExport(
-    { runDir, format, dtype, out, version: programVersion() },
-    (progress) =>
-      invocation.terminal.progress(
-        `${megabytes(progress.written / 1e6)} of ${megabytes(progress.of / 1e6)} written`,
-      ),
+  const { logits, ...written } = await writeExport({ runDir, format, dtype, out }, (progress) =>
+    invocation.terminal.progress(
+      `${megabytes(progress.written / 1e6)} of ${megabytes(progress.of / 1e6)} written`,
+    ),
   );
   const { files, step, verified, notes } = written;
   return {

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { UserError } from '#core/contract/errors.ts';
 import { buildReport, toHtml, toJson, toMarkdown, type ReportData } from '#core/report/index.ts';
-import { programVersion } from '../host-ports.ts';
+import { programVersion } from '#core/process/program-root.ts';
 import type { Command } from './command.ts';
 import { findRun, readRun } from './find-run.ts';
 

@@ -22,7 +22,7 @@ export async function runCommandLine(
       return first === undefined ? EXIT.usage : EXIT.done;
     }
     if (first === '--version') {
-      const { programVersion } = await import('../host-ports.ts');
+      const { programVersion } = await import('#core/process/program-root.ts');
       stdout.write(`${programVersion()}\n`);
       return EXIT.done;
     }

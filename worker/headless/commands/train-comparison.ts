@@ -10,7 +10,7 @@ import type { RunState } from '#core/contract/run-state.ts';
 import { resolveSpecPaths } from '#core/host/index.ts';
 import { buildReport, compareRuns, toHtml } from '#core/report/index.ts';
 import { readRunRow, readRunSpec } from '#core/store/index.ts';
-import { programVersion } from '../host-ports.ts';
+import { programVersion } from '#core/process/program-root.ts';
 import type { HeadlessTask } from '../run-headless.ts';
 import { EXIT, type Invocation, type Outcome, type Terminal } from './command.ts';
 import { describeComparison } from './describe-comparison.ts';
