@@ -54,7 +54,7 @@ export type ExportResult = z.infer<typeof ExportResult>;
 export const KeptExport = ExportResult.extend({ createdMs: z.number() });
 export type KeptExport = z.infer<typeof KeptExport>;
 
-/** All exports of a run that were asked for in the window, the newest last. */
+/** All exports of a run, the newest last. */
 export const RunExports = z.object({ version: z.literal(1), exports: z.array(KeptExport) });
 export type RunExports = z.infer<typeof RunExports>;
 

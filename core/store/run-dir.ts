@@ -22,7 +22,7 @@ export function runFiles(dir: string) {
     audit: path.join(dir, 'audit.json'),
     /** What it scores on suites of questions, where it was asked any. */
     scores: path.join(dir, 'scores.json'),
-    /** What was exported of it from the window. */
+    /** What was exported of it. */
     exports: path.join(dir, 'exports.json'),
   };
 }
