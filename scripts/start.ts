@@ -1,8 +1,9 @@
 /** Starts the workbench: in Electron where that can run, else as a page that the Node host serves. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { electronBinary, electronPackage } from './electron-binary.ts';
+import { runInForeground } from './foreground.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const DOWNLOAD_MS = 600_000;
@@ -69,16 +70,9 @@ function run(command: string, args: readonly string[]): void {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-/** Runs the shell in the foreground; its exit code becomes ours. */
+/** Waits for the shell; its exit code becomes ours. */
 async function runToEnd(command: string, args: readonly string[]): Promise<void> {
   // The desktop shell trains in this Node.
   const env = { ...process.env, CONDENSER_NODE: process.execPath };
-  const child = spawn(command, args, { cwd: root, stdio: 'inherit', env });
-  // Ctrl-C reaches the child by itself, as a member of the terminal's foreground group: sent twice it would mean "at once".
-  process.on('SIGINT', () => {});
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
-  process.exitCode = await new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code, signal) => resolve(signal ? 1 : (code ?? 0)));
-  });
+  process.exitCode = await runInForeground(command, args, { cwd: root, env });
 }
