@@ -9,6 +9,7 @@ import {
   type Parameter,
   type Routing,
 } from '#worker/model/index.ts';
+import { openModelFile } from '#worker/runtime/index.ts';
 import { writeRandomModel } from '#worker/testing/index.ts';
 import { decoderOf } from '#worker/train/index.ts';
 import { storedValues } from './write-model.ts';
@@ -37,11 +38,12 @@ const config = {
 /** Writes a random model, whose values go through `change` once it was computed what is expected of the file. */
 async function write(
   out: string,
-  change: (values: Float32Array, parameter: Parameter) => Float32Array,
+  change: (values: Float32Array, parameter: Parameter) => Float32Array = (values) => values,
   routed: (plain: Routing) => Routing = (plain) => plain,
+  scaling: Readonly<Record<string, unknown>> = {},
 ) {
-  const dir = path.join(work, 'model');
-  if (!existsSync(dir)) writeRandomModel(dir, config);
+  const dir = `${out}-model`;
+  writeRandomModel(dir, { ...config, ...scaling });
   const source = await openModelFolder(dir);
   try {
     const { family, plan } = decoderOf(source);
@@ -63,7 +65,7 @@ async function write(
 
 test('a file that computes something else is refused, and nothing is left behind', async () => {
   const right = path.join(work, 'right');
-  expect((await write(right, (values) => values)).logits.largestDifference).toBeLessThan(1e-4);
+  expect((await write(right)).logits.largestDifference).toBeLessThan(1e-4);
   expect(existsSync(path.join(right, 'model.onnx'))).toBe(true);
 
   const wrong = path.join(work, 'wrong');
@@ -80,14 +82,26 @@ test('a file that computes something else is refused, and nothing is left behind
 
 test('a choice that is more than a rule is refused', async () => {
   const out = path.join(work, 'refused');
-  const refused = write(
-    out,
-    (values) => values,
-    (routing) => ({
-      ...routing,
-      choose: (scores_NE, ids_N, layer) => routing.choose(scores_NE, ids_N, layer),
-    }),
-  );
+  const refused = write(out, undefined, (routing) => ({
+    ...routing,
+    choose: (scores_NE, ids_N, layer) => routing.choose(scores_NE, ids_N, layer),
+  }));
   await expect(refused).rejects.toMatchObject({ code: 'export/onnx-unsupported' });
   expect(existsSync(out)).toBe(false);
+});
+
+test('with dynamic scaling of positions a file refuses the rows that training refuses', async () => {
+  const out = path.join(work, 'dynamic');
+  const rope_scaling = { rope_type: 'dynamic', factor: 2 };
+  await write(out, undefined, undefined, { rope_scaling, max_position_embeddings: 30 });
+  const names = { inputs: ['input_ids', 'attention_mask'], outputs: ['logits'] };
+  const program = openModelFile(path.join(out, 'model.onnx'), names);
+  const run = (length: number) => {
+    const ones = { dtype: 'int64', shape: [1, length], data: new BigInt64Array(length).fill(1n) } as const;
+    return program.run({ input_ids: ones, attention_mask: ones })['logits'];
+  };
+  expect(run(30)?.shape).toEqual([1, 30, 60]);
+  expect(() => run(31)).toThrow(/rowsOfAtMost30Tokens.*out of data bounds/s);
+  expect(run(1)?.shape).toEqual([1, 1, 60]);
+  program.release();
 });

@@ -65,7 +65,7 @@ export class DecoderTables {
   #rotation(rope: RopePlan): { readonly cos: Value; readonly sin: Value } {
     const known = this.#rotations.get(rope);
     if (known !== undefined) return known;
-    const { inverseFrequencies, tableScale = 1, long } = rope;
+    const { inverseFrequencies } = rope;
     const frequencies_D = this.#builder.constant({
       dtype: 'float32',
       shape: [inverseFrequencies.length],
@@ -73,17 +73,29 @@ export class DecoderTables {
     });
     const places_S1 = op.unsqueeze(op.cast(this.#places_S, 'float32'), { axes: [1] });
     const angle_SD = op.mul(places_S1, frequencies_D);
-    const reached = op.sizeOf(angle_SD, [SEQUENCE], 'float32');
-    const scale =
-      long === undefined
-        ? tableScale
-        : op.where(
-            op.greater(reached, long.above),
-            this.#builder.constant(long.tableScale),
-            this.#builder.constant(tableScale),
-          );
+    const scale = this.#tableScale(rope, op.sizeOf(angle_SD, [SEQUENCE], 'float32'));
     const made = { cos: op.mul(op.cos(angle_SD), scale), sin: op.mul(op.sin(angle_SD), scale) };
     this.#rotations.set(rope, made);
     return made;
+  }
+
+  /** What multiplies cos and sin of rows that reach `reached` positions. */
+  #tableScale({ tableScale = 1, long, mostPositions: most }: RopePlan, reached: Value): number | Value {
+    const builder = this.#builder;
+    if (most !== undefined) {
+      // A file has no way to refuse a row but to read beyond a tensor, which is an error with the name of the node.
+      return builder.scope(`rowsOfAtMost${most}Tokens`, () => {
+        const beyond = op.cast(op.div(op.sub(reached, 1), most), 'int64');
+        return op.gather(builder.constant({ dtype: 'float32', shape: [1], data: [tableScale] }), beyond, {
+          axis: 0,
+        });
+      });
+    }
+    if (long === undefined) return tableScale;
+    return op.where(
+      op.greater(reached, long.above),
+      builder.constant(long.tableScale),
+      builder.constant(tableScale),
+    );
   }
 }
