@@ -132,6 +132,8 @@ export const hostApi = {
       }),
       DatasetInspection,
     ),
+    /** Rows that an inspection of the data set has read so far. */
+    inspecting: push(z.object({ id: DatasetId, rows: z.int() })),
     preview: call(
       z.object({
         id: DatasetId,

@@ -2,9 +2,10 @@
 import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { DatasetInspection } from '#core/contract/dataset.ts';
 import { hostApi } from '#core/contract/host-api.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
-import { makeHome, openTestHost, type TestHost, until } from './host.fixture.ts';
+import { makeHome, openTestHost, testData, type TestHost, until } from './host.fixture.ts';
 
 let folder: ReturnType<typeof makeHome>;
 let t: TestHost;
@@ -157,6 +158,47 @@ test('datasets: import, map, inspect, preview, sample, remove', async () => {
   await expect(t.call('runs.plan', await staleDraft(id, model.id))).rejects.toMatchObject({
     code: 'dataset/unknown',
   });
+});
+
+test('datasets: the same inspection asked twice is made once, and tells how far it is', async () => {
+  await t.host.close();
+  const made: PromiseWithResolvers<DatasetInspection>[] = [];
+  const progress: ((rows: number) => void)[] = [];
+  t = openTestHost(folder.root, {
+    data: {
+      ...testData,
+      inspect: (_source, _view, onProgress) => {
+        progress.push(onProgress);
+        const inspection = Promise.withResolvers<DatasetInspection>();
+        made.push(inspection);
+        return inspection.promise;
+      },
+    },
+  });
+  const { model, data } = await t.draft();
+  const id = data.train[0] ?? '';
+  const view = { id, modelId: model.id, maxLength: 64, lossOn: 'completion' as const };
+  const both = [t.call('datasets.inspect', view), t.call('datasets.inspect', view)];
+  const other = t.call('datasets.inspect', { ...view, maxLength: 32 });
+  await until('the inspections', () => made.length === 2);
+  progress[0]?.(256);
+  expect(t.pushes).toContainEqual({ channel: 'datasets.inspecting', payload: { id, rows: 256 } });
+  made.forEach(({ resolve }, i) => resolve(inspectionOf(i)));
+  expect((await Promise.all([...both, other])).map(({ rows }) => rows)).toEqual([0, 0, 1]);
+  const again = t.call('datasets.inspect', view);
+  await until('another inspection', () => made.length === 3);
+  made[2]?.resolve(inspectionOf(2));
+  expect((await again).rows).toBe(2);
+});
+
+const inspectionOf = (rows: number): DatasetInspection => ({
+  rows,
+  tokens: rows,
+  trainedTokens: rows,
+  truncatedRows: 0,
+  longest: rows,
+  histogram: [],
+  findings: [],
 });
 
 async function staleDraft(datasetId: string, modelId: string) {

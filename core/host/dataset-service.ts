@@ -1,6 +1,6 @@
 /** The `datasets` part of the host API. */
 import path from 'node:path';
-import type { DatasetEntry } from '#core/contract/dataset.ts';
+import type { DatasetEntry, DatasetInspection } from '#core/contract/dataset.ts';
 import { UserError } from '#core/contract/errors.ts';
 import type { HostHandlers } from '#core/contract/host-api.ts';
 import { newId } from '#core/store/index.ts';
@@ -41,6 +41,18 @@ export function createDatasetService(
     maxLength: input.maxLength,
     lossOn: input.lossOn,
   });
+  /** Inspections at work: who asks the same, as a page that was loaded again, waits for the same answer. */
+  const inspecting = new Map<string, Promise<DatasetInspection>>();
+  const inspect = (entry: DatasetEntry, view: DataView): Promise<DatasetInspection> => {
+    const key = JSON.stringify([entry, view]);
+    const known = inspecting.get(key);
+    if (known !== undefined) return known;
+    const inspection = ports.data
+      .inspect(entry, view, (rows) => notify('datasets.inspecting', { id: entry.id, rows }))
+      .finally(() => inspecting.delete(key));
+    inspecting.set(key, inspection);
+    return inspection;
+  };
   const add = async (file: string): Promise<DatasetEntry> => {
     const found = await ports.data.open(file);
     const known = db.datasets.list().find((entry) => entry.path === file);
@@ -63,7 +75,7 @@ export function createDatasetService(
         const entry = entryOf(id);
         return save({ ...entry, ...(await ports.data.open(entry.path, mapping)) });
       },
-      'datasets.inspect': (input) => ports.data.inspect(entryOf(input.id), viewOf(input)),
+      'datasets.inspect': (input) => inspect(entryOf(input.id), viewOf(input)),
       'datasets.preview': (input) =>
         ports.data.preview(entryOf(input.id), viewOf(input), input.fromRow, input.rows),
       'datasets.sample': ({ id, rows }) => ports.data.sample(entryOf(id), rows),

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { type CallInput, type CallName, type CallOutput, findCall } from '#core/contract/host-api.ts';
 import type { ModelSummary } from '#core/contract/model.ts';
 import { createHost, type Host } from './create-host.ts';
-import type { HostPorts } from './ports.ts';
+import type { DataPort, HostPorts } from './ports.ts';
 import { ScriptedWorker } from './scripted-worker.fixture.ts';
 
 /** A host under test and what it started. */
@@ -38,6 +38,35 @@ const modelSummary = (dir: string): ModelSummary => ({
   tokenizer: { present: true, vocabularySize: 32, chatTemplate: false },
   problems: [],
 });
+
+/** Data sets of one row, all alike. */
+export const testData: DataPort = {
+  open: (_path, mapping) =>
+    Promise.resolve({
+      bytes: 30,
+      rows: 1,
+      fileFormat: 'jsonl',
+      columns: ['prompt', 'response'],
+      recordFormat: 'prompt-response',
+      mapping: mapping ? { ...mapping } : { prompt: 'prompt', response: 'response' },
+      sha256: 'e'.repeat(64),
+    }),
+  inspect: () =>
+    Promise.resolve({
+      rows: 1,
+      tokens: 2,
+      trainedTokens: 1,
+      truncatedRows: 0,
+      longest: 2,
+      histogram: [{ upTo: 16, rows: 1 }],
+      findings: [],
+    }),
+  preview: (_source, _view, fromRow) =>
+    Promise.resolve([
+      { row: fromRow, tokens: [{ text: 'a', id: 1, trained: false, truncated: false, special: false }] },
+    ]),
+  sample: () => Promise.resolve([{ prompt: '"a"' }]),
+};
 
 /** A fresh data folder with a model folder and a data file beside it. */
 export function makeHome(): { root: string; home: string; remove: () => void } {
@@ -75,33 +104,7 @@ export function openTestHost(root: string, ports: Partial<HostPorts> = {}): Test
       inspect: (dir) => Promise.resolve(modelSummary(dir)),
       sha256: () => Promise.resolve('f'.repeat(64)),
     },
-    data: {
-      open: (_path, mapping) =>
-        Promise.resolve({
-          bytes: 30,
-          rows: 1,
-          fileFormat: 'jsonl',
-          columns: ['prompt', 'response'],
-          recordFormat: 'prompt-response',
-          mapping: mapping ? { ...mapping } : { prompt: 'prompt', response: 'response' },
-          sha256: 'e'.repeat(64),
-        }),
-      inspect: () =>
-        Promise.resolve({
-          rows: 1,
-          tokens: 2,
-          trainedTokens: 1,
-          truncatedRows: 0,
-          longest: 2,
-          histogram: [{ upTo: 16, rows: 1 }],
-          findings: [],
-        }),
-      preview: (_source, _view, fromRow) =>
-        Promise.resolve([
-          { row: fromRow, tokens: [{ text: 'a', id: 1, trained: false, truncated: false, special: false }] },
-        ]),
-      sample: () => Promise.resolve([{ prompt: '"a"' }]),
-    },
+    data: testData,
     planner: {
       methods: () => Promise.resolve([]),
       plan: (spec) =>

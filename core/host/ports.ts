@@ -70,7 +70,8 @@ export interface DataPort {
     path: string,
     mapping?: Readonly<Record<string, string>>,
   ): Promise<Omit<DatasetEntry, 'id' | 'name' | 'path' | 'addedMs'>>;
-  inspect(source: DataSource, view: DataView): Promise<DatasetInspection>;
+  /** Reads every row, and tells now and then how many it has read. */
+  inspect(source: DataSource, view: DataView, onProgress: (rows: number) => void): Promise<DatasetInspection>;
   /** Rows from `fromRow` (1-based) on, as tokens. */
   preview(source: DataSource, view: DataView, fromRow: number, rows: number): Promise<PreviewRow[]>;
   /** First rows as they are, values as JSON text. */

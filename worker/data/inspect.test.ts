@@ -77,6 +77,27 @@ test('counts tokens and reports everything odd with its rows', async () => {
   expect(inspection.trainedTokens).toBeLessThan(inspection.tokens);
 });
 
+test('a long inspection lets the rest of the program have its turn', async () => {
+  const file = await put(
+    'long.jsonl',
+    Array.from({ length: 1000 }, (_, index) => pair(`${index}? `.repeat(40), 'Yes. '.repeat(40))),
+  );
+  const start = performance.now();
+  let [last, longest] = [start, 0];
+  const turn = () => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  };
+  let at = setImmediate(function next() {
+    turn();
+    at = setImmediate(next);
+  });
+  await inspectDataset([file], options);
+  clearImmediate(at);
+  turn();
+  expect(longest).toBeLessThan((last - start) / 4);
+});
+
 test('only the first rows of a finding are listed, all are counted', async () => {
   const file = await put(
     'many.jsonl',

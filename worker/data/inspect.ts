@@ -1,4 +1,5 @@
 /** Looks a data set over without training on it: what the data screen and the `data` command show. */
+import { setImmediate } from 'node:timers/promises';
 import type { DatasetEntry, DatasetInspection, PreviewRow } from '#core/contract/dataset.ts';
 import { UserError } from '#core/contract/errors.ts';
 import { openDataFile, requireMapping, scanExamples } from './examples.ts';
@@ -68,6 +69,8 @@ interface Totals {
 }
 
 const FIRST_BIN_BITS = 4;
+/** Milliseconds after which the rest of the program has its turn: an inspection can take minutes. */
+const TURN_MS = 20;
 
 function count(totals: Totals, length: number, kept: number, trained: number): void {
   totals.rows += 1;
@@ -91,6 +94,7 @@ export async function inspectDataset(
   const totals: Totals = { rows: 0, tokens: 0, trainedTokens: 0, truncatedRows: 0, longest: 0, bins: [] };
   const findings: DatasetInspection['findings'] = [];
   const trainHashes: Float64Array[] = [];
+  let turnStart = performance.now();
   const sides = [
     ...files.map((spec) => ({ spec, held: false })),
     ...(options.validation ?? []).map((spec) => ({ spec, held: true })),
@@ -109,6 +113,10 @@ export async function inspectDataset(
         strict: false,
       })) {
         options.signal?.throwIfAborted();
+        if (performance.now() - turnStart > TURN_MS) {
+          await setImmediate();
+          turnStart = performance.now();
+        }
         hashes.push(contentHash);
         rows.push(row);
         if (held) continue;

@@ -19,9 +19,9 @@ export const dataPort: DataPort = {
     } = await describeFile({ path, mapping });
     return { bytes, rows, fileFormat, columns, recordFormat, mapping: used, sha256 };
   },
-  inspect: async ({ path, mapping }, view) => {
+  inspect: async ({ path, mapping }, view, onProgress) => {
     const { inspectDataset } = await data();
-    return inspectDataset([{ path, mapping }], await processOptions(view));
+    return inspectDataset([{ path, mapping }], { ...(await processOptions(view)), onProgress });
   },
   preview: async ({ path, mapping }, view, fromRow, rows) => {
     const { previewRows } = await data();

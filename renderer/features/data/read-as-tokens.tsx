@@ -1,7 +1,7 @@
-import { Fragment, useState } from 'react';
+import { Fragment, useEffect, useState } from 'react';
 import { Link } from 'wouter';
 import type { DatasetEntry, DatasetInspection } from '#core/contract/dataset.ts';
-import { useCall } from '../../api/use-host.ts';
+import { useCall, useClient } from '../../api/use-host.ts';
 import { Histogram } from '../../charts/histogram.tsx';
 import { Card } from '../../ui/card.tsx';
 import { formatCount, formatShare, plural } from '../../ui/format.ts';
@@ -77,6 +77,23 @@ function Findings({
   );
 }
 
+/** How far the inspection of data set `id` is: a large one takes minutes. */
+function RowsRead({ id, total }: { readonly id: string; readonly total: number }) {
+  const client = useClient();
+  const [read, setRead] = useState<number>();
+  useEffect(
+    () =>
+      client.on('datasets.inspecting', (progress) => {
+        if (progress.id === id) setRead(progress.rows);
+      }),
+    [client, id],
+  );
+  if (read === undefined) return null;
+  return (
+    <p className="muted num">{`${formatCount(read)} of ${plural(total, 'row')} read as tokens so far.`}</p>
+  );
+}
+
 /** The data set as `modelId`'s tokenizer and template make it: numbers, findings, and rows as tokens. */
 export function ReadAsTokens({ entry }: { readonly entry: DatasetEntry }) {
   const models = useCall('models.list', undefined);
@@ -134,15 +151,18 @@ export function ReadAsTokens({ entry }: { readonly entry: DatasetEntry }) {
       }
     >
       <div className="read">
-        <Loaded query={inspection} what="the findings" lines={8}>
-          {(value) => (
-            <div className="stack">
-              <Numbers inspection={value} />
-              <Histogram bins={value.histogram} cut={maxLength} />
-              <Findings findings={value.findings} onRow={setFromRow} />
-            </div>
-          )}
-        </Loaded>
+        <div className="stack">
+          <Loaded query={inspection} what="the findings" lines={8}>
+            {(value) => (
+              <>
+                <Numbers inspection={value} />
+                <Histogram bins={value.histogram} cut={maxLength} />
+                <Findings findings={value.findings} onRow={setFromRow} />
+              </>
+            )}
+          </Loaded>
+          {inspection.isPending && <RowsRead id={entry.id} total={entry.rows} />}
+        </div>
         <TokenRows
           input={input}
           enabled={modelId !== undefined}
