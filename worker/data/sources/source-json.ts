@@ -1,6 +1,6 @@
 /** Streaming readers for JSON Lines and for JSON files that hold an array of rows. */
 import { UserError } from '#core/contract/errors.ts';
-import { MAX_ROW_BYTES, rowTooLong } from './source-row.ts';
+import { decodeText, MAX_ROW_BYTES, rowTooLong } from './source-row.ts';
 import type { RowReader, SourceRow } from './source-row.ts';
 
 /** Where the rows may be when the top of a JSON file is an object. */
@@ -14,16 +14,9 @@ const isSpace = (byte: number) => byte === 0x20 || byte === 0x0a || byte === 0x0
 
 const formatRow = (row: number) => row.toLocaleString('en-US');
 
-const decoder = new TextDecoder('utf-8', { fatal: true });
-
 function parseRow(bytes: Uint8Array, row: number, name: string): SourceRow {
   const where = `${name}: row ${formatRow(row)}`;
-  let text: string;
-  try {
-    text = decoder.decode(bytes);
-  } catch (cause) {
-    throw new UserError('data/not-utf8', `${where} is not UTF-8 text`, 'Save the file as UTF-8.', { cause });
-  }
+  const text = decodeText(bytes, where);
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -31,6 +31,23 @@ export function rowTooLong(where: string): UserError {
   );
 }
 
+// A mark of byte order inside a file is text.
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** `bytes` as text; `where` names file and row. @throws UserError `data/not-utf8`, where other encodings would be read as wrong letters. */
+export function decodeText(bytes: Uint8Array, where: string): string {
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new UserError(
+      'data/not-utf8',
+      `${where} is not UTF-8 text`,
+      'Save the file as UTF-8; spreadsheets call that "CSV UTF-8".',
+      { cause },
+    );
+  }
+}
+
 /** Yields a file's bytes from `position` on, in blocks of 1 MiB. */
 export async function* readBlocks(handle: FileHandle, position = 0): AsyncGenerator<Buffer> {
   for (let at = position; ;) {

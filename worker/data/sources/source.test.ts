@@ -111,7 +111,20 @@ test.each<[string, string | Uint8Array, string, RegExp]>([
   ['two.json', '[{"a":1}]\n[{"a":1}]', 'data/malformed-json', /more text after the end/],
   ['comma.json', '[{"a":1},]', 'data/malformed-json', /a comma without a row after row 1/],
   ['fields.csv', 'a,b\n1,2\n1,2,3\n', 'data/csv-fields', /row 2 \(ends in line 3\) has 3 fields; .* 2: a, b/],
-  ['quote.csv', 'a,b\n"1,2\n3,4\n', 'data/malformed-csv', /quote\.csv: line/],
+  [
+    'quote.csv',
+    'a,b\n1,"2\n3,4\n5,6\n',
+    'data/malformed-csv',
+    /mark in the row that begins after line 1 is never/,
+  ],
+  ['inner.csv', 'a,b\n1,2\n1,2"3\n', 'data/malformed-csv', /inner\.csv: line 3: Invalid Opening Quote/],
+  [
+    'latin1.csv',
+    Buffer.from('a,b\n1,2\ngrün,"groß"\n', 'latin1'),
+    'data/not-utf8',
+    /row 2 \(ends in line 3\) is not UTF-8/,
+  ],
+  ['header-latin1.csv', Buffer.from('größe,b\n1,2\n', 'latin1'), 'data/not-utf8', /the header is not UTF-8/],
   ['header.csv', 'a,a\n1,2\n', 'data/csv-header', /column 2 of the header repeats the name "a"/],
   ['empty.jsonl', '', 'data/empty-file', /empty\.jsonl is empty/],
   [
