@@ -315,3 +315,16 @@ test('keys typed into a field are text', async () => {
   fireEvent.change(filter, { target: { value: 'nothing like it' } });
   expect(await screen.findByText(/No run matches/)).toBeTruthy();
 });
+
+test('several files dropped at once are refused in words, and none is taken without a word about the others', async () => {
+  const host = open('/');
+  await screen.findByText(/No run yet/);
+  const files = ['train.jsonl', 'held.jsonl'].map((name) => new File(['{}'], name));
+  const dataTransfer = { types: ['Files'], files: Object.assign(files, { item: (i: number) => files[i] }) };
+  fireEvent.drop(screen.getByRole('main'), { dataTransfer });
+  const dialog = await screen.findByRole('dialog', { name: 'The file was not imported' });
+  expect(within(dialog).getByText('2 files were dropped at once, and none was taken')).toBeTruthy();
+  fireEvent.click(within(dialog).getByRole('button', { name: 'Close' }));
+  await waitFor(() => expect(screen.queryByRole('dialog')).toBeNull());
+  expect(host.calls.some(({ name }) => name === 'register')).toBe(false);
+});

@@ -78,10 +78,12 @@ function mappedFormat(mapping: Mapping, detected: { readonly format: RecordForma
 /** @throws UserError `data/unknown-format` for a file that needs a mapping by hand. */
 export function requireMapping(file: DataFile): void {
   if (file.recordFormat !== 'unknown') return;
+  const [prompt = 'question', response = 'answer'] = file.source.columns;
   throw new UserError(
     'data/unknown-format',
     `${file.name}: the columns were not recognised: ${file.source.columns.join(', ')}`,
-    'Say which is which, e.g. "mapping": {"prompt": "question", "response": "answer"}.',
+    `Say which is which: on the page of the data set, with --mapping prompt=${prompt} --mapping response=${response}, ` +
+      `or in RUN.json with "mapping": {"prompt": ${JSON.stringify(prompt)}, "response": ${JSON.stringify(response)}}.`,
   );
 }
 

@@ -241,7 +241,7 @@ test.each<[string, Row[], object, string, RegExp, RegExp]>([
     {},
     'data/unknown-format',
     /not recognised: foo, bar/,
-    /mapping/,
+    /--mapping prompt=foo --mapping response=bar, .*"mapping": \{"prompt": "foo"/,
   ],
 ])('refuses %s', async (_name, rows, more, code, message, hint) => {
   const file = { ...(await put('a.jsonl', rows)), ...more };

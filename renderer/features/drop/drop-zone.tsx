@@ -8,7 +8,7 @@ import {
   useRef,
   useState,
 } from 'react';
-import { toErrorInfo } from '#core/contract/errors.ts';
+import { toErrorInfo, UserError } from '#core/contract/errors.ts';
 import { Button } from '../../ui/button.tsx';
 import { Dialog } from '../../ui/dialog.tsx';
 import { Icon } from '../../ui/icons.tsx';
@@ -51,6 +51,12 @@ export function DropZone({ children }: { readonly children: ReactNode }) {
   const depth = useRef(0);
   const [taker, setTaker] = useState<Taker>();
   const importing = useImport();
+  const [refused, setRefused] = useState<UserError>();
+  const error = refused ?? importing.error;
+  const close = () => {
+    setRefused(undefined);
+    importing.reset();
+  };
   const change = (event: DragEvent, by: number) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
@@ -62,9 +68,13 @@ export function DropZone({ children }: { readonly children: ReactNode }) {
     event.preventDefault();
     depth.current = 0;
     setOver(false);
-    const file = event.dataTransfer.files.item(0);
+    const { files } = event.dataTransfer;
+    const file = files.item(0);
     if (file === null) return;
-    if (taker === undefined) importing.mutate({ file });
+    if (files.length > 1) {
+      const what = `${files.length} files were dropped at once, and none was taken`;
+      setRefused(new UserError('drop/several', what, 'Drop them one after the other.'));
+    } else if (taker === undefined) importing.mutate({ file });
     else taker.take(file);
   };
   return (
@@ -91,12 +101,10 @@ export function DropZone({ children }: { readonly children: ReactNode }) {
           Reading {'file' in importing.variables ? importing.variables.file.name : 'the file'}…
         </div>
       )}
-      <Dialog open={importing.error !== null} title={NOT_IMPORTED} onClose={() => importing.reset()}>
-        {importing.error !== null && (
-          <ErrorNote titled what={NOT_IMPORTED} error={toErrorInfo(importing.error)} />
-        )}
+      <Dialog open={error !== null} title={NOT_IMPORTED} onClose={close}>
+        {error !== null && <ErrorNote titled what={NOT_IMPORTED} error={toErrorInfo(error)} />}
         <div className="dialog-actions">
-          <Button onClick={() => importing.reset()}>Close</Button>
+          <Button onClick={close}>Close</Button>
         </div>
       </Dialog>
     </div>
