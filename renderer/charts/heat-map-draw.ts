@@ -116,8 +116,13 @@ function drawMarks(
         context.lineTo(x + w - 0.5, y + 0.5);
         context.stroke();
       } else {
-        context.strokeStyle = theme.ink;
-        context.strokeRect(x + line / 2, y + line / 2, w - line, h - line);
+        // Ink alone is too near to the ends of the scale: a second line inside it, where there is room for both.
+        const lines = w > 6 * line ? [theme.ink, theme.card] : [theme.ink];
+        for (const [inset, colour] of lines.entries()) {
+          const edge = (inset + 0.5) * line;
+          context.strokeStyle = colour;
+          context.strokeRect(x + edge, y + edge, w - 2 * edge, h - 2 * edge);
+        }
       }
     }
   }
