@@ -62,6 +62,14 @@ test('a change of Gini tells which way', () => {
     /^Layer 1: the load became less even, Gini 0\.0\d+ in steps 1–6 and 0\.4\d in steps 95–100\.$/,
   );
   expect(up?.severity).toBe('warning');
+  const [meant] = found('gini-change', {
+    load: rising,
+    spec: {
+      method: { name: 'compose', options: { methods: [{ name: 'lora' }, { name: 'expert-condenser' }] } },
+    },
+  });
+  expect(meant?.severity).toBe('info');
+  expect(meant?.action).toMatch(/concentrate use on purpose/);
   const falling = (r: number, n: number, l: number, e: number) => rising(n - 1 - r, n, l, e);
   const [down] = found('gini-change', { load: falling });
   expect(down?.text).toContain('more even');

@@ -4,6 +4,7 @@
  * Layers are named by their index in the decoder (0 = next to the input), experts by their index in the layer.
  */
 import type { RoutingRecord, StepMetrics } from '#core/contract/metrics.ts';
+import { methodsIn, type NamedMethod } from '#core/contract/methods-together.ts';
 import type { RunFinding } from '#core/contract/run-finding.ts';
 import { listed, percent, plural, significant } from './format.ts';
 import { drift_L, firstAndLastTenth, type LoadWindow } from './metrics/load-windows.ts';
@@ -141,7 +142,7 @@ function gradientSpike(steps: readonly StepMetrics[]): RunFinding | null {
   };
 }
 
-function routingFindings({ facts, routing }: RunData): RunFinding[] {
+function routingFindings({ facts, routing, spec }: RunData): RunFinding[] {
   const tenths = facts && firstAndLastTenth(routing, facts.moeLayers, facts.experts);
   if (!facts || !tenths) return [];
   const layer = (l: number) => facts.moeLayerIndices[l] ?? l;
@@ -152,7 +153,7 @@ function routingFindings({ facts, routing }: RunData): RunFinding[] {
     ...(routing.length < 2
       ? []
       : [
-          ...giniChange(first, last, layer),
+          ...giniChange(first, last, layer, methodsIn(spec.method).some(concentrates)),
           ...drift(drift_L(routing, facts.moeLayers, facts.experts), first, last, layer),
         ]),
   ];
@@ -205,8 +206,16 @@ function dead(
   });
 }
 
-/** Gini moved by more than 0.1 between the first and last tenth. */
-function giniChange(first: LoadWindow, last: LoadWindow, layer: (l: number) => number): RunFinding[] {
+/** Whether `method` makes the load uneven on purpose. */
+const concentrates = (method: NamedMethod): boolean => method.name === 'expert-condenser';
+
+/** Gini moved by more than 0.1 between the first and last tenth. @param meant that it rises is what the method does. */
+function giniChange(
+  first: LoadWindow,
+  last: LoadWindow,
+  layer: (l: number) => number,
+  meant: boolean,
+): RunFinding[] {
   const giniOf = (window: LoadWindow) =>
     window.share_LE.map((share_E) => (hasLoad(share_E) ? gini(share_E) : 0));
   const [before, after] = [giniOf(first), giniOf(last)];
@@ -218,13 +227,15 @@ function giniChange(first: LoadWindow, last: LoadWindow, layer: (l: number) => n
     const rose = to > from;
     return {
       rule: 'gini-change',
-      severity: rose ? 'warning' : 'info',
+      severity: rose && !meant ? 'warning' : 'info',
       text:
         `Layer ${layer(l)}: the load became ${rose ? 'less' : 'more'} even, Gini ${significant(from, 2)} in ` +
         `${stepsOf(first)} and ${significant(to, 2)} in ${stepsOf(last)}.`,
-      action: rose
-        ? "Lower the router's learning rate or freeze it, if the validation loss did not gain from it."
-        : 'Check that the validation loss gained from it.',
+      action: !rose
+        ? 'Check that the validation loss gained from it.'
+        : meant
+          ? 'Expert condensers concentrate use on purpose: check that the validation loss gained from it.'
+          : "Lower the router's learning rate or freeze it, if the validation loss did not gain from it.",
       layer: layer(l),
     };
   });
