@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Page } from '@playwright/test';
-import { expectAccessible, expectFits, expectFocusVisible } from './pages/accessibility.ts';
+import { expectAccessible, expectFits, expectFocusVisible, expectWordsWhole } from './pages/accessibility.ts';
 import { dropFile } from './pages/drop-file.ts';
 import { card, choose, goTo, openPath } from './pages/navigation.ts';
 import { PREVIEW_HAS_NO_SCRIPTS } from './pages/report-page.ts';
@@ -19,6 +19,8 @@ const VIEWS = [
   { width: 1920, height: 1080, colorScheme: 'dark' },
 ] as const;
 const SMALL = { width: 900, height: 700 } as const;
+/** What is left of 1280 × 800 at a zoom of 200 %. */
+const ZOOMED = { width: 640, height: 400 } as const;
 
 /** Checks the page at `address` in every view. */
 async function checkPage(page: Page, address: string): Promise<void> {
@@ -31,8 +33,12 @@ async function checkPage(page: Page, address: string): Promise<void> {
     await expectAccessible(page, where);
     await expectFits(page, where);
   }
-  await page.setViewportSize(SMALL);
-  await expectFits(page, `${address} ${SMALL.width} × ${SMALL.height}`);
+  for (const size of [SMALL, ZOOMED]) {
+    await page.setViewportSize(size);
+    const where = `${address} ${size.width} × ${size.height}`;
+    await expectFits(page, where);
+    await expectWordsWhole(page, where);
+  }
 }
 
 test('pages without data', async ({ workbench: { page } }) => {

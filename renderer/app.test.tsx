@@ -328,3 +328,17 @@ test('several files dropped at once are refused in words, and none is taken with
   await waitFor(() => expect(screen.queryByRole('dialog')).toBeNull());
   expect(host.calls.some(({ name }) => name === 'register')).toBe(false);
 });
+
+test('a page begins at its top; choosing runs on it does not move it', async () => {
+  open('/runs');
+  const scrolled = async (hash: string, title: string) => {
+    window.scrollTo(0, 500);
+    location.hash = hash;
+    await screen.findByRole('heading', { level: 1, name: title });
+    return window.scrollY;
+  };
+  await screen.findByRole('heading', { level: 1, name: 'Runs' });
+  expect(await scrolled('#/data', 'Data')).toBe(0);
+  expect(await scrolled('#/compare/run_a', 'Compare')).toBe(0);
+  expect(await scrolled('#/compare/run_a,run_b', 'Compare')).toBe(500);
+});

@@ -1,7 +1,7 @@
 /** The frame around every page: navigation, connection state, keyboard, drop zone. */
 import { Tooltip as TooltipBase } from '@base-ui/react/tooltip';
 import { type QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { useMemo, useState } from 'react';
+import { useLayoutEffect, useMemo, useState } from 'react';
 import { Link, Route, Router, Switch, useLocation } from 'wouter';
 import { useHashLocation } from 'wouter/use-hash-location';
 import type { Client } from './api/client.ts';
@@ -86,7 +86,13 @@ function Frame() {
   useStaleOnNotice();
   useTheme();
   const [dialog, setDialog] = useState<'search' | 'shortcuts'>();
-  const [, navigate] = useLocation();
+  const [path, navigate] = useLocation();
+  // Which runs are compared or reported on is a choice on the page, not another page.
+  const page = path.replace(/^(\/compare|\/report)\/.*/, '$1');
+  useLayoutEffect(() => {
+    // Newer browsers return a promise, which React would take for a way to clean up.
+    window.scrollTo(0, 0);
+  }, [page]);
   useShortcuts(navigation, {
     go: navigate,
     search: () => setDialog('search'),

@@ -27,6 +27,22 @@ export async function expectFits(page: Page, where: string): Promise<void> {
   await expect.poll(beyond, `pixels beyond the width of ${where}`).toBeLessThanOrEqual(0);
 }
 
+/** No short word in a table is broken into pieces. */
+export async function expectWordsWhole(page: Page, where: string): Promise<void> {
+  const broken = await page.locator('td').evaluateAll((cells) =>
+    cells
+      .filter((cell) => /^\S{1,8}$/.test(cell.textContent))
+      .filter((cell) => {
+        const word = document.createRange();
+        // The word alone: boxes around it have edges of their own.
+        word.selectNodeContents([...cell.querySelectorAll('*')].at(-1) ?? cell);
+        return new Set([...word.getClientRects()].map(({ top }) => Math.round(top))).size > 1;
+      })
+      .map((cell) => cell.textContent),
+  );
+  expect(broken, `broken words on ${where}`).toEqual([]);
+}
+
 /** The element with the focus can be told from the others by a ring. */
 export async function expectFocusVisible(page: Page): Promise<void> {
   const ring = await page.evaluate(() => {
