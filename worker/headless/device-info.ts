@@ -1,5 +1,5 @@
 /** What this machine has to train with. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import os from 'node:os';
 import { createRequire } from 'node:module';
@@ -31,7 +31,7 @@ export async function readDeviceInfo(home: string, search: AdapterSearch): Promi
       cores: os.availableParallelism(),
       instructionSets: instructionSets(),
     },
-    memoryMB: { total: Math.round(os.totalmem() / 1e6), available: Math.round(availableMemory() / 1e6) },
+    memoryMB: { total: Math.round(os.totalmem() / 1e6), available: Math.round(os.freemem() / 1e6) },
     diskFreeMB: Math.round((disk.bavail * disk.bsize) / 1e6),
     providers: listProviders(search).map(({ name, usable, reason, placement }) => ({
       name,
@@ -48,25 +48,11 @@ export async function readDeviceInfo(home: string, search: AdapterSearch): Promi
 }
 
 function instructionSets(): string[] {
-  const text = readIfPresent('/proc/cpuinfo');
+  // Other systems have no such file.
+  const text = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '';
   const line = /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1] ?? '';
   const flags = new Set(line.trim().split(/\s+/));
   return Object.entries(INSTRUCTION_SETS).flatMap(([flag, name]) => (flags.has(flag) ? [name] : []));
-}
-
-/** Memory that can be had without swapping; `os.freemem` leaves out what the system gives back on demand. */
-function availableMemory(): number {
-  const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(readIfPresent('/proc/meminfo'))?.[1];
-  return kilobytes === undefined ? os.freemem() : Number(kilobytes) * 1024;
-}
-
-/** `/proc` exists on Linux only. */
-function readIfPresent(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 /** Version of an installed package, without loading it. */

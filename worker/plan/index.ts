@@ -10,13 +10,7 @@ export {
   planDevice,
 } from './device-plan.ts';
 export { halfParameters, halvesUnder } from './half-weights.ts';
-export {
-  type MemoryPlan,
-  availableMemoryMB,
-  exceedsBudget,
-  memoryBudgetMB,
-  planMemory,
-} from './memory-plan.ts';
+export { type MemoryPlan, exceedsBudget, memoryBudgetMB, planMemory } from './memory-plan.ts';
 export { heldExperts, roundedMatrices, roundedUnder, roundingMeasures } from './rounded-experts.ts';
 export { type ModelLayout, productFlops } from './step-cost.ts';
 export { estimateTime } from './time-estimate.ts';

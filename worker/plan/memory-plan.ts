@@ -1,7 +1,6 @@
 /**
  * What a run keeps in memory: how much that is, from sizes alone, and what is computed twice or left on disk to need less.
  */
-import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import type { RunSpec } from '#core/contract/run-spec.ts';
 import { momentBytes } from '#worker/engine/index.ts';
@@ -32,20 +31,9 @@ const FILL = 0.9;
 const FLOPS = 100e9;
 const READ_BYTES = 2e9;
 
-/** Memory other programs leave, in MB; Linux tells more precisely than Node does. */
-export function availableMemoryMB(): number {
-  try {
-    const match = /MemAvailable:\s+(\d+) kB/.exec(readFileSync('/proc/meminfo', 'utf8'));
-    if (match?.[1] !== undefined) return (Number(match[1]) * 1024) / 1e6;
-  } catch {
-    // No such file outside Linux.
-  }
-  return freemem() / 1e6;
-}
-
-/** What a run may take, in MB: what its document or the settings say, or what is available now. */
+/** What a run may take, in MB: what its document or the settings say, or what other programs leave now. */
 export function memoryBudgetMB(spec: RunSpec): number {
-  return spec.engine.memoryBudgetMB ?? availableMemoryMB();
+  return spec.engine.memoryBudgetMB ?? freemem() / 1e6;
 }
 
 /** What follows from the sizes of all parameters. */

@@ -1,6 +1,6 @@
 /** What a run will need and whether it can start, without starting it. */
 import { statfsSync } from 'node:fs';
-import { totalmem } from 'node:os';
+import { freemem, totalmem } from 'node:os';
 import { UserError } from '#core/contract/errors.ts';
 import type { MethodInfo, RunPlan } from '#core/contract/method.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
@@ -23,7 +23,6 @@ import {
   planDevice,
   type DevicePlan,
   halvesUnder,
-  availableMemoryMB,
   exceedsBudget,
   memoryBudgetMB,
   planMemory,
@@ -62,7 +61,7 @@ export async function planRun(spec: RunSpec, probe: AdapterProbe): Promise<RunPl
     }
   };
   const folder = await attempt(() => openModelFolder(spec.model.path));
-  const available = availableMemoryMB();
+  const available = freemem() / 1e6;
   const empty = {
     memoryMB: { low: 0, high: 0, parts: {}, availableMB: available, recomputedLayers: 0, streamedLayers: 0 },
     diskMB: { perCheckpoint: 0, total: 0, freeMB: 0 },
