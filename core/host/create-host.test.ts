@@ -1,5 +1,5 @@
 /** The host API besides the life of runs: every reply is checked against its schema by the fixture. */
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { DatasetInspection } from '#core/contract/dataset.ts';
@@ -233,6 +233,19 @@ test('the sample: registered once, trained with two methods on equal terms', asy
 test('a second host on the same data folder is refused until the first is closed', async () => {
   expect(() => openTestHost(folder.root)).toThrow(expect.objectContaining({ code: 'home/in-use' }) as Error);
   await t.host.close();
+  t = openTestHost(folder.root);
+  expect(await t.call('runs.list', null)).toEqual([]);
+});
+
+test('a data folder that cannot be opened is free for the next try', async () => {
+  await t.host.close();
+  const file = path.join(t.home, 'app.db');
+  const whole = readFileSync(file);
+  writeFileSync(file, 'no database');
+  expect(() => openTestHost(folder.root)).toThrow(
+    expect.objectContaining({ code: 'store/damaged' }) as Error,
+  );
+  writeFileSync(file, whole);
   t = openTestHost(folder.root);
   expect(await t.call('runs.list', null)).toEqual([]);
 });

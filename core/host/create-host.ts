@@ -7,7 +7,7 @@ import { type CallName, findCall, type HostHandlers } from '#core/contract/host-
 import { type Result, resultOf } from '#core/contract/result.ts';
 import type { ProviderChoice, RunSpec } from '#core/contract/run-spec.ts';
 import type { RunDetail } from '#core/contract/run.ts';
-import { openAppDb, rebuildRuns } from '#core/store/index.ts';
+import { openAppDb, rebuildRuns, type AppDb } from '#core/store/index.ts';
 import { createComparisonHandlers } from './comparison-service.ts';
 import { createDatasetService } from './dataset-service.ts';
 import { createExportHandlers } from './export-service.ts';
@@ -56,7 +56,13 @@ export function createHost(ports: HostPorts): Host {
     mkdirSync(path.join(ports.home, folder), { recursive: true });
   }
   const unlock = ports.role === 'exclusive' ? lockHome(ports.home) : () => undefined;
-  const db = openAppDb(path.join(ports.home, 'app.db'));
+  let db: AppDb;
+  try {
+    db = openAppDb(path.join(ports.home, 'app.db'));
+  } catch (error) {
+    unlock();
+    throw error;
+  }
   const readers = createRunReaders();
   const listeners = new Set<(channel: string, payload: unknown) => void>();
   const context: HostContext = {
@@ -65,6 +71,11 @@ export function createHost(ports: HostPorts): Host {
     readers,
     notify: (channel, payload) => {
       for (const listener of listeners) listener(channel, payload);
+    },
+    rowOf: (id) => {
+      const row = db.runs.get(id);
+      if (row) return row;
+      throw new UserError('run/unknown', `there is no run ${id}`, 'It may have been removed.');
     },
   };
 
@@ -76,7 +87,7 @@ export function createHost(ports: HostPorts): Host {
   const models = createModelService(context, files);
   const datasets = createDatasetService(context, files, models);
   const runs = createRunService(context, lifecycle);
-  const jobs = createRunJobs(context, runs);
+  const jobs = createRunJobs(context);
 
   const handlers: HostHandlers = {
     'app.info': () => ({
@@ -97,13 +108,13 @@ export function createHost(ports: HostPorts): Host {
     ...models.handlers,
     ...datasets.handlers,
     ...runs.handlers,
-    ...createScoreHandlers(context, files, datasets, runs, jobs),
-    ...createExportHandlers(context, files, runs, jobs),
+    ...createScoreHandlers(context, files, datasets, jobs),
+    ...createExportHandlers(context, files, jobs),
     'runs.remove': async (input) => {
       await jobs.stop(input.id);
       return runs.handlers['runs.remove'](input);
     },
-    ...createReportHandlers(context, runs),
+    ...createReportHandlers(context),
     ...createComparisonHandlers(runs),
     ...createSampleHandlers(context, models, datasets, runs),
   };
@@ -143,11 +154,11 @@ export function createHost(ports: HostPorts): Host {
       runs.resume(row.id, provider);
       return row.id;
     },
-    runDir: (id) => runs.rowOf(id).dir,
+    runDir: (id) => context.rowOf(id).dir,
     killRun: (id) => void lifecycle.kill(id),
     runEnded: async (id) => {
       await lifecycle.settled(id);
-      return describeRun(runs.rowOf(id), readers, ports.now());
+      return describeRun(context.rowOf(id), readers, ports.now());
     },
     registerFile: (file) => files.register(file),
     close: async () => {

@@ -9,27 +9,25 @@ import { readExports, writeExport } from '#core/store/index.ts';
 import type { FileService } from './file-service.ts';
 import type { HostContext } from './host-context.ts';
 import type { RunJobs } from './run-jobs.ts';
-import type { RunService } from './run-service.ts';
 
 type ExportHandlers = Pick<HostHandlers, Extract<keyof HostHandlers, `exports.${string}`>>;
 
-/** Serves the exports of the runs of `runs`. */
+/** Serves the exports of runs. */
 export function createExportHandlers(
-  { ports }: HostContext,
+  { ports, rowOf }: HostContext,
   files: FileService,
-  runs: RunService,
   jobs: RunJobs,
 ): ExportHandlers {
   const exporting = jobs.kind<Pick<ExportRequest, 'format' | 'out'>, ExportProgress>('exports.changed');
   return {
     'exports.get': ({ id }) => {
-      const done = readExports(runs.rowOf(id).dir).toReversed();
+      const done = readExports(rowOf(id).dir).toReversed();
       return {
         ...exporting.stateOf(id),
         done: done.map((written) => ({ ...written, isThere: existsSync(written.out) })),
       };
     },
-    'exports.refused': ({ id }) => ports.exports.refused(runs.rowOf(id).dir),
+    'exports.refused': ({ id }) => ports.exports.refused(rowOf(id).dir),
     'exports.start': async ({ id, format, dtype, folder, name }) => {
       const parent = await files.pathOf(folder);
       if (!(await stat(parent)).isDirectory())

@@ -1,6 +1,6 @@
 /** What every service of the host shares. */
 import type { PushName, PushPayload } from '#core/contract/host-api.ts';
-import type { AppDb } from '#core/store/index.ts';
+import type { AppDb, RunRow } from '#core/store/index.ts';
 import type { HostPorts } from './ports.ts';
 import type { RunReaders } from './run-readers.ts';
 
@@ -13,4 +13,6 @@ export interface HostContext {
   readonly db: AppDb;
   readonly readers: RunReaders;
   readonly notify: Notify;
+  /** What is stored of run `id`. @throws UserError `run/unknown`. */
+  readonly rowOf: (id: string) => RunRow;
 }

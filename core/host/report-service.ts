@@ -13,7 +13,6 @@ import {
 import { readAudit, readScores, readRunSpec } from '#core/store/index.ts';
 import type { HostContext } from './host-context.ts';
 import { summarize } from './run-records.ts';
-import type { RunService } from './run-service.ts';
 
 type ReportHandlers = Pick<HostHandlers, 'compare.get' | 'compare.usage' | 'reports.build' | 'runs.findings'>;
 
@@ -21,9 +20,9 @@ type ReportHandlers = Pick<HostHandlers, 'compare.get' | 'compare.usage' | 'repo
 const ROUTING_LIMIT = 300;
 
 /** Serves comparisons and reports. */
-export function createReportHandlers({ ports, readers }: HostContext, runs: RunService): ReportHandlers {
+export function createReportHandlers({ ports, readers, rowOf }: HostContext): ReportHandlers {
   const dataOf = (id: string, toStep = Infinity): RunData => {
-    const row = runs.rowOf(id);
+    const row = rowOf(id);
     const measured = readers.read<Pick<RunData, 'facts' | 'series' | 'routing' | 'checkpoints'>>(
       row.dir,
       { facts: null, series: { steps: [], evaluations: [], events: [] }, routing: [], checkpoints: [] },

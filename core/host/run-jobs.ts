@@ -3,7 +3,6 @@ import { type ErrorInfo, toErrorInfo, UserError } from '#core/contract/errors.ts
 import { isEnded } from '#core/contract/run-state.ts';
 import { coalesce } from '#core/link/index.ts';
 import type { HostContext } from './host-context.ts';
-import type { RunService } from './run-service.ts';
 
 /** Notices of progress at most this often. */
 const NOTICE_EVERY_MS = 250;
@@ -54,8 +53,8 @@ interface Current {
   readonly settled: Promise<void>;
 }
 
-/** Does jobs for the runs of `runs`. */
-export function createRunJobs({ notify, ports }: HostContext, runs: RunService): RunJobs {
+/** Does jobs for runs. */
+export function createRunJobs({ notify, ports, rowOf }: HostContext): RunJobs {
   let current: Current | undefined;
 
   const end = async (job: Current | undefined): Promise<void> => {
@@ -65,7 +64,7 @@ export function createRunJobs({ notify, ports }: HostContext, runs: RunService):
 
   /** The directory of a run that has ended, while nothing is done. */
   const freeDir = (id: string): string => {
-    const { dir, state } = runs.rowOf(id);
+    const { dir, state } = rowOf(id);
     if (!isEnded(state)) {
       throw new UserError(
         'run/wrong-state',
@@ -76,7 +75,7 @@ export function createRunJobs({ notify, ports }: HostContext, runs: RunService):
     if (current !== undefined) {
       throw new UserError(
         'run/busy',
-        `“${runs.rowOf(current.id).name}” ${current.doing}`,
+        `“${rowOf(current.id).name}” ${current.doing}`,
         'Wait until that is done, or stop it on its page.',
       );
     }
@@ -121,7 +120,7 @@ export function createRunJobs({ notify, ports }: HostContext, runs: RunService):
         return { ...(active && current?.id === id && { active }), ...(failure && { failure }) };
       },
       stop: async (id) => {
-        runs.rowOf(id);
+        rowOf(id);
         if (current?.id === id && current.channel === channel) await end(current);
       },
     };

@@ -41,15 +41,9 @@ export interface RunLifecycle {
 
 /** Takes over the runs in the database: queued ones are queued again, active ones adopted or marked interrupted. */
 export function createRunLifecycle(context: HostContext): RunLifecycle {
-  const { db, notify, ports, readers } = context;
+  const { db, notify, ports, readers, rowOf } = context;
   const live = new Map<string, { readonly run: SupervisedRun; readonly settled: Promise<void> }>();
   let closing = false;
-
-  const rowOf = (id: string): RunRow => {
-    const row = db.runs.get(id);
-    if (!row) throw new UserError('run/unknown', `there is no run ${id}`, 'It may have been removed.');
-    return row;
-  };
 
   const apply = (id: string, event: RunEvent, end?: RunEnd): void => {
     const { name, state, dir, createdMs, method, modelName } = rowOf(id);

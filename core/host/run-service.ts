@@ -43,21 +43,14 @@ export interface RunService {
   plan(draft: RunDraft): Promise<RunPlan>;
   /** Queues an ended run again, from its last checkpoint where it has one; with `provider`, to compute there. */
   resume(id: string, provider?: ProviderChoice): void;
-  rowOf(id: string): RunRow;
   /** The row of the run in `runDir`, made from its files when the list does not have it. */
   known(runDir: string): RunRow;
 }
 
 /** Serves the runs of the data folder. */
 export function createRunService(context: HostContext, lifecycle: RunLifecycle): RunService {
-  const { db, notify, ports, readers } = context;
+  const { db, notify, ports, readers, rowOf } = context;
   const newRunId = createRunIds(ports.now);
-
-  const rowOf = (id: string): RunRow => {
-    const row = db.runs.get(id);
-    if (!row) throw new UserError('run/unknown', `there is no run ${id}`, 'It may have been removed.');
-    return row;
-  };
 
   const start = (spec: RunSpec, runDir?: string): string => {
     const id = newRunId();
@@ -184,7 +177,7 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
     return row;
   };
 
-  return { handlers, start, specOf, plan, resume, rowOf, known };
+  return { handlers, start, specOf, plan, resume, known };
 }
 
 /** The settings stand where the specification leaves a choice. */
@@ -230,7 +223,7 @@ function specOfDraft(draft: RunDraft, { db }: HostContext): RunSpec {
   };
 }
 
-/** Ids that sort by the time they were made, also within a millisecond: `run_20261124-191530-042-k3f9`. */
+/** Ids that sort by the time they were made, also within a millisecond: `run_20261124-191530-042-0b93f9`. */
 function createRunIds(now: () => number): () => string {
   let lastMs = 0;
   return () => {

@@ -7,16 +7,14 @@ import type { DatasetService } from './dataset-service.ts';
 import type { FileService } from './file-service.ts';
 import type { HostContext } from './host-context.ts';
 import type { RunJobs } from './run-jobs.ts';
-import type { RunService } from './run-service.ts';
 
 type ScoreHandlers = Pick<HostHandlers, Extract<keyof HostHandlers, `scores.${string}`>>;
 
-/** Serves the scores of the runs of `runs`. */
+/** Serves the scores of runs. */
 export function createScoreHandlers(
-  { ports }: HostContext,
+  { ports, rowOf }: HostContext,
   files: FileService,
   datasets: DatasetService,
-  runs: RunService,
   jobs: RunJobs,
 ): ScoreHandlers {
   const suiteOf = async (
@@ -30,7 +28,7 @@ export function createScoreHandlers(
   const asking = jobs.kind<{ readonly suite: string }, AskProgress>('scores.changed');
   return {
     'scores.get': ({ id }) => ({
-      scores: [...readScores(runs.rowOf(id).dir)],
+      scores: [...readScores(rowOf(id).dir)],
       ...asking.stateOf(id),
     }),
     'scores.start': async ({ id, suite, options }) => {
