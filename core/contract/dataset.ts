@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DatasetId } from './ids.ts';
 
+/** What deserves attention in a data set. */
 export const Finding = z.object({
   severity: z.enum(['error', 'warning', 'info']),
   code: z.string(),
@@ -63,5 +64,6 @@ const PreviewToken = z.object({
   truncated: z.boolean(),
   special: z.boolean(),
 });
+/** A row as the model reads it, token by token. */
 export const PreviewRow = z.object({ row: z.int(), tokens: z.array(PreviewToken) });
 export type PreviewRow = z.infer<typeof PreviewRow>;

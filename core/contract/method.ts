@@ -1,6 +1,7 @@
 /** What a form needs to know of a training method. */
 import { z } from 'zod';
 
+/** A method as a list or a form shows it. */
 export const MethodInfo = z.object({
   name: z.string(),
   title: z.string(),

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { ModelId } from './ids.ts';
 
+/** What config, tokenizer and headers of the weights say of a checkpoint. */
 export const ModelSummary = z.object({
   path: z.string(),
   name: z.string(),
@@ -34,5 +35,6 @@ export const ModelSummary = z.object({
 });
 export type ModelSummary = z.infer<typeof ModelSummary>;
 
+/** A checkpoint in the list of models. */
 export const ModelEntry = ModelSummary.extend({ id: ModelId, addedMs: z.number() });
 export type ModelEntry = z.infer<typeof ModelEntry>;

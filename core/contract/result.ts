@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { toErrorInfo } from './errors.ts';
 
+/** An error on its way over a boundary: see `ErrorInfo`. */
 export const ErrorInfoSchema = z.object({
   code: z.string(),
   message: z.string(),

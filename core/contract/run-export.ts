@@ -30,7 +30,10 @@ export type ExportRequest = z.infer<typeof ExportRequest>;
 
 const Bytes = z.int().min(0);
 
-/** Bytes written, and those of all weights; once there are more, the files beside the weights are written, and everything is read back. */
+/**
+ * Bytes written, and those of all weights; once there are more, the files beside the weights are written, and everything is
+ * read back.
+ */
 export const ExportProgress = z.object({ written: Bytes, of: Bytes });
 export type ExportProgress = z.infer<typeof ExportProgress>;
 

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { RunId } from './ids.ts';
 
+/** A finding and where it points. */
 export const RunFinding = z.object({
   /** Stable name of the rule. */
   rule: z.enum([

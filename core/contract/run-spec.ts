@@ -24,6 +24,7 @@ export const SplitSeed = z.int().min(0).max(0xffffffff).optional();
 const Packing = z.union([z.boolean(), z.literal('buckets')], 'expected true, false or "buckets"');
 export type Packing = z.infer<typeof Packing>;
 
+/** What a run reads, and how rows become examples. */
 export const DataSpec = z.strictObject({
   train: z.array(DataFile).min(1),
   validation: z
@@ -119,6 +120,7 @@ export type FrozenExperts = z.infer<typeof FrozenExperts>;
 export const DeviceWeights = z.enum(['auto', 'float32', 'float16']);
 export type DeviceWeights = z.infer<typeof DeviceWeights>;
 
+/** The whole document. */
 export const RunSpec = z.strictObject({
   version: z.literal(1).default(1),
   name: z.string().max(200).default('untitled run'),

@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { UserError } from './errors.ts';
 
+/** Where a run is in its life. */
 export const RunState = z.enum([
   'draft',
   'queued',

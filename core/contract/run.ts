@@ -7,6 +7,7 @@ import { RunSpec } from './run-spec.ts';
 import { RunState, WorkerExit } from './run-state.ts';
 import { ErrorInfoSchema } from './result.ts';
 
+/** A run as a row of a list. */
 export const RunSummary = z.object({
   id: RunId,
   name: z.string(),
@@ -67,6 +68,7 @@ export const RunFacts = z.object({
 });
 export type RunFacts = z.infer<typeof RunFacts>;
 
+/** Everything the page of a run shows besides its series. */
 export const RunDetail = RunSummary.extend({
   spec: RunSpec,
   facts: RunFacts.optional(),
@@ -88,6 +90,7 @@ export const SeriesQuery = z.object({
   afterStep: z.int().default(-1),
   afterEvent: z.int().default(0),
 });
+/** What a run committed since the marks of a query. */
 export const Series = z.object({
   steps: z.array(StepMetrics),
   evaluations: z.array(Evaluation),
@@ -102,6 +105,7 @@ export const RoutingQuery = z.object({
   toStep: z.int().optional(),
   limit: z.int().positive().max(2000).default(200),
 });
+/** How the routers of a run chose. */
 export const RoutingSeries = z.object({ records: z.array(PackedRouting) });
 
 /** A mean over repetitions; `half` is half the width of its 95 % interval (Student's t), absent for one repetition. */

@@ -8,8 +8,9 @@ const Count = z.int().min(0);
 /** In place of a file: the rows that a run held out. */
 export const HELD_OUT = 'validation';
 
-/** What the answers of a suite are. */
+/** What the answers of a suite are: it decides how they are found and compared. */
 export const AnswerKind = z.enum(['number', 'letter', 'label', 'expression', 'text']);
+export type AnswerKind = z.infer<typeof AnswerKind>;
 
 /** How a suite is asked. */
 export const AskOptions = z.strictObject({

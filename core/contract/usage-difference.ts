@@ -14,6 +14,7 @@ const EndLoad = z.object({
   condensers_L: z.array(z.array(z.int())),
 });
 
+/** The loads of two runs at their ends, expert by expert. */
 export const UsageDifference = z.object({
   /** Decoder index of each row. */
   layers: z.array(z.int()),

@@ -15,10 +15,12 @@ export const PROTOCOL_VERSION = 1;
 
 /** Exit status of a worker whose host speaks another version (WP1). */
 export const EXIT_VERSION_MISMATCH = 64;
-/** Exit status after a stop by the user, and after a failure that is in `run.db`. */
+/** Exit status after a stop by the user. */
 export const EXIT_STOPPED = 3;
+/** Exit status after a failure that is in `run.db`. */
 export const EXIT_FAILED = 1;
 
+/** What a host says to a worker: hello first, then start, then commands with a number for the reply. */
 export const HostToWorker = z.discriminatedUnion('type', [
   z.object({ type: z.literal('hello'), version: z.int() }),
   z.object({
@@ -39,6 +41,7 @@ export const HostToWorker = z.discriminatedUnion('type', [
 ]);
 export type HostToWorker = z.infer<typeof HostToWorker>;
 
+/** What a worker says to its host. */
 export const WorkerToHost = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), version: z.int(), pid: z.int() }),
   z.object({ type: z.literal('started'), facts: RunFacts, step: z.int() }),

@@ -44,6 +44,7 @@ export interface Collection<T extends { readonly id: string }> {
   remove(id: T['id']): boolean;
 }
 
+/** The database of a data folder; the host is its only writer. */
 export interface AppDb {
   readonly models: Collection<ModelEntry>;
   readonly datasets: Collection<DatasetEntry>;

@@ -16,7 +16,10 @@ import { readThemeColours, useShownTheme } from './theme-colours.ts';
 import { useWidth } from './use-width.ts';
 import './heat-map.css';
 
-/** The heat map; `onOpen`, where there is more to see of an expert, is called with a row and an expert number by click, Enter or Space. */
+/**
+ * The heat map; `onOpen`, where there is more to see of an expert, is called with a row and an expert number by click, Enter or
+ * Space.
+ */
 export function HeatMap({
   label,
   cells,

@@ -9,7 +9,7 @@ import {
   exportHfFolder,
   openModelFolder,
   writeSafetensors,
-  type ExportRequest,
+  type HfFolderRequest,
   type FloatDtype,
   type ModelFolder,
   type TrainedTensor,
@@ -51,7 +51,7 @@ async function sourceModel(): Promise<ModelFolder> {
 }
 
 /** Exports, reopens, and gives every float tensor as numbers. */
-async function exported(request: Omit<ExportRequest, 'source' | 'out'>) {
+async function exported(request: Omit<HfFolderRequest, 'source' | 'out'>) {
   const source = await sourceModel();
   const out = join(temporaryFolder(), 'out');
   const files = await exportHfFolder({ ...request, source, out });

@@ -24,7 +24,8 @@ export interface TrainedTensor {
   readonly dtype?: FloatDtype;
 }
 
-export interface ExportRequest {
+/** A checkpoint folder made from another one. */
+export interface HfFolderRequest {
   /** The model that was trained: gives everything that `tensors` does not. */
   readonly source: ModelFolder;
   /** The folder to create. It may exist if it is empty. */
@@ -60,7 +61,7 @@ export interface ExportRequest {
  * @returns the files, with size and SHA-256
  * @throws UserError `export/non-finite` (naming the tensor), and those of `writeNewFolder`; nothing is then left behind
  */
-export async function exportHfFolder(request: ExportRequest): Promise<readonly FileDigest[]> {
+export async function exportHfFolder(request: HfFolderRequest): Promise<readonly FileDigest[]> {
   const { source, out, additions, extraFiles = new Map<string, string | Uint8Array>() } = request;
   const fill = async (folder: NewFolder): Promise<void> => {
     const { path, fileSystem, files } = folder;
@@ -85,7 +86,7 @@ export async function exportHfFolder(request: ExportRequest): Promise<readonly F
 }
 
 /** Every tensor of the export, with data made on demand. */
-function exportedTensors({ source, tensors, dtype, omit }: ExportRequest): readonly NamedTensor[] {
+function exportedTensors({ source, tensors, dtype, omit }: HfFolderRequest): readonly NamedTensor[] {
   const kept = [...source.tensors.values()].filter(
     ({ name }) => !tensors.has(name) && omit?.has(name) !== true,
   );
@@ -113,7 +114,7 @@ function carriedOver(source: ModelFolder, entry: TensorEntry, dtype: FloatDtype 
 }
 
 /** Writes model.safetensors, or numbered shards with their index. */
-function writeWeights(request: ExportRequest, { path, fileSystem, expect }: NewFolder): FileDigest[] {
+function writeWeights(request: HfFolderRequest, { path, fileSystem, expect }: NewFolder): FileDigest[] {
   const { shardBytes = 5e9 } = request;
   const shards: NamedTensor[][] = [[]];
   let totalBytes = 0;

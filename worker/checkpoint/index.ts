@@ -16,7 +16,7 @@ export type { Dtype, FloatDtype } from './dtype.ts';
 export { readExpertConfig, readExpertScores, writeExpertConfig, writeExpertScores } from './expert-files.ts';
 export type { ExpertConfigFile, ExpertScoresFile } from './expert-files.ts';
 export { exportHfFolder } from './export.ts';
-export type { ExportRequest, TrainedTensor } from './export.ts';
+export type { HfFolderRequest, TrainedTensor } from './export.ts';
 export { encodeFinite, partialFolder, writeNewFolder } from './export-folder.ts';
 export type { FolderOptions, NewFolder } from './export-folder.ts';
 export { digestFile, writeError } from './file-system.ts';

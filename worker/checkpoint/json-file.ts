@@ -6,11 +6,13 @@ import { invariant, UserError } from '#core/contract/errors.ts';
 export type JsonValue =
   null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
+/** What JSON has between braces. */
 export type JsonObject = Readonly<Record<string, JsonValue>>;
 
 /** No JSON file read here comes near this; a larger one is not what it claims to be. */
 const MAXIMUM_BYTES = 100 * 2 ** 20;
 
+/** Whether a value has keys: no array, and not null. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -49,6 +49,7 @@ export function parseHeaderLength(field: Uint8Array, fileBytes: number, file: st
   return Number(length);
 }
 
+/** The error of a file that ends before its tensors do; sizes in bytes. */
 export function truncated(file: string, expected: number, actual: number): UserError {
   return new UserError(
     'safetensors/truncated',

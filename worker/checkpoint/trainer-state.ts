@@ -52,6 +52,7 @@ export interface DamagedCheckpoint {
   readonly reason: string;
 }
 
+/** What a checkpoint holds, and how many stay. */
 export interface SaveRequest {
   readonly tensors: Iterable<NamedTensor>;
   readonly state: JsonValue;

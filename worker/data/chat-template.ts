@@ -4,6 +4,7 @@ import { UserError } from '#core/contract/errors.ts';
 import type { RuntimeValue, Statement } from '@huggingface/jinja';
 import type { ChatMessage } from './mapping.ts';
 
+/** What a rendering is for. */
 export interface RenderOptions {
   /** End with the start of the assistant's turn, for generation. */
   readonly addGenerationPrompt?: boolean;

@@ -2,6 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import type { StoredExample, TokenCache } from './token-cache.ts';
 
+/** Tokenized examples, whichever files they come from. */
 export interface Dataset {
   /** Number of examples. */
   readonly length: number;

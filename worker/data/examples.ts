@@ -17,6 +17,7 @@ export interface DataFileSpec {
   readonly mapping?: Mapping | undefined;
 }
 
+/** A data file whose columns are understood. */
 export interface DataFile {
   readonly source: Source;
   /** File name, for messages. */
@@ -103,6 +104,7 @@ const LEFT_OUT: ReadonlySet<string> = new Set([
   'data/no-answer',
 ]);
 
+/** An example with the row it comes from. */
 export interface ScannedExample {
   readonly row: number;
   readonly contentHash: number;
@@ -110,6 +112,7 @@ export interface ScannedExample {
   readonly example: Example;
 }
 
+/** How a file is scanned, and what faulty rows do. */
 export interface ScanOptions extends ProcessOptions {
   readonly findings: FindingList;
   /** false: faulty rows become findings. true: the first one is thrown, unless it only lacks something to learn. */

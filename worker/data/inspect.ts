@@ -50,6 +50,7 @@ export async function describeFile(spec: DataFileSpec): Promise<FileDescription>
   }
 }
 
+/** How data are looked at before a run. */
 export interface InspectOptions extends ProcessOptions {
   /** Held-out files, to be searched for training rows. */
   readonly validation?: readonly DataFileSpec[];

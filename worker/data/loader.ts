@@ -36,6 +36,7 @@ export interface LoaderState {
   readonly position: number;
 }
 
+/** How examples become micro-batches. */
 export interface LoaderOptions {
   /** Rows of a micro-batch; the last of an epoch may have fewer. */
   readonly microBatch: number;
@@ -49,6 +50,7 @@ export interface LoaderOptions {
   readonly shuffle?: boolean;
 }
 
+/** Hands out micro-batches, epoch after epoch, from any saved state. */
 export interface Loader {
   readonly state: LoaderState;
   /** Rows and micro-batches of the current epoch; with packing they vary a little between epochs. */

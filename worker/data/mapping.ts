@@ -3,16 +3,19 @@ import { UserError } from '#core/contract/errors.ts';
 import { type DatasetEntry, type Role, ROLE_NAMES } from '#core/contract/dataset.ts';
 import type { SourceRow } from './sources/source-row.ts';
 
+/** A turn of a conversation. */
 export interface ChatMessage {
   readonly role: Role;
   readonly content: string;
 }
 
+/** A row of turns. */
 export interface Conversation {
   readonly kind: 'conversation';
   readonly messages: readonly ChatMessage[];
 }
 
+/** A row without turns. */
 export interface PlainText {
   readonly kind: 'text';
   readonly text: string;
@@ -25,8 +28,10 @@ export interface PlainText {
  */
 export type Mapping = Readonly<Record<string, string>>;
 
+/** What the rows of a file look like. */
 export type RecordFormat = DatasetEntry['recordFormat'];
 
+/** What a few rows say of the format of all. */
 export interface DetectedFormat {
   readonly format: RecordFormat;
   /** Empty for `unknown`. */

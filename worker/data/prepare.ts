@@ -18,6 +18,7 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts';
 /** Raised whenever the same input would be tokenized or marked differently, or stored in another layout. */
 const PROCESSING_VERSION = 1;
 
+/** What data are prepared with. */
 export interface PrepareOptions {
   readonly tokenizer: Tokenizer;
   /** Folder for tokenized files; may be shared between runs. */
@@ -33,6 +34,7 @@ export interface PrepareOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A file of a run, tokenized. */
 export interface PreparedFile {
   readonly path: string;
   readonly sha256: string;
@@ -42,6 +44,7 @@ export interface PreparedFile {
   readonly cache: 'built' | 'reused' | 'rebuilt';
 }
 
+/** Counts over the files of a run. */
 export interface DataStats {
   readonly trainExamples: number;
   readonly validationExamples: number;
@@ -58,6 +61,7 @@ export interface DataStats {
   readonly generalFiles: readonly PreparedFile[];
 }
 
+/** The data of a run, ready to be loaded. */
 export interface PreparedData {
   readonly train: Dataset;
   readonly validation: Dataset | null;

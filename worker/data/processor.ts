@@ -8,6 +8,7 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts';
 /** A label that is not trained, as in Hugging Face data sets. */
 export const IGNORED = -100;
 
+/** How a text becomes tokens and labels. */
 export interface ProcessOptions {
   readonly tokenizer: Tokenizer;
   /** `auto`: the checkpoint's chat template if it has one; `none`: {@link renderPlain}. */
@@ -20,6 +21,7 @@ export interface ProcessOptions {
   readonly modelVocabSize?: number | undefined;
 }
 
+/** A row as it is trained on. */
 export interface Example {
   /** Cut to `maxLength`. */
   readonly ids: readonly number[];

@@ -35,6 +35,7 @@ type Footer = z.infer<typeof Footer>;
 /** What scanning the file found, kept so that a cached file need not be read again. */
 export type ScanSummary = Omit<Footer, 'key' | 'examples' | 'tokens'>;
 
+/** An example as it lies in a cache. */
 export interface StoredExample {
   readonly ids: Int32Array;
   /** −100 = not trained. */
@@ -42,6 +43,7 @@ export interface StoredExample {
   readonly trainedCount: number;
 }
 
+/** A tokenized file: sizes in memory, tokens on disk. */
 export interface TokenCache {
   readonly lengths: Uint32Array;
   readonly trainedCounts: Uint32Array;

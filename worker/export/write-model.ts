@@ -5,7 +5,7 @@ import {
   encodeFloats,
   exportHfFolder,
   isFloatDtype,
-  type ExportRequest,
+  type HfFolderRequest,
   type FileDigest,
   type FloatDtype,
   type FolderOptions,
@@ -111,7 +111,7 @@ export async function writeModel(
 }
 
 /** What the file of additions holds: in float32, whatever the type of the weights. */
-function additionsFile(model: ChangedModel): NonNullable<ExportRequest['additions']> {
+function additionsFile(model: ChangedModel): NonNullable<HfFolderRequest['additions']> {
   const tensors = model.parameters.filter(isAddition).map((parameter) => ({
     name: parameter.id,
     dtype: 'F32' as const,

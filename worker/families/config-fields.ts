@@ -11,6 +11,7 @@ export const positive = z
   .positive()
   .max(2 ** 24);
 const layerCount = z.int().positive().max(512);
+/** A number of experts; see `positive` for the bound. */
 export const expertCount = z.int().positive().max(2048);
 
 /** A field whose other values change the computation in a way that is not supported. */

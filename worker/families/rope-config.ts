@@ -51,6 +51,7 @@ interface RopeConfig {
   readonly max_position_embeddings: number;
 }
 
+/** What a layer attends to: families may turn positions differently for each. */
 export type LayerType = 'full_attention' | 'sliding_attention';
 
 /** The record that holds for a type of layer. */

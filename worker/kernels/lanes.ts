@@ -160,8 +160,9 @@ export function kernel({ name, pointers, scalars = [], body, result }: Kernel): 
   ].join('\n');
 }
 
-/** Bits of an f32. */
+/** The bit of an f32 that is its sign. */
 export const SIGN = 0x80000000;
+/** The other bits. */
 export const MAGNITUDE = 0x7fffffff;
 /** Bits of +infinity in f32: the exponent field, all ones. */
 export const INFINITY_BITS = 0x7f800000;

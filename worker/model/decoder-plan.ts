@@ -86,6 +86,7 @@ export interface LatentPlan {
   readonly biases?: true;
 }
 
+/** The attention of a layer, whatever its kind. */
 export type AttentionPlan = GroupedQueryPlan | LatentPlan;
 
 /** How a router turns logits into gate weights. */
@@ -150,6 +151,7 @@ export interface DensePlan {
   readonly biases?: true;
 }
 
+/** The second half of a layer, whatever its kind. */
 export type FeedForwardPlan = MoePlan | DensePlan;
 
 /**

@@ -4,7 +4,10 @@ import { createRuntime, type Program } from '#worker/runtime/index.ts';
 /** Whether tests have a graphics adapter: the software one that is set up before them, or any that is named. */
 export const hasAdapter = process.env['VK_ICD_FILENAMES'] !== undefined;
 
-/** The driver of an adapter that has float16, where the machine has what it takes; it is not the one that tests use unless they say so. */
+/**
+ * The driver of an adapter that has float16, where the machine has what it takes; it is not the one that tests use unless they
+ * say so.
+ */
 const float16Driver = process.env['CONDENSER_FLOAT16_DRIVER'];
 
 /** Whether `useFloat16Adapter` has one to use. */

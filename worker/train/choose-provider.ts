@@ -8,7 +8,7 @@ import {
 } from '#worker/runtime/index.ts';
 
 /** A choice, and the reason for it in a sentence. */
-export interface ProviderChoice {
+export interface ChosenProvider {
   readonly provider: ProviderName;
   readonly reason: string;
   /** The graphics adapter, in words, where it is one. */
@@ -34,7 +34,7 @@ export interface Rehearsal {
 const LOSS_TOLERANCE = 0.05;
 
 /** @throws UserError `runtime/no-adapter` when a GPU is asked for and there is none. */
-export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest): Promise<ProviderChoice> {
+export async function chooseProvider({ asked, probe, rehearse }: ProviderRequest): Promise<ChosenProvider> {
   if (asked === 'cpu') return { provider: 'cpu', reason: 'Trains on the CPU, as asked.' };
   const search: AdapterSearch =
     probe === undefined

@@ -5,7 +5,7 @@ import { createLoader, type Dataset, type Loader, type PreparedData } from '#wor
 import { expertGradientNorms, gradientNorm, lossTargets } from '#worker/engine/index.ts';
 import { nameOperators, summarizePlacement } from '#worker/runtime/index.ts';
 import { checkFinite } from './check-finite.ts';
-import type { ProviderChoice } from './choose-provider.ts';
+import type { ChosenProvider } from './choose-provider.ts';
 import { finishStep } from './finish-step.ts';
 import type { GeneralBatch } from './general-routing.ts';
 import type { LoadedModel } from './load-model.ts';
@@ -70,7 +70,7 @@ export class Trainer {
     return createLoader(rows, loaderOptions(this.#run.spec, this.#padId, shuffle));
   }
 
-  async run(choice: ProviderChoice): Promise<TrainingOutcome> {
+  async run(choice: ChosenProvider): Promise<TrainingOutcome> {
     const { observer } = this.#run;
     const { totalSteps } = this.#schedule;
     const resumed = this.#run.resume ? this.#restore() : null;

@@ -1,4 +1,7 @@
-/** Checkpoints made from other checkpoints: sparse upcycling, pruning of neurons, gates of local experts; what a model loses without experts. */
+/**
+ * Checkpoints made from other checkpoints: sparse upcycling, pruning of neurons, gates of local experts; what a model loses without
+ * experts.
+ */
 export { expertCriteria, removalModes, studyExperts } from './expert-study.ts';
 export { fitGates, loadUngated } from './gate-fit.ts';
 export type { GateFitMeasure } from './gate-fit.ts';

@@ -4,8 +4,7 @@
  * person would. Both are reported, since the rule alone moves scores by several points.
  */
 
-/** What answers of a suite are: it decides how they are found and compared. */
-export type AnswerKind = 'number' | 'letter' | 'label' | 'expression' | 'text';
+/** A rule by which answers are found. */
 export type ExtractionRule = 'published' | 'preferred';
 
 /** Raised whenever an answer would be found or compared differently. */

@@ -1,12 +1,11 @@
 /** Scores of a suite: how many of its questions a model answers right, and how sure that is. */
-import type { SuiteScore } from '#core/contract/suite-score.ts';
+import type { AnswerKind, SuiteScore } from '#core/contract/suite-score.ts';
 import { shareOf } from '../metrics/confidence.ts';
 import {
   extractExpression,
   extractLabel,
   extractNumber,
   normalExpression,
-  type AnswerKind,
   type ExtractionRule,
 } from './answer-extraction.ts';
 

@@ -10,6 +10,7 @@ import { jsonRows, jsonlRows } from './source-json.ts';
 import { readBlocks } from './source-row.ts';
 import type { OnBadRow, SourceRow } from './source-row.ts';
 
+/** Formats that can be read, each by its ending or its content. */
 export type FileFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet';
 
 /** A data file that can be read any number of times, a row at a time. */

@@ -1,5 +1,6 @@
 /** Finds added tokens (special tokens and other whole words of the vocabulary) in a text: leftmost first, then longest. */
 
+/** A token that is found before the text is cut into words. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;

@@ -52,6 +52,7 @@ type TokenizerConfig = z.infer<typeof TokenizerConfig>;
 
 const TOKEN_NAMES = ['bos_token', 'eos_token', 'pad_token', 'unk_token'] as const;
 
+/** What the files of a checkpoint say of its tokenizer. */
 export interface TokenizerFiles {
   readonly json: TokenizerJson;
   readonly config: TokenizerConfig;

@@ -12,6 +12,7 @@ import { readTokenizerFiles } from './tokenizer-files.ts';
 import type { ReadText, TokenizerJson } from './tokenizer-files.ts';
 import { aroundText, keepByteOrderMarks, withoutPrepend } from './tokenizer-library.ts';
 
+/** A text as tokens. */
 export interface Encoded {
   readonly ids: readonly number[];
   /**
@@ -21,6 +22,7 @@ export interface Encoded {
   readonly offsets: Int32Array;
 }
 
+/** What a checkpoint makes of text, and of ids. */
 export interface Tokenizer {
   /** Hex digest of tokenizer files and template. */
   readonly sha256: string;

@@ -6,7 +6,8 @@ import type { Mode } from '../slots.ts';
 
 /**
  * Graph of a local expert: `y = γ · up silu(down x)`, times the scale of the layer's residual. Without a gate, and where outputs are
- * mixed, γ is the plan's scale; a gated one has `γ = scale · sigmoid(v x + c)` for each token, in inference 0 or the scale where there is a threshold.
+ * mixed, γ is the plan's scale; a gated one has `γ = scale · sigmoid(v x + c)` for each token, in inference 0 or the scale where
+ * there is a threshold.
  *
  * Inputs: `x` [N, hidden], `localDown` [rank, hidden], `localUp` [hidden, rank], and with a gate `localGate` v [hidden] and
  * `localGateBias` c [1]. Output: `y` [N, hidden], zero where the gate is closed.
