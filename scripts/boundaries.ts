@@ -18,6 +18,7 @@ export interface AreaRule {
 
 const engineParts = [
   'core/contract',
+  'core/load',
   'core/process',
   'worker/checkpoint',
   'worker/data',
@@ -38,7 +39,9 @@ const areas: Readonly<Record<string, AreaRule>> = {
   'core/store': { areas: ['core/contract', 'core/store/migrations'] },
   // What a migration did must never change, so it stands on nothing that may.
   'core/store/migrations': { areas: [], packages: [], open: true },
-  'core/report': { areas: ['core/contract'] },
+  // How unevenly a load lies on experts: pure, and the same for reports, charts and methods.
+  'core/load': { areas: [], packages: [], open: true },
+  'core/report': { areas: ['core/contract', 'core/load'] },
   // What a process asks of its system.
   'core/process': { areas: [], open: true },
   'core/host': { areas: ['core/contract', 'core/link', 'core/process', 'core/store', 'core/report'] },
@@ -54,13 +57,13 @@ const areas: Readonly<Record<string, AreaRule>> = {
       'worker/headless/spawn-worker',
     ],
   },
-  renderer: { areas: ['core/contract'] },
+  renderer: { areas: ['core/contract', 'core/load'] },
 
   'worker/graph': { areas: [], packages: ['zod'] },
   'worker/model': { areas: ['worker/graph'], packages: ['zod'] },
   'worker/families': { areas: ['core/contract', 'worker/graph', 'worker/model'], packages: ['zod'] },
   'worker/methods': {
-    areas: ['core/contract', 'worker/graph', 'worker/model', 'worker/random'],
+    areas: ['core/contract', 'core/load', 'worker/graph', 'worker/model', 'worker/random'],
     packages: ['zod'],
   },
   'worker/random': { areas: [], packages: [] },

@@ -12,7 +12,7 @@ import {
   OVERLOAD,
   overloaded,
   totalVariation,
-} from './metrics/routing-metrics.ts';
+} from '#core/load/load-metrics.ts';
 import type { LayerReport, LoadMap, LossCurve, ReportData, RoutingReport, RunReport } from './report-data.ts';
 import { type RunData, totalsOf } from './run-data.ts';
 import { summarise } from './summarise.ts';

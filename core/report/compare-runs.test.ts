@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Comparison } from '#core/contract/run.ts';
 import { compareRuns } from './compare-runs.ts';
-import { gini, jensenShannon } from './metrics/routing-metrics.ts';
+import { gini, jensenShannon } from '#core/load/load-metrics.ts';
 import { runFixture } from './testing/run-fixture.ts';
 
 test('numbers of a run follow from its steps and records', () => {

@@ -14,7 +14,6 @@ export { effectiveUpdates_E, expectedUpdates, starvation } from './metrics/exper
 export { groupRows } from './group-rows.ts';
 export { findingsOf } from './run-findings.ts';
 export { massiveExperts } from './metrics/massive-experts.ts';
-export { divergencesOf, loadMetrics, shares, type LoadMetrics } from './metrics/routing-metrics.ts';
 export type { RunData } from './run-data.ts';
 export { answerRule, markAnswer, suiteScore, type Marked } from './scores/suite-scores.ts';
 export { usageDifference } from './metrics/usage-difference.ts';

@@ -8,7 +8,7 @@ import { methodsIn, type NamedMethod } from '#core/contract/methods-together.ts'
 import type { RunFinding } from '#core/contract/run-finding.ts';
 import { listed, percent, plural, significant } from './format.ts';
 import { drift_L, firstAndLastTenth, type LoadWindow } from './metrics/load-windows.ts';
-import { deadExperts, gini, hasLoad, heaviest, topShare } from './metrics/routing-metrics.ts';
+import { deadExperts, gini, hasLoad, heaviest, topShare } from '#core/load/load-metrics.ts';
 import { type RunData, totalsOf } from './run-data.ts';
 
 /** At most this many layers are named by one rule: the worst. */

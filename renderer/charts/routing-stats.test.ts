@@ -1,26 +1,10 @@
 import { expect, test } from 'vitest';
-import { entropy, gini, jensenShannon, layerStats, sumRouting } from './routing-stats.ts';
+import { layerStats, sumRouting } from './routing-stats.ts';
 
 const record = (step: number, counts: number[], more = {}) => ({
   step,
   counts_LE: Uint32Array.from(counts),
   ...more,
-});
-
-test('Gini is 0 for equal loads and 1 − 1/n when one expert takes all', () => {
-  expect(gini([5, 5, 5, 5])).toBe(0);
-  expect(gini([0, 0, 0, 8])).toBeCloseTo(0.75, 12);
-  // Mean absolute difference of 1,2,3,4: Σ|xi−xj| / (2 n² mean) = 20 / (2·16·2.5).
-  expect(gini([1, 2, 3, 4])).toBeCloseTo(0.25, 12);
-  expect(gini([0, 0])).toBe(0);
-});
-
-test('entropy and divergence in nats', () => {
-  expect(entropy([3, 3, 3, 3])).toBeCloseTo(Math.log(4), 12);
-  expect(entropy([7, 0])).toBe(0);
-  expect(jensenShannon([1, 1], [5, 5])).toBe(0);
-  expect(jensenShannon([1, 0], [0, 1])).toBeCloseTo(Math.LN2, 12);
-  expect(jensenShannon([0, 0], [0, 1])).toBeUndefined();
 });
 
 test('a window sums selections, keeps the last bias, and drops mass that one step lacks', () => {
@@ -47,11 +31,17 @@ test('a layer lists dead and overloaded experts; always-active ones are not dead
   expect(layer).toMatchObject({
     dead: [1],
     overloaded: [3],
-    overloadedShare: 0.9,
     condensers: [0],
-    tokens: 10,
   });
-  expect(layer?.peak).toBeCloseTo(3.6, 12);
+  expect(layer?.gini).toBeCloseTo(0.7, 12);
+  expect(layer?.entropy).toBeCloseTo(-0.1 * Math.log(0.1) - 0.9 * Math.log(0.9), 12);
   expect(layer?.drift).toBeCloseTo(Math.LN2, 12);
   expect(layer?.bias).toBeUndefined();
+});
+
+test('a layer without selections has no drift, and no expert of it is dead', () => {
+  const window = sumRouting([record(0, [0, 0, 3, 1])], 2, 2);
+  const [none, some] = window === undefined ? [] : layerStats(window, window);
+  expect(none).toEqual({ row: 0, gini: 0, entropy: 0, effective: 1, dead: [], overloaded: [] });
+  expect(some).toMatchObject({ row: 1, drift: 0 });
 });

@@ -1,5 +1,14 @@
 /** What a window of routing records says about each layer. Arrays are layer-major `[layers × experts]`. */
 import type { RoutingRecord } from '#core/contract/metrics.ts';
+import {
+  deadExperts,
+  gini,
+  hasLoad,
+  jensenShannon,
+  loadMetrics,
+  OVERLOAD,
+  overloaded,
+} from '#core/load/load-metrics.ts';
 
 /** Routing summed over consecutive steps. */
 export interface RoutingWindow {
@@ -49,71 +58,18 @@ export function sumRouting(
   };
 }
 
-/** Sum of `x`. */
-function total(x: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += x[i] ?? 0;
-  return sum;
-}
-
-/** Gini coefficient of non-negative `x`: `Σ_i (2i − n − 1) x_(i) / (n Σ x)` over ascending order; 0 when all are equal or zero. */
-export function gini(x: ArrayLike<number>): number {
-  const sorted = new Float64Array(x).sort();
-  const n = sorted.length;
-  let sum = 0;
-  let weighted = 0;
-  for (let i = 0; i < n; i++) {
-    sum += sorted[i] ?? 0;
-    weighted += (2 * (i + 1) - n - 1) * (sorted[i] ?? 0);
-  }
-  return sum === 0 ? 0 : weighted / (n * sum);
-}
-
-/** Shannon entropy of `x` taken as shares, in nats: `−Σ p ln p`. */
-export function entropy(x: ArrayLike<number>): number {
-  const sum = total(x);
-  let result = 0;
-  for (let i = 0; i < x.length; i++) {
-    const p = (x[i] ?? 0) / sum;
-    if (p > 0) result -= p * Math.log(p);
-  }
-  return result;
-}
-
-/** Jensen–Shannon divergence of `x` and `y` taken as shares, in nats (0 to ln 2); undefined when one has no mass. */
-export function jensenShannon(x: ArrayLike<number>, y: ArrayLike<number>): number | undefined {
-  const [a, b] = [total(x), total(y)];
-  if (a === 0 || b === 0) return undefined;
-  let sum = 0;
-  for (let i = 0; i < x.length; i++) {
-    const u = (x[i] ?? 0) / a;
-    const v = (y[i] ?? 0) / b;
-    const mean = (u + v) / 2;
-    if (u > 0) sum += (u / 2) * Math.log(u / mean);
-    if (v > 0) sum += (v / 2) * Math.log(v / mean);
-  }
-  return Math.max(0, sum);
-}
-
-/** An expert with more than this many times the uniform load counts as overloaded. */
-const OVERLOAD = 2;
-
 /** One layer of a window. */
 export interface LayerStats {
   /** Row in the window; the decoder's own layer index is `RunFacts.moeLayerIndices[row]`. */
   readonly row: number;
-  readonly tokens: number;
   readonly gini: number;
+  /** In nats. */
   readonly entropy: number;
   /** `exp(entropy)`: how many equally used experts would be as spread out. */
   readonly effective: number;
-  /** Largest load over the uniform one. */
-  readonly peak: number;
   /** Experts without a token in the window, always-active ones left out. */
   readonly dead: readonly number[];
   readonly overloaded: readonly number[];
-  /** Share of all selections taken by the overloaded experts. */
-  readonly overloadedShare: number;
   /** Largest absolute router bias. */
   readonly bias?: number;
   readonly condensers?: readonly number[];
@@ -126,39 +82,23 @@ export function layerStats(window: RoutingWindow, start?: RoutingWindow): readon
   const { layers, experts } = window;
   return Array.from({ length: layers }, (_, row) => {
     const slice = (array: Float64Array) => array.subarray(row * experts, (row + 1) * experts);
-    const counts = slice(window.counts_LE);
-    const tokens = total(counts);
-    const uniform = tokens / experts;
+    const counts_E = slice(window.counts_LE);
+    const start_E = start && slice(start.counts_LE);
     const condensers = window.condensers?.[row];
-    const dead: number[] = [];
-    const overloaded: number[] = [];
-    let overload = 0;
-    let most = 0;
-    for (let id = 0; id < experts; id++) {
-      const count = counts[id] ?? 0;
-      most = Math.max(most, count);
-      if (count > OVERLOAD * uniform) {
-        overloaded.push(id);
-        overload += count;
-      } else if (count === 0 && tokens > 0 && !(condensers?.includes(id) ?? false)) dead.push(id);
-    }
-    const spread = entropy(counts);
-    const drift = start === undefined ? undefined : jensenShannon(slice(start.counts_LE), counts);
+    // A layer of which nothing was measured is shown as one whose experts are alike.
+    const effective = hasLoad(counts_E) ? loadMetrics(counts_E).effectiveExperts : 1;
     return {
       row,
-      tokens,
-      gini: gini(counts),
-      entropy: spread,
-      effective: Math.exp(spread),
-      peak: uniform > 0 ? most / uniform : 0,
-      dead,
-      overloaded,
-      overloadedShare: tokens === 0 ? 0 : overload / tokens,
+      gini: gini(counts_E),
+      entropy: Math.log(effective),
+      effective,
+      dead: deadExperts(counts_E, condensers),
+      overloaded: hasLoad(counts_E) ? overloaded(counts_E, OVERLOAD) : [],
       ...(window.bias_LE && {
         bias: slice(window.bias_LE).reduce((largest, b) => Math.max(largest, Math.abs(b)), 0),
       }),
       ...(condensers && { condensers }),
-      ...(drift !== undefined && { drift }),
+      ...(start_E && hasLoad(start_E) && hasLoad(counts_E) && { drift: jensenShannon(start_E, counts_E) }),
     };
   });
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { allocateCondensers, gini, selectCondensers } from './condenser-selection.ts';
+import { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 import { moveBias, type BiasRule } from './router-bias.ts';
 
 test('the lowest bias, ties by soft usage, then by index', () => {
@@ -21,13 +21,6 @@ test('a total that does not fit says what does', () => {
   expect(() => allocateCondensers([1, 1], 9, 4)).toThrow(
     expect.objectContaining({ code: 'expert-condenser/allocation', hint: 'Choose a total between 0 and 8.' }),
   );
-});
-
-test('gini', () => {
-  expect(gini([5, 5, 5, 5])).toBeCloseTo(0);
-  expect(gini([0, 0, 0, 8])).toBeCloseTo(0.75);
-  expect(gini([1, 2, 3, 4])).toBeCloseTo(0.25);
-  expect(gini([0, 0])).toBe(0);
 });
 
 const rule: BiasRule = { usage: 'soft', padsInUsage: false, dtype: 'float32', clip: null };

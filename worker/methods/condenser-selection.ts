@@ -77,17 +77,3 @@ export function allocateCondensers(scores: readonly number[], total: number, max
   }
   return allocation;
 }
-
-/** Gini coefficient `(n + 1 − 2 Σ cumsum(sorted) / Σ) / n` of a load; 0 when nothing was counted. */
-export function gini(load_E: ArrayLike<number>): number {
-  const sorted = Array.from(load_E).sort((a, b) => a - b);
-  const total = sorted.reduce((sum, value) => sum + value, 0);
-  if (total === 0) return 0;
-  let running = 0;
-  let cumulative = 0;
-  for (const value of sorted) {
-    running += value;
-    cumulative += running;
-  }
-  return (sorted.length + 1 - (2 * cumulative) / total) / sorted.length;
-}

@@ -5,6 +5,7 @@
  * keeps the experts with the lowest bias, the condensers, active for every token, weighted by their own gate.
  */
 import { z } from 'zod';
+import { gini } from '#core/load/load-metrics.ts';
 import { op, type Value } from '#worker/graph/index.ts';
 import {
   chooseBy,
@@ -23,7 +24,7 @@ import {
 } from '#worker/model/index.ts';
 import { trainedParts, type TrainedParts } from './adapter-options.ts';
 import { checkCounts, condenserCounts, CondenserOptions } from './condenser-options.ts';
-import { allocateCondensers, gini, selectCondensers } from './condenser-selection.ts';
+import { allocateCondensers, selectCondensers } from './condenser-selection.ts';
 import { addUsage, joinLayers, moveBias, plainLayers, usageOf, type BiasRule } from './router-bias.ts';
 
 const State = z.object({

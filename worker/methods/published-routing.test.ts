@@ -4,8 +4,8 @@
  * Padding is counted there, and each choice twice.
  */
 import { describe, expect, test } from 'vitest';
-import { loadMetrics } from '#core/report/index.ts';
-import { allocateCondensers, gini } from './condenser-selection.ts';
+import { gini, loadMetrics } from '#core/load/load-metrics.ts';
+import { allocateCondensers } from './condenser-selection.ts';
 import published from './published-routing-counts.json' with { type: 'json' };
 
 const { counts_LE } = published;

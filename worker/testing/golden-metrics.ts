@@ -1,19 +1,16 @@
 /** Golden cases of kind `metrics`: statistics of the routing of a base and a tuned model, from stored router logits. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { divergencesOf, loadMetrics, shares, type LoadMetrics } from '#core/load/load-metrics.ts';
 import {
   DriftSum,
   OutputCosines,
   RoutingSum,
   coSelection_EE,
   cosines_EE,
-  divergencesOf,
   effectiveUpdates_E,
   expectedUpdates,
-  loadMetrics,
-  shares,
   starvation,
-  type LoadMetrics,
   type RoutingDrift,
   type TokenRouting,
 } from '#core/report/index.ts';

@@ -1,5 +1,6 @@
 /** How much an untouched model uses its experts on a sample of the training data, for methods that choose experts by it. */
-import { RoutingSum, shares } from '#core/report/index.ts';
+import { shares } from '#core/load/load-metrics.ts';
+import { RoutingSum } from '#core/report/index.ts';
 import { readExpertScores, writeExpertScores } from '#worker/checkpoint/index.ts';
 import type { MicroBatch } from '#worker/engine/index.ts';
 import { sampleTokensOf } from '#worker/methods/index.ts';

@@ -1,6 +1,6 @@
 /** Expert load over a stretch of a run. */
 import type { RoutingRecord } from '#core/contract/metrics.ts';
-import { gini, hasLoad, jensenShannon, shares } from './routing-metrics.ts';
+import { gini, hasLoad, jensenShannon, shares } from '#core/load/load-metrics.ts';
 
 /** Routing over the records of some steps. */
 export interface LoadWindow {

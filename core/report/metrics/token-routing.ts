@@ -6,7 +6,7 @@
  * softmax(logits) in float64, whatever the family makes gate weights of. Only tokens that `counts` admits are read.
  */
 import { invariant } from '#core/contract/errors.ts';
-import { divergencesOf } from './routing-metrics.ts';
+import { divergencesOf } from '#core/load/load-metrics.ts';
 
 /** One layer's routing of some tokens. */
 export interface TokenRouting {

@@ -2,7 +2,7 @@
 import type { UsageComparison, UsageDifference } from '#core/contract/usage-difference.ts';
 import { percent, significant } from '../format.ts';
 import { firstAndLastTenth } from './load-windows.ts';
-import { hasLoad, totalVariation } from './routing-metrics.ts';
+import { hasLoad, totalVariation } from '#core/load/load-metrics.ts';
 import type { RunData } from '../run-data.ts';
 
 /** Ends of the colour scale: few, so that maps of different pairs mostly share one. */

@@ -2,7 +2,7 @@
 import type { RoutingAudit } from '#core/contract/audit.ts';
 import { auditRows, auditSource } from '../audit/audit-rows.ts';
 import type { ReportData, RoutingReport, RunReport } from '../report-data.ts';
-import { OVERLOAD } from '../metrics/routing-metrics.ts';
+import { OVERLOAD } from '#core/load/load-metrics.ts';
 import { count, percent, significant } from '../format.ts';
 import { heatMap, mapsPerRow } from './heat-map.ts';
 import { html, type Markup } from './markup.ts';

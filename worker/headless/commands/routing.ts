@@ -1,12 +1,7 @@
 /** `routing MODEL [TUNED]`: how a model routes data, how alike its experts are, and how far a tuned one drifted from it. */
 import { UserError } from '#core/contract/errors.ts';
-import {
-  condenserTailCorrelation,
-  divergencesOf,
-  loadMetrics,
-  massiveExperts,
-  shares,
-} from '#core/report/index.ts';
+import { divergencesOf, loadMetrics, shares } from '#core/load/load-metrics.ts';
+import { condenserTailCorrelation, massiveExperts } from '#core/report/index.ts';
 import { routerShapes } from '#worker/model/index.ts';
 import { measureDrift, studyRouting, type LayerStudy, type OpenedModel } from '#worker/train/index.ts';
 import type { Command } from './command.ts';

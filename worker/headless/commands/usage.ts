@@ -2,7 +2,8 @@
 import { UserError } from '#core/contract/errors.ts';
 import type { RoutingRecord } from '#core/contract/metrics.ts';
 import type { RunFacts } from '#core/contract/run.ts';
-import { effectiveUpdates_E, loadMetrics, starvation } from '#core/report/index.ts';
+import { loadMetrics } from '#core/load/load-metrics.ts';
+import { effectiveUpdates_E, starvation } from '#core/report/index.ts';
 import { openRunReader, runFiles } from '#core/store/index.ts';
 import type { z } from 'zod';
 import type { Command } from './command.ts';

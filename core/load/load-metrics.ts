@@ -82,16 +82,16 @@ export function loadMetrics(counts_E: Numbers): LoadMetrics {
   };
 }
 
-/** Gini coefficient of a load: (n + 1 − 2·Σᵢ cumsum(sorted)ᵢ / Σ) / n. */
+/** Gini coefficient of a load: (n + 1 − 2·Σᵢ cumsum(sorted)ᵢ / Σ) / n; 0 when nothing was counted. */
 export function gini(counts_E: Numbers): number {
-  const ascending = shares(counts_E).sort();
+  const ascending = Float64Array.from(counts_E).sort();
   let cumulative = 0;
   let sum = 0;
   for (let i = 0; i < ascending.length; i++) {
     cumulative += ascending[i] ?? 0;
     sum += cumulative;
   }
-  return (ascending.length + 1 - 2 * sum) / ascending.length;
+  return cumulative === 0 ? 0 : (ascending.length + 1 - (2 * sum) / cumulative) / ascending.length;
 }
 
 /** Share of the `n` most used experts. */

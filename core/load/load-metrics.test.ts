@@ -9,7 +9,7 @@ import {
   overloaded,
   topShare,
   totalVariation,
-} from './routing-metrics.ts';
+} from './load-metrics.ts';
 
 test('four experts, worked by hand', () => {
   const metrics = loadMetrics([50, 30, 15, 5]);
@@ -60,4 +60,5 @@ test('always-active experts are not dead, and of equal experts the first is the 
 
 test('a layer without selections has no metrics', () => {
   expect(() => loadMetrics([0, 0])).toThrow('without selections');
+  expect(gini([0, 0])).toBe(0);
 });
