@@ -10,7 +10,7 @@ import { type Column, DataTable } from '../../ui/data-table.tsx';
 import { formatCount, formatNumber } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
 import { EmptyState, ErrorNote, Skeleton } from '../../ui/states.tsx';
-import { type Along, axisOf, smoothSpan } from '../run/index.ts';
+import { type Along, AlongChoice, axisOf, smoothSpan } from '../run/index.ts';
 
 type Runs = Comparison['runs'];
 type Shown = 'train' | 'validation';
@@ -123,16 +123,7 @@ export function OverlayCard({
             ]}
             onChange={setShown}
           />
-          <Segmented
-            label="Along"
-            value={along}
-            choices={[
-              { value: 'step', label: 'step' },
-              { value: 'tokens', label: 'tokens' },
-              { value: 'time', label: 'time' },
-            ]}
-            onChange={setAlong}
-          />
+          <AlongChoice value={along} onChange={setAlong} />
         </>
       }
       chart={chart()}

@@ -1,17 +1,15 @@
 import { useState } from 'react';
 import { z } from 'zod';
-import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import { AskOptions } from '#core/contract/suite-score.ts';
 import type { RegisteredFile } from '../../api/transport.ts';
 import { useCall, useCommand } from '../../api/use-host.ts';
-import { Button } from '../../ui/button.tsx';
 import { formatCount, plural } from '../../ui/format.ts';
 import { SchemaForm, type Values } from '../../ui/schema-form.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
 import { Select } from '../../ui/select.tsx';
-import { ErrorNote } from '../../ui/states.tsx';
 import { PathChoice } from '../drop/index.ts';
+import { JobStart } from './job-start.tsx';
 
 const optionsSchema = z.toJSONSchema(AskOptions, { io: 'input' });
 
@@ -44,7 +42,7 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
   const blocked =
     wrong ?? (suite === undefined ? (source === 'file' ? 'Needs a file.' : 'Needs a data set.') : undefined);
   const submit = () => {
-    if (suite === undefined || blocked !== undefined || start.isPending) return;
+    if (suite === undefined) return;
     start.mutate({ id: detail.id, suite, options: AskOptions.parse(options) }, { onSuccess: onClose });
   };
   return (
@@ -110,14 +108,7 @@ export function AskSuite({ detail, onClose }: { readonly detail: RunDetail; read
         onChange={setOptions}
         onError={(key, error) => setErrors((old) => ({ ...old, [key]: error }))}
       />
-      {start.error !== null && <ErrorNote what="It was not started" error={toErrorInfo(start.error)} />}
-      <div className="row wrap">
-        <Button look="primary" aria-disabled={blocked !== undefined || start.isPending} onClick={submit}>
-          {start.isPending ? 'Starting…' : 'Ask'}
-        </Button>
-        <Button onClick={onClose}>Cancel</Button>
-        {blocked !== undefined && <span className="muted">{blocked}</span>}
-      </div>
+      <JobStart word="Ask" start={start} blocked={blocked} onStart={submit} onClose={onClose} />
     </div>
   );
 }

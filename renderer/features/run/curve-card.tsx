@@ -8,6 +8,7 @@ import { CopyButton } from '../../ui/copy-button.tsx';
 import { type Column, DataTable, tableText } from '../../ui/data-table.tsx';
 import { formatCount, formatDuration, formatNumber, formatRange } from '../../ui/format.ts';
 import { Segmented } from '../../ui/segmented.tsx';
+import { AlongChoice } from './along-choice.tsx';
 import { type Along, axisOf, lastShown, linesOf, markersOf, quantities, type Quantity } from './curves.ts';
 import { secondsLeft } from './time-left.ts';
 
@@ -120,16 +121,7 @@ export function CurveCard({
               auxiliary loss
             </button>
           )}
-          <Segmented
-            label="Along"
-            value={along}
-            choices={[
-              { value: 'step', label: 'step' },
-              { value: 'tokens', label: 'tokens' },
-              { value: 'time', label: 'time' },
-            ]}
-            onChange={setAlong}
-          />
+          <AlongChoice value={along} onChange={setAlong} />
           <Segmented
             label="Scale"
             value={scale}

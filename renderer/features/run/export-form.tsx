@@ -1,13 +1,12 @@
 import { useState } from 'react';
-import { toErrorInfo } from '#core/contract/errors.ts';
 import type { RunDetail } from '#core/contract/run.ts';
 import { ExportDtype, type ExportFormat, FolderName, USUAL_DTYPES } from '#core/contract/run-export.ts';
 import type { RegisteredFile } from '../../api/transport.ts';
 import { useCall, useCommand } from '../../api/use-host.ts';
-import { Button } from '../../ui/button.tsx';
 import { Segmented } from '../../ui/segmented.tsx';
-import { ErrorNote, Loaded } from '../../ui/states.tsx';
+import { Loaded } from '../../ui/states.tsx';
 import { PathChoice } from '../drop/index.ts';
+import { JobStart } from './job-start.tsx';
 
 /** What each format is for. */
 const formats: readonly { readonly value: ExportFormat; readonly label: string; readonly use: string }[] = [
@@ -71,7 +70,7 @@ export function ExportForm({
         ? undefined
         : 'The new folder needs a name without / and \\.';
   const submit = () => {
-    if (folder === undefined || blocked !== undefined || start.isPending) return;
+    if (folder === undefined) return;
     start.mutate(
       { id, format, dtype: dtype ?? USUAL_DTYPES[format], folder: folder.handle, name },
       { onSuccess: onClose },
@@ -138,14 +137,7 @@ export function ExportForm({
         <b>Name of the new folder</b>
         <input className="input mono" value={name} onChange={(event) => setTyped(event.target.value)} />
       </label>
-      {start.error !== null && <ErrorNote what="It was not started" error={toErrorInfo(start.error)} />}
-      <div className="row wrap">
-        <Button look="primary" aria-disabled={blocked !== undefined || start.isPending} onClick={submit}>
-          {start.isPending ? 'Starting…' : 'Export'}
-        </Button>
-        <Button onClick={onClose}>Cancel</Button>
-        {blocked !== undefined && <span className="muted">{blocked}</span>}
-      </div>
+      <JobStart word="Export" start={start} blocked={blocked} onStart={submit} onClose={onClose} />
     </div>
   );
 }
