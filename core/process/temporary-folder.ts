@@ -1,8 +1,11 @@
 /** Folders for what a process keeps while it works, among the temporary files of the system. */
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { isProcessAlive } from './process-alive.ts';
+
+/** How the names of all such folders begin; a number tells of a process on one machine, or in one container, only. */
+const PREFIX = `condenser-${hostname()}-`;
 
 /**
  * Makes an empty folder; whoever asked for it removes it. A process that is killed cannot, so what such processes left is removed first.
@@ -10,7 +13,7 @@ import { isProcessAlive } from './process-alive.ts';
  */
 export function makeTemporaryFolder(purpose: string): string {
   removeAbandoned();
-  return mkdtempSync(path.join(tmpdir(), `condenser-${process.pid}-${purpose}-`));
+  return mkdtempSync(path.join(tmpdir(), `${PREFIX}${process.pid}-${purpose}-`));
 }
 
 /** Hands an empty folder to `work`, and removes it when that has ended. @param purpose as of `makeTemporaryFolder`. */
@@ -28,8 +31,8 @@ export async function withTemporaryFolder<T>(
 
 function removeAbandoned(): void {
   for (const name of readdirSync(tmpdir())) {
-    const pid = /^condenser-(\d+)-/.exec(name)?.[1];
-    if (pid === undefined || isProcessAlive(Number(pid))) continue;
+    const pid = name.startsWith(PREFIX) ? Number.parseInt(name.slice(PREFIX.length), 10) : NaN;
+    if (Number.isNaN(pid) || isProcessAlive(pid)) continue;
     const folder = path.join(tmpdir(), name);
     // Another process may be removing it too, and that of another user is not ours to remove.
     const owner = statSync(folder, { throwIfNoEntry: false })?.uid;

@@ -1,5 +1,5 @@
 import { readdirSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { withTemporaryFolder } from '#core/process/temporary-folder.ts';
@@ -44,7 +44,9 @@ test.runIf(process.env['VK_ICD_FILENAMES'] !== undefined)(
   'programs are recorded until the recording is ended, and nothing of it is left on disk',
   async () => {
     const recordings = () =>
-      readdirSync(tmpdir()).filter((name) => name.startsWith(`condenser-${process.pid}-profiles-`));
+      readdirSync(tmpdir()).filter((name) =>
+        name.startsWith(`condenser-${hostname()}-${process.pid}-profiles-`),
+      );
     const runtime = createRuntime({ provider: 'webgpu', recordPlacement: true });
     const run = async (name: string, on = runtime) => {
       const builder = new GraphBuilder(name);
