@@ -72,7 +72,7 @@ export function placeSubmatrices(
 }
 
 /** Matrices of 0 and 1, row by row, that pick what sub-matrices read and put back what they give. */
-export interface Placement {
+export interface BlockPlacement {
   /** `[rows of sub-matrices, touched rows]` and `[columns of sub-matrices, touched columns]`. */
   readonly rows: Float32Array;
   readonly columns: Float32Array;
@@ -83,7 +83,7 @@ export interface Placement {
 }
 
 /** Where `places` are in a weight of `rows` × `columns` sub-matrices. */
-export function placementOf(places: readonly Place[], rows: number, columns: number): Placement {
+export function placementOf(places: readonly Place[], rows: number, columns: number): BlockPlacement {
   const touched = (axis: 0 | 1) => [...new Set(places.map((place) => place[axis]))].sort((a, b) => a - b);
   const [touchedRows, touchedColumns] = [touched(0), touched(1)];
   const at = places.map(

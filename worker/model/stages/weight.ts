@@ -48,7 +48,7 @@ interface SubmatrixInputs {
   /** What trains, and what the weight has in its places: [places, size, size]. */
   readonly values: Value;
   readonly start: Value;
-  /** The matrices of a `Placement`. */
+  /** The matrices of a `BlockPlacement`. */
   readonly rows: Value;
   readonly columns: Value;
   readonly at: Value;
