@@ -6,6 +6,7 @@ import { elementCount, type Parameter, type StoredDtype, type WeightDtype } from
 import type { TensorView } from '#worker/runtime/index.ts';
 import type { Int8Rows } from './int8-rows.ts';
 import { readLocated, readRow, type Located } from './locate-parameter.ts';
+import { isLayerMatrix } from './weight-homes.ts';
 import { widen } from './widen.ts';
 
 interface Streamed {
@@ -32,7 +33,7 @@ interface Slot {
  * Frozen weights, in memory of their own or in the arena, where kernels see them.
  *
  * Streamed ones share one slot for each role: a stage reads one weight of a role at a time, and reading the next overwrites
- * it. The folder must stay open while there are any. Matrices of experts in the arena are widened by a kernel on all threads,
+ * it. The folder must stay open while there are any. Matrices in the arena are widened by a kernel on all threads,
  * into one place for each role in the same way: 2 million bfloat16 elements take 0.23 ms, inside a graph 0.57 (two cores with
  * AVX-512).
  */
@@ -46,7 +47,7 @@ export class FrozenWeights {
   readonly #held = new Map<string, Held>();
   readonly #streamed = new Map<string, Streamed>();
   readonly #slots = new Map<string, Slot>();
-  /** Where matrices of experts are widened, by role. */
+  /** Where matrices are widened, by role. */
   readonly #wide = new Map<string, ArenaBlock>();
 
   /** @param from weights of the same model in the same arena that are given up, and which of them stay. */
@@ -194,9 +195,9 @@ export class FrozenWeights {
   }
 }
 
-/** A bfloat16 matrix of an expert that kernels see. ONNX Runtime widens float16 faster than they do. */
-function isWidened({ expert }: Parameter, view: TensorView): boolean {
-  return expert !== null && view.dtype === 'bfloat16' && isInArena(view);
+/** A bfloat16 matrix of a layer that kernels see. ONNX Runtime widens float16 faster than they do. */
+function isWidened(parameter: Parameter, view: TensorView): boolean {
+  return isLayerMatrix(parameter) && view.dtype === 'bfloat16' && isInArena(view);
 }
 
 function isInArena({ data }: TensorView): boolean {

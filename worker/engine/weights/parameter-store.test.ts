@@ -51,7 +51,7 @@ async function storeOf(
 
 test('a parameter that no checkpoint holds starts from the weights, and trains beside frozen ones', async () => {
   const store = await storeOf(isAdded);
-  expect(store.dtype('layers.0.router')).toBe('bfloat16');
+  expect(store.heldDtype('layers.0.router')).toBe('bfloat16');
   const largest = Math.max(...store.values('layers.0.router'));
   expect(largest).toBeGreaterThan(0);
   expect([...store.values('layers.0.largest')]).toEqual([largest]);
@@ -102,7 +102,7 @@ test.each(['the arena', 'memory of their own'])(
   },
 );
 
-test('experts leave the arena to activations that are planned to fill it', async () => {
+test('matrices leave the arena to activations that are planned to fill it', async () => {
   const id = 'layers.0.experts.1.expertUp';
   for (const [activationBytes, dtype] of [
     [2 ** 33, 'float32'],
@@ -111,7 +111,7 @@ test('experts leave the arena to activations that are planned to fill it', async
     expect((await storeOf(() => false, new Arena(), { activationBytes })).dtype(id)).toBe(dtype);
 });
 
-test('experts are widened by a kernel where they lie in the arena, and inside graphs elsewhere', async () => {
+test('matrices are widened by a kernel where they lie in the arena, and inside graphs elsewhere', async () => {
   const [arena, own] = [
     await storeOf(() => false),
     await storeOf(() => false, new Arena({ maximumBytes: SMALL_ARENA })),
@@ -132,8 +132,9 @@ test('experts are widened by a kernel where they lie in the arena, and inside gr
     expect([dtype, shape]).toEqual(['float32', own.weight(id).shape]);
     expect([...data]).toEqual([...own.values(id)]);
   }
-  // Vectors and what all tokens read stay as they are.
-  expect(arena.dtype('layers.0.router')).toBe('bfloat16');
+  expect(arena.dtype('layers.0.router')).toBe('float32');
+  // Vectors stay as they are.
+  expect(arena.dtype('layers.0.inputNorm')).toBe('bfloat16');
 });
 
 test('rows of an embedding that does not train are read from the checkpoint', async () => {

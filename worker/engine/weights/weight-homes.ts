@@ -5,7 +5,7 @@ import type { Arena } from '#worker/kernels/index.ts';
 import { isContiguous, type DecoderPlan, type Parameter, type StoredDtype } from '#worker/model/index.ts';
 import type { Located } from './locate-parameter.ts';
 
-/** The least that frozen experts leave of the arena, in bytes. */
+/** The least that frozen matrices leave of the arena, in bytes. */
 const ARENA_RESERVE = 4 * 2 ** 30;
 /** How many times what was planned activations may take. */
 const MARGIN = 1.25;
@@ -46,7 +46,7 @@ export function homeOf(rules: HomeRules, parameter: Parameter, place: Located | 
 
 /**
  * Which of the weights that stay in memory lie where kernels see them: embedding and head, whose rows they look up and widen, and
- * bfloat16 matrices of experts for programs on the CPU, if the arena has room for them all and for activations.
+ * bfloat16 matrices of layers for programs on the CPU, if the arena has room for them all and for activations.
  * @param activationBytes what these are planned to take there.
  */
 export function arenaPlaces(
@@ -58,13 +58,18 @@ export function arenaPlaces(
 ): ReadonlySet<string> {
   const bytesOf = ({ id }: Parameter) => stored.get(id)?.bytes ?? 0;
   const ends = parameters.filter(({ role }) => role === 'embedding' || role === 'head');
-  const experts = parameters.filter(
-    ({ id, expert }) => !onDevice && expert !== null && stored.get(id)?.entry.dtype === 'BF16',
+  const matrices = parameters.filter(
+    (parameter) => !onDevice && isLayerMatrix(parameter) && stored.get(parameter.id)?.entry.dtype === 'BF16',
   );
-  const wanted = [...ends, ...experts].reduce((sum, parameter) => sum + bytesOf(parameter), 0);
+  const wanted = [...ends, ...matrices].reduce((sum, parameter) => sum + bytesOf(parameter), 0);
   const reserve = Math.max(ARENA_RESERVE, MARGIN * activationBytes);
   const fits = arena.bytesUsed + wanted + reserve <= arena.maximumBytes;
-  return new Set([...ends, ...(fits ? experts : [])].map(({ id }) => id));
+  return new Set([...ends, ...(fits ? matrices : [])].map(({ id }) => id));
+}
+
+/** A matrix that a stage of a layer multiplies with. */
+export function isLayerMatrix({ layer, shape }: Parameter): boolean {
+  return layer !== null && shape.length === 2;
 }
 
 /** An embedding that is only looked up, a few rows at a time. */
