@@ -8,6 +8,7 @@ import type { TrainingRun } from './training-run.ts';
 
 /**
  * Stops before such a number can reach the weights, and keeps the micro-batch for whoever looks for the cause.
+ * @param what is no number, and of which step.
  * @param step steps that are done.
  * @throws UserError `train/non-finite`; in the first step `model/non-finite-weight` where the checkpoint has such a weight.
  */
@@ -46,7 +47,7 @@ export async function checkFinite(
   }
   throw new UserError(
     'train/non-finite',
-    `the ${what} of step ${step + 1} is ${value}; nothing was updated with it`,
+    `the ${what} is ${value}; nothing was updated with it`,
     `Resume from the last checkpoint with a lower learning rate; the batch is in ${file}.`,
   );
 }

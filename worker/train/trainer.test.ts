@@ -137,7 +137,10 @@ test('a weight that is no number is named', async () => {
   const at = header['model.layers.1.mlp.gate.weight']?.data_offsets[0] ?? 0;
   bytes.writeUInt16LE(0x7fc0, 8 + Number(bytes.readBigUInt64LE(0)) + at);
   writeFileSync(file, bytes);
-  const error = await failure(run('nan', { model }));
+  const command = vi.fn<() => 'continue'>(() => 'continue');
+  const error = await failure(run('nan', { model, command }));
   expect(error.code).toBe('model/non-finite-weight');
+  // The evaluation before the first step has seen it: its loss would be a number that no database takes.
+  expect(command).not.toHaveBeenCalled();
   expect(error.message).toContain('model.layers.1.mlp.gate.weight');
 });

@@ -133,7 +133,7 @@ export class Trainer {
         step,
         microBatch,
       });
-      await checkFinite(this.#run, 'loss', result.lossSum, batch, step);
+      await checkFinite(this.#run, `loss of step ${step + 1}`, result.lossSum, batch, step);
       lossSum += result.lossSum;
       auxLoss += result.auxiliary.reduce((sum, { weighted }) => sum + weighted, 0);
       session.afterMicroBatch(result.usage, { step, totalSteps, microBatch, microBatches });
@@ -149,7 +149,7 @@ export class Trainer {
     }
     const squares = optimizer.gradientSquares();
     const gradNorm = gradientNorm(squares);
-    await checkFinite(this.#run, 'gradient norm', gradNorm, batches[0], step);
+    await checkFinite(this.#run, `gradient norm of step ${step + 1}`, gradNorm, batches[0], step);
     const gradNorm_LE = expertGradientNorms(this.#model.plan, store.parameters, squares);
     const rate = learningRate(this.#schedule, step);
     const { optimizer: settings, maxGradNorm } = spec.train;
@@ -220,6 +220,7 @@ export class Trainer {
     for (const batch of this.#createLoader(rows, false).pass()) {
       this.#run.observer.progress('evaluating', step, 0);
       const result = await this.#model.executor.evaluate(batch);
+      await checkFinite(this.#run, `loss of the evaluation at step ${step}`, result.lossSum, batch, step);
       lossSum += result.lossSum;
       trainedTokens += result.trainedTokens;
       await new Promise(setImmediate);
