@@ -269,3 +269,26 @@ test('a host for a single run may work beside another, and each sees what the ot
   await single.host.close();
   expect(await t.call('runs.list', null)).toMatchObject([{ id, state: 'completed' }]);
 });
+
+test('a run goes on though the process that trained it was killed and never said so', async () => {
+  const spec = parseRunSpec({
+    model: { path: inFolder('sample/model') },
+    data: { train: [{ path: inFolder('sample/data/train.jsonl') }] },
+    method: { name: 'full' },
+  });
+  const killed = openTestHost(folder.root, { role: 'single', detachWorkers: true });
+  const id = killed.host.startRun(spec, inFolder('elsewhere'));
+  await until('the worker', () => killed.workers[0]?.start !== undefined);
+  killed.workers[0]?.prepare();
+  await until('training', async () => (await killed.call('runs.get', { id })).state === 'running');
+  // Both are gone, and neither stored an end.
+  await killed.host.close();
+  killed.workers[0]?.vanish();
+  const next = openTestHost(folder.root, { role: 'single' });
+  expect(next.host.resumeRun(inFolder('elsewhere'))).toBe(id);
+  await until('another worker', () => next.workers[0]?.start !== undefined);
+  next.workers[0]?.prepare();
+  next.workers[0]?.end('completed');
+  expect((await next.host.runEnded(id)).state).toBe('completed');
+  await next.host.close();
+});

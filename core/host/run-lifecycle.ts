@@ -25,6 +25,8 @@ const OWNER_GRACE_MS = 2000;
 
 /** Starts, commands and follows runs. */
 export interface RunLifecycle {
+  /** Stores the end of a run whose worker is gone, where the process that started it was killed before it could. */
+  endIfLost(id: string): void;
   /** Queues a run that is new or ended. */
   enqueue(id: string): void;
   /** Hands `command` to the run's worker. */
@@ -157,8 +159,7 @@ export function createRunLifecycle(context: HostContext): RunLifecycle {
       const shape = `${row.state} ${row.name}`;
       if (known.get(row.id) !== shape) notify('runs.changed', { id: row.id });
       known.set(row.id, shape);
-      const active = row.state === 'preparing' || row.state === 'running' || row.state === 'paused';
-      if (active && !live.has(row.id)) meet(row);
+      if (isActive(row) && !live.has(row.id)) meet(row);
     }
     for (const id of known.keys()) {
       if (ids.has(id)) continue;
@@ -178,6 +179,10 @@ export function createRunLifecycle(context: HostContext): RunLifecycle {
   }
 
   return {
+    endIfLost: (id) => {
+      const row = rowOf(id);
+      if (isActive(row) && !live.has(id) && !isRunAlive(row.dir, ports.now())) recover(row);
+    },
     enqueue: (id) => {
       apply(id, 'enqueue');
       queue.add(id);
@@ -214,6 +219,10 @@ export function createRunLifecycle(context: HostContext): RunLifecycle {
     },
   };
 }
+
+/** True in states in which a worker belongs to the run. */
+const isActive = ({ state }: RunRow): boolean =>
+  state === 'preparing' || state === 'running' || state === 'paused';
 
 /** Asks a run to save and end, and insists when it does not; a detached one is left alone. */
 async function leave(run: SupervisedRun, settled: Promise<void>, detached: boolean): Promise<void> {

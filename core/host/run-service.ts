@@ -93,6 +93,7 @@ export function createRunService(context: HostContext, lifecycle: RunLifecycle):
         'Wait for it to end.',
       );
     }
+    lifecycle.endIfLost(id);
     const spec = readRunSpec(row.dir);
     if (provider !== undefined && provider !== spec.engine.provider)
       writeRunSpec(row.dir, { ...spec, engine: { ...spec.engine, provider } });

@@ -116,10 +116,15 @@ export class ScriptedWorker {
     this.exit({ code: { completed: 0, stopped: 3, failed: 1 }[exit], signal: null });
   }
 
-  /** The process is gone. */
-  exit(exit: ProcessExit): void {
+  /** The process is gone, and nobody is left to notice. */
+  vanish(): void {
     this.#writer?.close();
     this.#writer = undefined;
+  }
+
+  /** The process is gone. */
+  exit(exit: ProcessExit): void {
+    this.vanish();
     // After the messages on the way, as with a real channel.
     setTimeout(() => this.#exit(exit), 1);
   }
