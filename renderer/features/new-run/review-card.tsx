@@ -109,9 +109,7 @@ export function Plan({ plan }: { readonly plan: RunPlan }) {
           </dd>
           <dd className="muted">
             {timeSeconds?.basis ??
-              (deviceMB === undefined
-                ? 'no run on this machine to estimate from'
-                : 'a graphics adapter has to be tried')}
+              (deviceMB === undefined ? 'known when the steps are' : 'a graphics adapter has to be tried')}
           </dd>
           <PastError error={plan.pastErrors?.time} />
         </div>
