@@ -47,6 +47,11 @@ test.each([
   [['report', 'run', '--out', 'report.pdf'], 'cli/bad-value', 'report.pdf'],
   [['usage', 'no-such-run'], 'run/not-found', 'no-such-run'],
   [['usage', 'run_unknown', '--home', '/nowhere'], 'run/not-found', 'run_unknown'],
+  [
+    ['serve', '--home', `${import.meta.filename}/home`],
+    'files/not-a-folder',
+    'a part of the path is no folder',
+  ],
   [['export', 'run', '--format', 'gguf', '--out', 'x'], 'cli/bad-value', 'gguf'],
   [['generate', 'model', '--prompt', 'x', '--temperature', '-1'], 'cli/bad-value', '--temperature is -1'],
   [['evaluate', 'model', '--suite', 'gsm8k'], 'suite/not-found', '--suite gsm8k'],

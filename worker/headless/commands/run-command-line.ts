@@ -44,7 +44,7 @@ export async function runCommandLine(
     const info = toErrorInfo(error);
     if (json) stdout.write(`${JSON.stringify(info)}\n`);
     else stderr.write(`condenser: ${info.message}\n${info.hint === undefined ? '' : `  ${info.hint}\n`}`);
-    if (error instanceof UserError) return EXIT.usage;
+    if (info.code !== 'internal') return EXIT.usage;
     // A bug: the stack is for whoever mends it.
     if (error instanceof Error && error.stack !== undefined) stderr.write(`${error.stack}\n`);
     return EXIT.failed;
