@@ -33,6 +33,8 @@ export interface HeatMap {
 const LEFT = 34;
 const TOP = 18;
 const BARS = 46;
+/** Width of a cell that can have an outline of two lines. */
+const ROOM_FOR_TWO = 10;
 
 /** How many maps stand side by side for so many experts. */
 export function mapsPerRow(experts: number): 1 | 2 | 3 {
@@ -62,7 +64,7 @@ export function heatMap(map: HeatMap): Markup {
           >`
         : null,
     )}<g transform="translate(${LEFT} ${TOP}) scale(${cellWidth.toFixed(4)} ${cellHeight.toFixed(4)})"
-      >${cells(map)}</g
+      >${cells(map, cellWidth >= ROOM_FOR_TWO)}</g
     >${map.bars && bars(map.bars, width, cellHeight)}`;
 
   return html`<figure class="map">
@@ -74,7 +76,7 @@ export function heatMap(map: HeatMap): Markup {
   </figure>`;
 }
 
-function cells(map: HeatMap): Markup {
+function cells(map: HeatMap, twoLines: boolean): Markup {
   const paths = Array.from({ length: CLASSES }, () => '');
   let outlines = '';
   let strikes = '';
@@ -91,7 +93,10 @@ function cells(map: HeatMap): Markup {
     });
     for (const e of map.outlined?.[l] ?? []) outlines += `M${e + 0.08} ${l + 0.08}h.84v.84h-.84z`;
   });
-  return html`${paths.map((path, i) => path !== '' && html`<path class="q${i}" d="${path}" />`)}${strikes !== '' && html`<path class="strike" d="${strikes}" />`}${outlines !== '' && html`<path class="outline" d="${outlines}" />`}`;
+  return html`${paths.map((path, i) => path !== '' && html`<path class="q${i}" d="${path}" />`)}${strikes !== '' && html`<path class="strike" d="${strikes}" />`}${
+    // Ink alone is too near to the ends of the scale.
+    twoLines && outlines !== '' && html`<path class="outline under" d="${outlines}" />`
+  }${outlines !== '' && html`<path class="outline" d="${outlines}" />`}`;
 }
 
 function bars({ name, value_L }: NonNullable<HeatMap['bars']>, width: number, cellHeight: number): Markup {

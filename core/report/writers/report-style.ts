@@ -91,7 +91,7 @@ figure:not(.map) .plot>svg{min-width:620px}
 .scale{width:224px;margin-top:8px}
 .bar{fill:var(--accent);fill-opacity:.75}
 .strike,.outline{fill:none;stroke:var(--ink);vector-effect:non-scaling-stroke}
-.strike{stroke:var(--muted)}.outline{stroke-width:1.6}
+.strike{stroke:var(--muted)}.outline{stroke-width:1.6}.outline.under{stroke:var(--card);stroke-width:4.4}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:13px}
 caption{text-align:left;color:var(--muted);font-size:13px;padding-bottom:6px}

@@ -115,6 +115,11 @@ test('the map puts a cell where its number belongs', () => {
   expect(found(page, /class="outline"\s+d="M1\.08 0\.08h[^"]*M2\.08 2\.08h[^"]*M5\.08 2\.08h/g).length).toBe(
     4,
   );
+  expect(found(page, /class="outline under"\s+d="M1\.08/g).length).toBe(4);
+  const narrow = buildReport([runFixture({ experts: 256, load: () => 1, condensers: [[1], [2]] })], stamp);
+  // A second line would leave nothing of narrow cells.
+  expect(toHtml(narrow)).toContain('class="outline"');
+  expect(toHtml(narrow)).not.toContain('class="outline under"');
 });
 
 test('the words hold the numbers', () => {
