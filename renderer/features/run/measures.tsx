@@ -41,8 +41,7 @@ export function Measures({
           >
             <span className="measure-title">{title}</span>
             <span className="measure-value num">
-              {number}
-              <span className="measure-unit">{ownUnit ?? unit}</span>
+              {number} <span className="measure-unit">{ownUnit ?? unit}</span>
             </span>
             <SparkLine values={steps.flatMap((step) => step[quantity] ?? [])} />
           </button>
