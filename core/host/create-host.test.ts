@@ -1,8 +1,9 @@
 /** The host API besides the life of runs: every reply is checked against its schema by the fixture. */
-import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { DatasetInspection } from '#core/contract/dataset.ts';
+import { UserError } from '#core/contract/errors.ts';
 import { hostApi } from '#core/contract/host-api.ts';
 import { parseRunSpec } from '#core/contract/run-spec.ts';
 import { makeHome, openTestHost, testData, type TestHost, until } from './host.fixture.ts';
@@ -189,6 +190,31 @@ test('datasets: the same inspection asked twice is made once, and tells how far 
   await until('another inspection', () => made.length === 3);
   made[2]?.resolve(inspectionOf(2));
   expect((await again).rows).toBe(2);
+});
+
+test('datasets: of a refused file the copy that a browser sent is deleted, and no other file', async () => {
+  await t.host.close();
+  let refuse = true;
+  const open = (file: string) =>
+    refuse ? Promise.reject(new UserError('data/unsupported-format', file)) : testData.open(file);
+  t = openTestHost(folder.root, { data: { ...testData, open } });
+  const sent = inFolder('home/uploads/4f2a/data.zip');
+  const own = inFolder('sample/data/train.jsonl');
+  mkdirSync(path.dirname(sent), { recursive: true });
+  writeFileSync(sent, 'PK');
+  const importOf = async (file: string) =>
+    t.call('datasets.import', { handle: (await t.call('files.register', { path: file })).handle });
+  refuse = false;
+  await importOf(sent);
+  refuse = true;
+  await expect(importOf(sent)).rejects.toMatchObject({ code: 'data/unsupported-format' });
+  expect(existsSync(sent), 'it is in the list from before').toBe(true);
+  const [entry] = await t.call('datasets.list', null);
+  await t.call('datasets.remove', { id: entry?.id ?? '' });
+  await expect(importOf(sent)).rejects.toMatchObject({ code: 'data/unsupported-format' });
+  expect(existsSync(path.dirname(sent))).toBe(false);
+  await expect(importOf(own)).rejects.toMatchObject({ code: 'data/unsupported-format' });
+  expect(existsSync(own)).toBe(true);
 });
 
 const inspectionOf = (rows: number): DatasetInspection => ({

@@ -1,4 +1,5 @@
 /** The `datasets` part of the host API. */
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { DatasetEntry, DatasetInspection } from '#core/contract/dataset.ts';
 import { UserError } from '#core/contract/errors.ts';
@@ -65,12 +66,28 @@ export function createDatasetService(
     });
   };
 
+  /** Deletes a file that was refused, where it is the copy that a browser sent: nobody would ever find it. */
+  const dropCopy = async (file: string): Promise<void> => {
+    const folder = path.dirname(file);
+    if (path.dirname(folder) !== path.join(path.resolve(ports.home), 'uploads')) return;
+    if (db.datasets.list().some((entry) => entry.path === file)) return;
+    await rm(folder, { recursive: true, force: true });
+  };
+
   return {
     add,
     entryOf,
     handlers: {
       'datasets.list': () => db.datasets.list(),
-      'datasets.import': async ({ handle }) => add(await files.pathOf(handle)),
+      'datasets.import': async ({ handle }) => {
+        const file = await files.pathOf(handle);
+        try {
+          return await add(file);
+        } catch (error) {
+          await dropCopy(file);
+          throw error;
+        }
+      },
       'datasets.map': async ({ id, mapping }) => {
         const entry = entryOf(id);
         return save({ ...entry, ...(await ports.data.open(entry.path, mapping)) });
