@@ -342,3 +342,15 @@ test('a page begins at its top; choosing runs on it does not move it', async () 
   expect(await scrolled('#/compare/run_a', 'Compare')).toBe(0);
   expect(await scrolled('#/compare/run_a,run_b', 'Compare')).toBe(500);
 });
+
+test('of a model with a problem in every tensor the first are shown, the others when asked for', async () => {
+  const problems = Array.from(
+    { length: 12 },
+    (_, i) => `tensor ${i} is 64 × 128; config.json implies 64 × 64`,
+  );
+  open('/models', { 'models.list': () => [model({ problems })] });
+  expect(await screen.findByText('✕ 12 problems')).toBeTruthy();
+  expect(screen.getAllByText(/config.json implies/)).toHaveLength(5);
+  fireEvent.click(screen.getByRole('button', { name: '7 more problems' }));
+  expect(screen.getAllByText(/config.json implies/)).toHaveLength(12);
+});

@@ -7,6 +7,7 @@ import { Button } from '../../ui/button.tsx';
 import { Card } from '../../ui/card.tsx';
 import { CopyButton } from '../../ui/copy-button.tsx';
 import { Dialog } from '../../ui/dialog.tsx';
+import { Disclosure } from '../../ui/disclosure.tsx';
 import { formatBytes, formatCount, formatLarge, formatShare, plural } from '../../ui/format.ts';
 import { ErrorNote } from '../../ui/states.tsx';
 import './model-card.css';
@@ -39,6 +40,29 @@ function Parameters({
           </li>
         ))}
       </ul>
+    </div>
+  );
+}
+
+/** Problems shown at once: a config of another model has one for every tensor. */
+const FIRST_PROBLEMS = 5;
+
+function Problems({ problems }: { readonly problems: readonly string[] }) {
+  const [all, setAll] = useState(false);
+  const more = problems.length - FIRST_PROBLEMS;
+  return (
+    <div className="notice bad">
+      <strong>This folder cannot be trained as it is</strong>
+      <ul>
+        {(all ? problems : problems.slice(0, FIRST_PROBLEMS)).map((problem) => (
+          <li key={problem}>{problem}</li>
+        ))}
+      </ul>
+      {more > 0 && (
+        <Disclosure open={all} onToggle={() => setAll(!all)}>
+          {all ? 'The first ones only' : plural(more, 'more problem')}
+        </Disclosure>
+      )}
     </div>
   );
 }
@@ -84,16 +108,7 @@ export function ModelCard({ model }: { readonly model: ModelEntry }) {
     >
       <div className="model-body">
         {failed !== null && <ErrorNote what="That did not work" error={toErrorInfo(failed)} />}
-        {model.problems.length > 0 && (
-          <div className="notice bad">
-            <strong>This folder cannot be trained as it is</strong>
-            <ul>
-              {model.problems.map((problem) => (
-                <li key={problem}>{problem}</li>
-              ))}
-            </ul>
-          </div>
-        )}
+        {model.problems.length > 0 && <Problems problems={model.problems} />}
         <div className="model-facts">
           <dl className="facts">
             <dt>Family</dt>
