@@ -118,3 +118,14 @@ test('a page that was never let in says so instead of trying for ever', async ()
   expect(sockets.length).toBeLessThan(9);
   expect(await transport.call('app.info', null)).toMatchObject({ ok: false });
 });
+
+test('a folder, which a browser cannot read, is refused in words', async () => {
+  const { transport } = connected();
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('Failed to fetch')));
+  const reply = await transport.register(new File([], 'my-model'));
+  vi.unstubAllGlobals();
+  expect(reply).toMatchObject({
+    ok: false,
+    error: { code: 'upload/not-sent', message: 'my-model could not be read, or not be sent to the host' },
+  });
+});

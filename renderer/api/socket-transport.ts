@@ -91,6 +91,14 @@ export class SocketTransport implements Transport {
         method: 'POST',
         headers: { authorization: `Bearer ${this.#options.token}` },
         body: file,
+      }).catch((cause: unknown) => {
+        // A browser gives a folder as a file that cannot be read, and does not say why.
+        throw new UserError(
+          'upload/not-sent',
+          `${file.name} could not be read, or not be sent to the host`,
+          'Of a folder type the path. A file that was moved or changed has to be chosen again.',
+          { cause },
+        );
       });
       const body: unknown = await reply.json();
       if (!reply.ok) {
