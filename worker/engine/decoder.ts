@@ -53,7 +53,7 @@ interface Stream {
 export class Decoder {
   readonly #parts: DecoderParts;
   readonly #streams: readonly Stream[];
-  readonly #lengths: number[];
+  #lengths: readonly number[];
   readonly #capacity: number;
 
   constructor(parts: DecoderParts, rows: number, capacity: number) {
@@ -87,6 +87,12 @@ export class Decoder {
     );
   }
 
+  /** Goes on with these rows only, in ascending order; they are numbered anew. */
+  keep(rows: readonly number[]): void {
+    this.#lengths = rows.map((row) => this.#lengths[row] ?? 0);
+    for (const { caches } of this.#streams) for (const cache of caches) cache.keep(rows);
+  }
+
   async #run(ids: Int32Array, spans: readonly RowSpan[]): Promise<Float32Array> {
     const { plan, workspace, tables, head, mixture } = this.#parts;
     checkTokenIds({ inputIds: ids, labels: new Int32Array() }, plan.vocabularySize);
@@ -104,7 +110,8 @@ export class Decoder {
         const features = gateFeatures(await head.rows(h, last), plan.hiddenSize);
         mixRows(mixture.shares(features, 'inference'), await head.logits(h, last), logits);
       }
-      for (const { row, from, to } of spans) this.#lengths[row] = (this.#lengths[row] ?? 0) + to - from;
+      const added = new Map(spans.map(({ row, from, to }) => [row, to - from]));
+      this.#lengths = this.#lengths.map((length, row) => length + (added.get(row) ?? 0));
       return logits;
     });
   }

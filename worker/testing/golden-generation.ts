@@ -38,22 +38,18 @@ export async function checkGenerationCase(
     const vocabulary = model.plan.vocabularySize;
     const generated = new Int32Array(rows * count);
     const stepLogits = new Float32Array(rows * count * vocabulary);
-    let step = 0;
     const mask = inputs.integers('attention_mask');
     const prompts = Array.from({ length: rows }, (_, row) =>
       Int32Array.from(values)
         .subarray(row * length, (row + 1) * length)
         .filter((_id, place) => mask[row * length + place] === 1),
     );
-    await generateTokens(model.executor, prompts, count, (ids, logits) => {
-      ids.forEach((id, row) => {
-        generated[row * count + step] = id;
-        stepLogits.set(
-          logits.subarray(row * vocabulary, (row + 1) * vocabulary),
-          (row * count + step) * vocabulary,
-        );
-      });
-      step++;
+    const made = new Int32Array(rows);
+    await generateTokens(model.executor, prompts, count, (id, row, logits_V) => {
+      const at = row * count + (made[row] ?? 0);
+      made[row] = (made[row] ?? 0) + 1;
+      generated[at] = id;
+      stepLogits.set(logits_V, at * vocabulary);
       return true;
     });
     return [

@@ -1,4 +1,5 @@
 /** Decoding: each token from the logits after the one before. */
+import { invariant } from '#core/contract/errors.ts';
 import type { Executor } from '#worker/engine/index.ts';
 import { uniform } from '#worker/random/index.ts';
 
@@ -26,12 +27,12 @@ export function sampled(temperature: number, seed: number): NextToken {
   };
 }
 
-/** Called with each decoded token, `[rows]`, and its logits, `[rows × vocabulary]`; false ends the generation. */
-export type TokenListener = (ids: Int32Array, logits: Float32Array) => boolean;
+/** Called with each new token of a row, and the logits that it was chosen by; false: it is the last of its row. */
+export type TokenListener = (id: number, row: number, logits_V: Float32Array) => boolean;
 
 /**
  * Appends up to `count` tokens to each prompt, each chosen by `next`. Keys and values of earlier tokens are kept, so that a
- * token costs one pass over itself.
+ * token costs one pass over itself, and a row that has ended costs nothing.
  * @param prompts token ids of each row, without padding.
  */
 export async function generateTokens(
@@ -43,14 +44,20 @@ export async function generateTokens(
 ): Promise<void> {
   const capacity = Math.max(...prompts.map(({ length }) => length)) + count;
   await executor.decode(prompts.length, capacity, async (decoder) => {
+    let rows = [...prompts.keys()];
     let logits = await decoder.feed(prompts);
-    for (let made = 1; made <= count; made++) {
-      const vocabulary = logits.length / prompts.length;
-      const ids = Int32Array.from(prompts, (_, row) =>
-        next(logits.subarray(row * vocabulary, (row + 1) * vocabulary), made - 1, row),
-      );
-      if (!onToken(ids, logits) || made === count) return;
-      logits = await decoder.step(ids);
+    for (let made = 0; made < count; made++) {
+      const vocabulary = logits.length / rows.length;
+      const chosen = rows.map((row, at) => {
+        const logits_V = logits.subarray(at * vocabulary, (at + 1) * vocabulary);
+        const id = next(logits_V, made, row);
+        return { at, row, id, goesOn: onToken(id, row, logits_V) };
+      });
+      const open = chosen.filter(({ goesOn }) => goesOn);
+      if (open.length === 0 || made + 1 === count) return;
+      if (open.length < rows.length) decoder.keep(open.map(({ at }) => at));
+      rows = open.map(({ row }) => row);
+      logits = await decoder.step(Int32Array.from(open, ({ id }) => id));
     }
   });
 }
@@ -70,13 +77,12 @@ export async function answerGreedily(
   ends: ReadonlySet<number>,
 ): Promise<readonly GreedyAnswer[]> {
   const answers = prompts.map(() => ({ ids: [] as number[], isCut: true }));
-  await generateTokens(executor, prompts, count, (ids) => {
-    for (const [row, answer] of answers.entries()) {
-      const id = ids[row] as number;
-      if (answer.isCut && ends.has(id)) answer.isCut = false;
-      else if (answer.isCut) answer.ids.push(id);
-    }
-    return answers.some(({ isCut }) => isCut);
+  await generateTokens(executor, prompts, count, (id, row) => {
+    const answer = answers[row];
+    invariant(answer !== undefined, `row ${row} of ${answers.length}`);
+    answer.isCut = !ends.has(id);
+    if (answer.isCut) answer.ids.push(id);
+    return answer.isCut;
   });
   return answers;
 }

@@ -16,7 +16,7 @@ export class KeyValueCache {
   readonly #workspace: Workspace;
   readonly #matrices: readonly [keys: ArenaTensor, values: ArenaTensor];
   readonly #capacity: number;
-  readonly #lengths: Int32Array;
+  #lengths: Int32Array;
   /** Places that are written in every row. */
   #written = 0;
 
@@ -58,6 +58,21 @@ export class KeyValueCache {
       }
     }
     this.#lengths[row] = end;
+  }
+
+  /** Forgets all rows but these, in ascending order; they are numbered anew. */
+  keep(rows: readonly number[]): void {
+    const before = this.#lengths.length;
+    for (const { data, shape } of this.#matrices) {
+      const [, width = 0] = shape;
+      for (let place = 0; place < this.#written; place++) {
+        for (const [at, row] of rows.entries()) {
+          const from = (place * before + row) * width;
+          data.copyWithin((place * rows.length + at) * width, from, from + width);
+        }
+      }
+    }
+    this.#lengths = Int32Array.from(rows, (row) => this.#lengths[row] ?? 0);
   }
 
   /** The places `[from, to)` of every row, in place: [(to − from) · rows, …]; zeros where a row has no token. */

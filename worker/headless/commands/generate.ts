@@ -34,8 +34,7 @@ export const generate: Command = async (invocation) => {
       model.executor,
       [Int32Array.from(promptIds)],
       most,
-      (ids) => {
-        const id = ids[0] ?? 0;
+      (id) => {
         ended = ends.has(id);
         if (!ended) newIds.push(id);
         invocation.terminal.progress(`${newIds.length} ${newIds.length === 1 ? 'token' : 'tokens'}`);
