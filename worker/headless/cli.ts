@@ -37,5 +37,18 @@ async function restartAsWorker(): Promise<void> {
 
 async function run(): Promise<void> {
   const { runCommandLine } = await import('./commands/run-command-line.ts');
+  process.stdout.once('error', endWithoutReader);
   process.exitCode = await runCommandLine(process.argv.slice(2), process.stdout, process.stderr);
+}
+
+/** Nobody reads on (`| head`), or the disk that takes the output is full. */
+function endWithoutReader(error: NodeJS.ErrnoException): void {
+  // What is still written fails in the same way.
+  process.stdout.on('error', () => undefined);
+  if (error.code !== 'EPIPE') {
+    console.error(`condenser: the output could not be written: ${error.message}`);
+    process.exit(1);
+  }
+  // A run stops with a checkpoint, as after Ctrl-C; everything else has nothing left to do.
+  if (!process.emit('SIGINT')) process.exit(0);
 }

@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { expect, test, vi } from 'vitest';
 import { hasAdapter } from '#worker/testing/index.ts';
 import { condenser } from './cli.fixture.ts';
@@ -111,4 +115,12 @@ test('without an adapter doctor tells what is used and why not', async () => {
   ]);
   expect((await condenser('doctor')).stdout).toMatch(/^cpu +used/m);
   vi.unstubAllEnvs();
+});
+
+test('output that nobody reads any more, as after `| head`, ends a command without a trace', async () => {
+  const cli = path.join(import.meta.dirname, '../cli.ts');
+  const child = spawn(process.execPath, [cli, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.destroy();
+  const [errors] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+  expect({ errors, code: child.exitCode }).toEqual({ errors: '', code: 0 });
 });
