@@ -41,7 +41,7 @@ export class HeadRunner {
   async logits(h: ArenaTensor, at: Int32Array): Promise<Float32Array> {
     if (this.#frozen !== null) return this.#frozen.logits(h, at);
     const { plan, programs, workspace } = this.#parts;
-    const program = await programs.of('inference', at.length).head.logits(this.#dtypes);
+    const program = await programs.head.logits(this.#dtypes);
     const logits = new Float32Array(at.length * plan.vocabularySize);
     await this.#chunks(at, (rows, from, head) => {
       const chunk = workspace.tensor(rows.length, plan.vocabularySize);
