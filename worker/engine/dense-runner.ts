@@ -35,7 +35,7 @@ export class DenseRunner {
     const gateProjection = workspace.tensor(tokens, this.#plan.intermediate);
     const upProjection = workspace.tensor(tokens, this.#plan.intermediate);
     const out = workspace.tensor(tokens, hidden);
-    const program = await programs.of(mode, tokens).dense(this.#index, this.#weights.dtypes());
+    const program = await programs.of(mode).dense(this.#index, this.#weights.dtypes());
     program.run(
       {
         h,

@@ -11,7 +11,6 @@ export type { Dialect, Graph, InputValue } from './op-def.ts';
 export * as op from './ops/index.ts';
 export { accumulate } from './passes/accumulate.ts';
 export { joinRows } from './passes/join-rows.ts';
-export { swapProducts } from './passes/swap-products.ts';
 export { toFloat64 } from './passes/to-float64.ts';
 export { print } from './print.ts';
 export { resume } from './resume.ts';

@@ -23,15 +23,6 @@ const matmulCases = [false, true].flatMap((transA) =>
       ),
       oneCase(
         'matmul',
-        `swapped ${flags}`,
-        [
-          ['a', a([])],
-          ['b', b([])],
-        ],
-        (x, y) => op.matmul(x, y, { transA, transB, alpha: 0.5, swapped: true }),
-      ),
-      oneCase(
-        'matmul',
         `batched ${flags}`,
         [
           ['a', a(['B', 2])],

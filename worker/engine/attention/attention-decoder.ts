@@ -58,7 +58,7 @@ export class AttentionDecoder {
       const keyHeads = workspace.tensor(tokens, widths.keyHeads);
       const valueHeads = workspace.tensor(tokens, widths.valueHeads);
       const gate = this.#gateTensor(tokens);
-      const { attention } = programs.of('inference', tokens);
+      const { attention } = programs.of('inference');
       const heads = await attention.headsOnly(this.#index, dtypes);
       heads.run(
         { ...tables, h, ...this.#weights.views('heads') },
@@ -89,8 +89,7 @@ export class AttentionDecoder {
     const mask = workspace.tensor(lengths.length, 1, 1, keys);
     for (const [row, length] of lengths.entries())
       this.#writeMask(mask.data.subarray(row * keys, (row + 1) * keys), length - 1 - firstKey, keys, window);
-    const { attention } = programs.of('inference', lengths.length);
-    const step = await attention.step(this.#index, this.#weights.dtypes());
+    const step = await programs.of('inference').attention.step(this.#index, this.#weights.dtypes());
     step.run(
       {
         ...given,
@@ -108,7 +107,7 @@ export class AttentionDecoder {
     const { programs, workspace } = this.#parts;
     const { window = Infinity } = this.#plan;
     const length = cache.lengths[row] ?? 0;
-    const mix = await programs.of('inference', to - from).attention.mix(this.#index, this.#weights.dtypes());
+    const mix = await programs.of('inference').attention.mix(this.#index, this.#weights.dtypes());
     for (let start = from; start < to; start += QUERY_BLOCK) {
       const end = Math.min(to, start + QUERY_BLOCK);
       const place = length - (to - start);

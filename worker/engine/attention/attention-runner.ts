@@ -63,7 +63,7 @@ export class AttentionRunner {
   async forward(h: ArenaTensor, inputs: AttentionInputs, mode: Mode): Promise<AttentionTrace> {
     if (inputs.whole === null) return this.#forwardInBlocks(h, inputs, mode);
     const { workspace } = this.#parts;
-    const programs = this.#parts.programs.of(mode, h.shape[0] ?? 0);
+    const programs = this.#parts.programs.of(mode);
     const saved = this.#tensors(attentionSaved(this.#plan), h);
     const out = workspace.tensor(...h.shape);
     const program = await programs.attention.whole(this.#index, this.#weights.dtypes());
@@ -80,7 +80,7 @@ export class AttentionRunner {
 
   async #forwardInBlocks(h: ArenaTensor, inputs: AttentionInputs, mode: Mode): Promise<AttentionTrace> {
     const { workspace } = this.#parts;
-    const programs = this.#parts.programs.of(mode, h.shape[0] ?? 0);
+    const programs = this.#parts.programs.of(mode);
     const dtypes = this.#weights.dtypes();
     const saved = this.#tensors(headsSaved(this.#plan), h);
     const mixed = workspace.tensor(h.shape[0] ?? 0, headWidths(this.#plan).mixed);

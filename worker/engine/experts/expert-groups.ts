@@ -37,8 +37,7 @@ export class ExpertGroups implements ExpertPrograms {
   }
 
   async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void> {
-    // Rows differ from expert to expert, and are fewer than are worth programs of their own.
-    const programs = this.#parts.programs.of(mode, 1);
+    const programs = this.#parts.programs.of(mode);
     for (const group of groupsOf(dispatch, this.#grouping)) {
       const program = await programs.expertGroup(
         this.#index,

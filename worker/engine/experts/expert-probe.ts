@@ -31,9 +31,7 @@ export class ExpertProbe {
       const weight = workspace.tensor(tokens.length, 1);
       weight.data.fill(1);
       const y = workspace.tensor(tokens.length, hidden);
-      const program = await programs
-        .of('inference', tokens.length)
-        .expert(this.#index, this.#weights.dtypes(expert));
+      const program = await programs.of('inference').expert(this.#index, this.#weights.dtypes(expert));
       program.run(
         { x: rows, weight, ...this.#weights.views('expert', expert) },
         {

@@ -49,7 +49,8 @@ export class SingleExperts implements ExpertPrograms {
   }
 
   async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void> {
-    const { programs, workspace } = this.#parts;
+    const { workspace } = this.#parts;
+    const programs = this.#parts.programs.of(mode);
     for (const { expert, from, to } of busyExperts(dispatch)) {
       const rows = (matrix: ArenaTensor) => workspace.rows(matrix, from, to);
       const { gateProjection, upProjection } = pairs;
@@ -57,7 +58,7 @@ export class SingleExperts implements ExpertPrograms {
         rows(y).data.fill(0);
         continue;
       }
-      const program = await programs.of(mode, to - from).expert(this.#index, this.#weights.dtypes(expert));
+      const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
       program.run(
         {
           x: rows(pairs.x),

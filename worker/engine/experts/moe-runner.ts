@@ -112,9 +112,7 @@ export class MoeRunner {
     const scores = workspace.tensor(tokens, experts);
     const withBase = mode === 'training' && readsBaseRouting(session);
     const baseProbabilities = withBase ? workspace.tensor(tokens, experts) : null;
-    const router = await programs
-      .of(mode, tokens)
-      .router(this.#index, this.#weights.dtypes(), mode, withBase);
+    const router = await programs.of(mode).router(this.#index, this.#weights.dtypes(), mode, withBase);
     const routing = routingOf(session, mode);
     const rawLogits = this.#plan.learnedGate === undefined ? logits : workspace.tensor(tokens, experts);
     router.run(
@@ -205,7 +203,7 @@ export class MoeRunner {
       gateProjection: workspace.tensor(tokens, shared.intermediate),
       upProjection: workspace.tensor(tokens, shared.intermediate),
     };
-    const program = await programs.of(mode, tokens).shared(this.#index, this.#weights.dtypes());
+    const program = await programs.of(mode).shared(this.#index, this.#weights.dtypes());
     const masks = this.#weights.masks('shared', mode, tokens);
     program.run({ h: base, x, ...this.#weights.views('shared'), ...masks }, { out: sum, ...saved });
     return saved;

@@ -93,7 +93,7 @@ export class StandInRunner {
     const mean = workspace.zeros(this.#plan.experts, hidden);
     for (const { expert } of busyExperts(dispatch)) {
       if (gateProjection.isEmpty(expert)) continue;
-      const program = await programs.of('inference', 1).meanOutput(this.#index, this.#weights.dtypes(expert));
+      const program = await programs.of('inference').meanOutput(this.#index, this.#weights.dtypes(expert));
       program.run(
         {
           gateProjection: gateProjection.of(expert),

@@ -30,20 +30,17 @@ export class StageProgram {
 /** Compiles each stage once. */
 export class ProgramCache {
   readonly #runtime: Runtime;
-  readonly #rewrite: (graph: Graph) => Graph;
   readonly #compiled = new Map<string, Promise<StageProgram>>();
 
-  /** @param rewrite what every graph goes through first. */
-  constructor(runtime: Runtime, rewrite: (graph: Graph) => Graph) {
+  constructor(runtime: Runtime) {
     this.#runtime = runtime;
-    this.#rewrite = rewrite;
   }
 
   /** The program called `key`; `build` makes its graph when it is first asked for. */
   program(key: string, build: () => Graph): Promise<StageProgram> {
     let program = this.#compiled.get(key);
     if (program === undefined) {
-      program = this.#runtime.compile(this.#rewrite(build())).then((compiled) => new StageProgram(compiled));
+      program = this.#runtime.compile(build()).then((compiled) => new StageProgram(compiled));
       this.#compiled.set(key, program);
     }
     return program;

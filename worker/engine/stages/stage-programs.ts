@@ -1,6 +1,6 @@
 /** Stage graphs, compiled once and reused for every layer and expert that has the same shape. */
 import { invariant } from '#core/contract/errors.ts';
-import { accumulate, gradient, joinRows, swapProducts, type Graph } from '#worker/graph/index.ts';
+import { accumulate, gradient, joinRows, type Graph } from '#worker/graph/index.ts';
 import {
   denseStage,
   expertGroupStage,
@@ -66,12 +66,6 @@ function routingsOf({ routing, inferenceRouting, losses }: MethodSession): Routi
   return inferenceRouting === undefined ? { routing: seen } : { routing: seen, inferenceRouting };
 }
 
-/**
- * Rows for which products are swapped on the CPU. An expert of 2048 x 1024 is 1.1, 1.5, 1.4, 1.2 and 1.2 times as fast then at 8, 16, 32, 64
- * and 96 rows, as fast at 4 and 192, and half as fast at one (two cores with AVX-512); one of 512 x 256 at most 1.2 times.
- */
-const FEW_ROWS = { from: 8, to: 96 };
-
 /** The programs of one decoder under one method. */
 export class StagePrograms {
   readonly attention: AttentionPrograms;
@@ -85,34 +79,28 @@ export class StagePrograms {
 
   /** Those that leave nothing out at random. */
   readonly #whole: StagePrograms;
-  /** The same for few rows; on a GPU just the same. */
-  readonly #few: StagePrograms;
 
   constructor(
     runtime: Runtime,
     plan: DecoderPlan,
     session: MethodSession,
     adapters: AdapterPlan | null = session.adapters ?? null,
-    isForFew = false,
   ) {
-    this.#cache = new ProgramCache(runtime, isForFew ? swapProducts : (graph) => graph);
+    this.#cache = new ProgramCache(runtime);
     this.#plan = plan;
     this.#session = routingsOf(session);
     this.#adapters = adapters;
     this.#whole = hasDropout(adapters)
-      ? new StagePrograms(runtime, plan, session, withoutDropout(adapters), isForFew)
+      ? new StagePrograms(runtime, plan, session, withoutDropout(adapters))
       : this;
-    this.#few =
-      isForFew || runtime.device !== null ? this : new StagePrograms(runtime, plan, session, adapters, true);
     this.#shapes = numberEqual(plan.layers.map(feedForwardShape));
     this.attention = new AttentionPrograms(this.#cache, plan, this.#adapters);
     this.head = new HeadPrograms(this.#cache, plan);
   }
 
-  /** The programs of a forward pass over so many rows. */
-  of(mode: Mode, rows: number): StagePrograms {
-    const programs = rows >= FEW_ROWS.from && rows <= FEW_ROWS.to ? this.#few : this;
-    return mode === 'training' ? programs : programs.#whole;
+  /** The programs of a forward pass. */
+  of(mode: Mode): StagePrograms {
+    return mode === 'training' ? this : this.#whole;
   }
 
   #layer(index: number): LayerPlan {

@@ -8,12 +8,7 @@ import { reshape, unbroadcast } from './shape.ts';
 
 /** Matrix products. */
 
-type MatMulAttrs = {
-  readonly transA: boolean;
-  readonly transB: boolean;
-  readonly alpha: number;
-  readonly swapped?: boolean;
-};
+type MatMulAttrs = { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
 
 const matmulOp: OpDef<MatMulAttrs> = {
   name: 'matmul',
@@ -23,7 +18,6 @@ const matmulOp: OpDef<MatMulAttrs> = {
   lower: {
     cpu: (site) => {
       const { emitter, inputs, outputTypes, attrs } = site;
-      if (attrs.swapped === true) return emitSwapped(site);
       if (outputTypes[0]?.shape.length === 2) return emitGemm(site);
       if (!attrs.transA && !attrs.transB && attrs.alpha === 1) return emitter.node('MatMul', inputs);
       return emitter.node('FusedMatMul', inputs, { domain: 'com.microsoft', attrs: productFlags(attrs) });
@@ -45,16 +39,6 @@ function productFlags({ transA, transB, alpha }: MatMulAttrs) {
 
 function emitGemm({ emitter, inputs, attrs }: LowerSite<MatMulAttrs>): string {
   return emitter.node('Gemm', inputs, { attrs: productFlags(attrs) });
-}
-
-/** The product the other way round. As a Gemm, ONNX Runtime would make the first way of it again. */
-function emitSwapped({ emitter, inputs: [a = '', b = ''], attrs }: LowerSite<MatMulAttrs>): string {
-  const { transA, transB, alpha } = attrs;
-  const product = emitter.node('FusedMatMul', [b, a], {
-    domain: 'com.microsoft',
-    attrs: productFlags({ transA: !transB, transB: !transA, alpha }),
-  });
-  return emitter.node('Transpose', [product], { attrs: { perm: [1, 0] } });
 }
 
 /** With transposes and the factor as nodes of their own. */
@@ -120,11 +104,6 @@ export interface MatMulOptions {
   readonly transB?: boolean;
   /** A factor on the product. */
   readonly alpha?: number;
-  /**
-   * The CPU computes `(bᵀ aᵀ)ᵀ` for matrices, the same number. ONNX Runtime copies the second factor of a product into the order
-   * its kernel reads: where that is a large weight and `a` has few rows, the copy takes a good part of the time.
-   */
-  readonly swapped?: boolean;
 }
 
 /**
@@ -134,10 +113,9 @@ export interface MatMulOptions {
 export function matmul(
   a: Value,
   b: Value,
-  { transA = false, transB = false, alpha = 1, swapped = false }: MatMulOptions = {},
+  { transA = false, transB = false, alpha = 1 }: MatMulOptions = {},
 ): Value {
-  invariant(!swapped || (a.rank === 2 && b.rank === 2), 'swaps matrices only');
-  return apply(matmulOp, [a, b], { transA, transB, alpha, ...(swapped && { swapped }) });
+  return apply(matmulOp, [a, b], { transA, transB, alpha });
 }
 
 const gemmOp: OpDef<MatMulAttrs> = {
@@ -176,12 +154,11 @@ export function gemm(
   return apply(gemmOp, [a, b, c], { transA, transB, alpha });
 }
 
-/** The options of a 2-D product made by `matmul` and not swapped, or `undefined` for any other value; for passes. */
+/** The options of a 2-D product made by `matmul`, or `undefined` for any other value; for the fusion pass. */
 export function matrixProduct(value: Value): { a: Value; b: Value; options: MatMulOptions } | undefined {
   const [a, b] = value.node?.inputs ?? [];
   if (value.node?.op !== matmulOp || value.rank !== 2 || !a || !b) return undefined;
-  const { transA, transB, alpha, swapped } = value.node.attrs;
-  if (swapped === true) return undefined;
+  const { transA, transB, alpha } = value.node.attrs;
   return {
     a,
     b,

@@ -7,12 +7,10 @@ import {
   joinRows,
   op,
   print,
-  swapProducts,
   toFloat64,
   verify,
 } from '../index.ts';
 import type { Graph } from '../index.ts';
-import type { Node } from '../op-def.ts';
 import { fuseGemm } from './fuse-gemm.ts';
 import { mergeEqual } from './merge-equal.ts';
 
@@ -155,24 +153,4 @@ test('copies of a part have names and sizes of their own, and their rows can be 
     "
   `);
   expect(() => joinRows(builder.build(), ['y'], 3)).toThrow("g: has no output 'y.2' to join");
-});
-
-test('products of few rows with a large weight are swapped, and not fused with what is added', () => {
-  const builder = new GraphBuilder('few');
-  const x = builder.input('x', 'float32', ['n', 5]);
-  const [wide, thin] = [builder.input('wide', 'float32', [40, 5]), builder.input('thin', 'float32', [3, 5])];
-  const bias = builder.input('bias', 'float32', [40]);
-  builder.output('y', op.add(op.matmul(x, wide, { transB: true, alpha: 0.5 }), bias));
-  builder.output('low', op.matmul(x, thin, { transB: true }));
-  builder.output('back', op.matmul(op.matmul(x, wide, { transB: true, alpha: 2 }), wide));
-  const graph = swapProducts(builder.build());
-  const isSwapped = ({ attrs }: Node) => attrs['swapped'] === true;
-  expect(graph.nodes.map((node) => [node.op.name, isSwapped(node)])).toEqual([
-    ['matmul', true],
-    ['add', false],
-    ['matmul', false],
-    ['matmul', true],
-    ['matmul', false],
-  ]);
-  expect(names(fuseGemm(graph))).toEqual(names(graph));
 });
