@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { invariant } from '#core/contract/errors.ts';
 import type { Arena } from './arena.ts';
 import { KernelThreads } from './kernel-threads.ts';
+import { PART } from './shared-job.ts';
 import { WebAssembly } from './web-assembly.ts';
 
 /** Elements of 8 bits that share a scale. */
@@ -101,11 +102,8 @@ export interface Kernels {
 
 /** Threads that memory keeps busy: more wait for it. */
 const MOST_THREADS = 4;
-/**
- * Bytes of arrays from which other threads are worth waking. Between programs that takes 0.2 ms and more, as long as one thread needs for
- * a third of this: 2 million bfloat16 elements were widened in 0.35 ms by one thread, and in 0.44 by two (two cores with AVX-512).
- */
-const SHARED_FROM = 2 ** 24;
+/** Elements from which other threads are worth waking. */
+const SHARED_FROM = 4 * PART;
 
 let module: object | undefined;
 
@@ -138,8 +136,7 @@ export function createKernels(arena: Arena, threads = 1): Kernels {
 
   /** The same for a kernel that gives nothing back, on all threads where it is long. */
   const runElementwise: typeof run = (kernel, arrays, n, ...scalars) => {
-    const bytes = arrays.reduce((sum, [, elementBytes]) => sum + n * elementBytes, 0);
-    if (shared === null || bytes < SHARED_FROM) return run(kernel, arrays, n, ...scalars);
+    if (shared === null || n < SHARED_FROM) return run(kernel, arrays, n, ...scalars);
     for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, kernel);
     shared.run({ kernel, arrays, n, scalars }, exports);
     return 0;
