@@ -3,6 +3,7 @@ import type { Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { ExpertPrograms, PairGradients, Pairs } from './expert-programs.ts';
+import type { ExpertRows } from './expert-rows.ts';
 import type { LayerParts } from '../layer-parts.ts';
 import type { LayerWeights } from '../weights/layer-weights.ts';
 import type { ArenaTensor } from '../workspace.ts';
@@ -43,7 +44,7 @@ export class ExpertGroups implements ExpertPrograms {
         this.#index,
         group.members.map(({ expert }) => this.#weights.dtypes(expert)),
       );
-      const feeds = this.#feeds(group, dispatch, mode, { x: pairs.x, weight: pairs.weight });
+      const feeds = this.#feeds(group, dispatch, mode, pairs.weight, { x: pairs.x });
       const rows = (matrix: ArenaTensor) => this.#rows(matrix, group);
       program.run(feeds, {
         y: rows(y),
@@ -56,7 +57,7 @@ export class ExpertGroups implements ExpertPrograms {
   async backward(
     dispatch: Dispatch,
     pairs: Pairs,
-    dY: ArenaTensor,
+    dY: ExpertRows,
     onward: PairGradients | null,
   ): Promise<void> {
     const { programs } = this.#parts;
@@ -76,8 +77,12 @@ export class ExpertGroups implements ExpertPrograms {
         Object.assign({}, ...gradients.map((each, at) => suffixed(each[part], at))) as Tensors;
       program.run(
         {
-          ...this.#feeds(group, dispatch, 'training', { x: pairs.x, weight: pairs.weight, 'd.y': dY }),
-          ...this.#projections(group, pairs),
+          ...this.#feeds(group, dispatch, 'training', pairs.weight, {
+            x: pairs.x,
+            gateProjection: pairs.gateProjection,
+            upProjection: pairs.upProjection,
+            'd.y': dY,
+          }),
           ...numbered('feeds'),
         },
         {
@@ -96,7 +101,8 @@ export class ExpertGroups implements ExpertPrograms {
     { members }: Group,
     { tokens }: Dispatch,
     mode: Mode,
-    matrices: Readonly<Record<string, ArenaTensor>>,
+    weight: ArenaTensor,
+    matrices: Readonly<Record<string, ExpertRows>>,
   ): Tensors {
     return Object.assign(
       {},
@@ -111,22 +117,13 @@ export class ExpertGroups implements ExpertPrograms {
               member.expert,
               at,
             ),
+            weight: this.#rows(weight, member),
             ...Object.fromEntries(
-              Object.entries(matrices).map(([name, matrix]) => [name, this.#rows(matrix, member)]),
+              Object.entries(matrices).map(([name, matrix]) => [name, matrix.of(member.expert)]),
             ),
           },
           at,
         ),
-      ),
-    ) as Tensors;
-  }
-
-  /** What was kept of each member. */
-  #projections({ members }: Group, { gateProjection, upProjection }: Pairs): Tensors {
-    return Object.assign(
-      {},
-      ...members.map(({ expert }, at) =>
-        suffixed({ gateProjection: gateProjection.of(expert), upProjection: upProjection.of(expert) }, at),
       ),
     ) as Tensors;
   }

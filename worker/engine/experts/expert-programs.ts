@@ -3,17 +3,17 @@ import type { Mode } from '#worker/model/index.ts';
 import { busyExperts, type Dispatch } from './dispatch.ts';
 import type { LayerParts } from '../layer-parts.ts';
 import type { LayerWeights } from '../weights/layer-weights.ts';
-import type { Projections } from './projections.ts';
+import type { ExpertRows } from './expert-rows.ts';
 import type { ArenaTensor } from '../workspace.ts';
 
 /** Tensors in the order of the pairs. */
 export interface Pairs {
-  /** [pairs, hidden]. */
-  readonly x: ArenaTensor;
+  /** As wide as the hidden state; in a backward pass those of experts that train. */
+  readonly x: ExpertRows;
   /** [pairs, 1]. */
   readonly weight: ArenaTensor;
-  readonly gateProjection: Projections;
-  readonly upProjection: Projections;
+  readonly gateProjection: ExpertRows;
+  readonly upProjection: ExpertRows;
 }
 
 /** Where the gradients of the pairs go, in their order. */
@@ -29,11 +29,11 @@ export interface ExpertPrograms {
   /** Fills `y` [pairs, hidden] and the projections. */
   forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void>;
   /**
-   * Adds the gradients of the weights up from those of the pairs' outputs.
+   * Adds the gradients of the weights up from those of the pairs' outputs, as wide as the hidden state.
    * @param onward is filled with the gradients of the pairs; null: nothing that trains needs them, and experts that do not
    *   train have nothing to do.
    */
-  backward(dispatch: Dispatch, pairs: Pairs, dY: ArenaTensor, onward: PairGradients | null): Promise<void>;
+  backward(dispatch: Dispatch, pairs: Pairs, dY: ExpertRows, onward: PairGradients | null): Promise<void>;
 }
 
 /** One expert after the other: those without tokens cost nothing. */
@@ -61,7 +61,7 @@ export class SingleExperts implements ExpertPrograms {
       const program = await programs.expert(this.#index, this.#weights.dtypes(expert));
       program.run(
         {
-          x: rows(pairs.x),
+          x: pairs.x.of(expert),
           weight: rows(pairs.weight),
           ...this.#weights.views('expert', expert),
           ...this.#weights.masks('expert', mode, dispatch.tokens.subarray(from, to), expert),
@@ -74,7 +74,7 @@ export class SingleExperts implements ExpertPrograms {
   async backward(
     dispatch: Dispatch,
     pairs: Pairs,
-    dY: ArenaTensor,
+    dY: ExpertRows,
     onward: PairGradients | null,
   ): Promise<void> {
     const { programs, workspace } = this.#parts;
@@ -90,13 +90,13 @@ export class SingleExperts implements ExpertPrograms {
       const gradients = this.#weights.gradients(use, expert);
       program.run(
         {
-          x: rows(pairs.x),
+          x: pairs.x.of(expert),
           weight: rows(pairs.weight),
           gateProjection: pairs.gateProjection.of(expert),
           upProjection: pairs.upProjection.of(expert),
           ...this.#weights.views('expert', expert),
           ...this.#weights.masks('expert', 'training', dispatch.tokens.subarray(from, to), expert),
-          'd.y': rows(dY),
+          'd.y': dY.of(expert),
           ...gradients.feeds,
         },
         {

@@ -1,19 +1,19 @@
 /** The experts of a layer on the tokens sent to them, forward and backward. */
-import type { Mode, MoePlan } from '#worker/model/index.ts';
+import { expertWidth, type Mode, type MoePlan } from '#worker/model/index.ts';
 import { gatherPairs, scatterPairs, type Dispatch } from './dispatch.ts';
 import { ExpertGroups, type Grouping } from './expert-groups.ts';
 import { SingleExperts, type ExpertPrograms } from './expert-programs.ts';
 import type { LayerParts } from '../layer-parts.ts';
 import type { LayerWeights } from '../weights/layer-weights.ts';
-import { Projections } from './projections.ts';
+import { ExpertRows } from './expert-rows.ts';
 import type { ArenaTensor } from '../workspace.ts';
 
 /** What experts keep for their backward pass; all lie in the order of the pairs. */
 export interface ExpertsTrace {
   /** What gradients are weighted with. */
   readonly pairWeights: ArenaTensor;
-  readonly gateProjection: Projections;
-  readonly upProjection: Projections;
+  readonly gateProjection: ExpertRows;
+  readonly upProjection: ExpertRows;
 }
 
 /**
@@ -32,6 +32,7 @@ const BUSY: Grouping = { size: 8, idle: false };
 /** Runs the experts of decoder layer `index`. */
 export class ExpertsRunner {
   readonly #parts: LayerParts;
+  readonly #weights: LayerWeights;
   readonly #plan: MoePlan;
   readonly #programs: ExpertPrograms;
   /** Forward of few pairs. */
@@ -39,6 +40,7 @@ export class ExpertsRunner {
 
   constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number) {
     this.#parts = parts;
+    this.#weights = weights;
     this.#plan = plan;
     const single = new SingleExperts(parts, weights, index);
     const grouped = (grouping: Grouping) =>
@@ -74,18 +76,21 @@ export class ExpertsRunner {
     };
     const pairWeights = pairWeightsOf(weights);
     const kept = gradientWeights === weights ? pairWeights : pairWeightsOf(gradientWeights);
-    const gateProjection = new Projections(workspace, this.#plan, dispatch);
-    const upProjection = new Projections(workspace, this.#plan, dispatch);
+    const [gateProjection, upProjection] = [this.#hiddenRows(dispatch), this.#hiddenRows(dispatch)];
     await workspace.scratch(async () => {
-      const sortedX = workspace.tensor(pairs, hidden);
-      kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
       const y = workspace.tensor(pairs, hidden);
+      const sortedX = ExpertRows.gathered(this.#parts, dispatch, x);
       const own = { x: sortedX, weight: pairWeights, gateProjection, upProjection };
       const programs = mode !== 'training' && pairs <= FEW_PAIRS ? this.#few : this.#programs;
       await programs.forward(dispatch, own, y, mode);
       kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
     });
     return { pairWeights: kept, gateProjection, upProjection };
+  }
+
+  /** Room for hidden activations, each expert's as wide as it is. */
+  #hiddenRows(dispatch: Dispatch): ExpertRows {
+    return new ExpertRows(this.#parts.workspace, dispatch, (expert) => expertWidth(this.#plan, expert));
   }
 
   /**
@@ -101,11 +106,16 @@ export class ExpertsRunner {
     const { dispatch, x } = trace;
     const [tokens = 0, hidden = 0] = x.shape;
     const pairs = dispatch.tokens.length;
+    const trains = (expert: number) => this.#weights.use('expert', expert).trained.length > 0;
     await workspace.scratch(async () => {
-      const sortedX = workspace.tensor(pairs, hidden);
-      kernels.gatherRows(sortedX.offset, x.offset, dispatch.tokens, hidden, tokens);
-      const dY = workspace.tensor(pairs, hidden);
-      kernels.gatherRows(dY.offset, dOut.offset, dispatch.tokens, hidden, tokens);
+      // Only the gradient of a weight needs what the expert has read.
+      const sortedX = ExpertRows.gathered(this.#parts, dispatch, x, trains);
+      const dY = ExpertRows.gathered(
+        this.#parts,
+        dispatch,
+        dOut,
+        (expert) => onward !== null || trains(expert),
+      );
       const { pairWeights: weight, gateProjection, upProjection } = trace;
       const own = { x: sortedX, weight, gateProjection, upProjection };
       const sorted = onward && { x: workspace.tensor(pairs, hidden), weight: workspace.tensor(pairs, 1) };
