@@ -48,7 +48,7 @@ test('a thread that comes late takes what is left, and nothing twice', () => {
   const job = createJobMemory();
   const call = { kernel: 'note', arrays: [[64, 4]] as const, n: LENGTH, scalars: [3] };
   const kernels = { note: (offset: bigint | number) => void taken.add(Number(offset)) };
-  publish(job, call, kernels);
+  publish(job, [call], kernels);
   const counters = new Int32Array(job.state);
   Atomics.sub(counters, State.left, 2);
   takeParts(job, kernels);
@@ -60,5 +60,31 @@ test('a thread that comes late takes what is left, and nothing twice', () => {
 test('a missing kernel is an error of this thread, not a wait', () => {
   const threads = new KernelThreads({}, new Arena().memory, 0);
   const call = { kernel: 'none', arrays: [[0, 4]] as const, n: 1, scalars: [] };
-  expect(() => threads.run(call, {})).toThrow(/no kernel/);
+  expect(() => threads.run([call], {})).toThrow(/no kernel/);
+});
+
+test('several arrays are widened in one job, as each alone', async () => {
+  const arena = new Arena();
+  const lengths = [LENGTH, 3, 2 * PART, PART + 1];
+  const copies = lengths.map((n) => ({
+    source: arena.allocate(2 * n).offset,
+    target: arena.allocate(4 * n).offset,
+    n,
+  }));
+  for (const { source, n } of copies)
+    arena.u8(source, 2 * n).forEach((_, i, bytes) => (bytes[i] = (i * 7 + n) % 251));
+  const widened = (kernels: Kernels) => {
+    for (const { target, n } of copies) arena.u8(target, 4 * n).fill(0);
+    kernels.bf16ToF32Each(copies);
+    return copies.map(({ target, n }) => arena.f32(target, n).slice());
+  };
+  const alone = widened(createKernels(arena, 1));
+  const kernels = createKernels(arena, 3);
+  widened(kernels);
+  // Time enough for the threads to take part.
+  await sleep(150);
+  const together = widened(kernels);
+  kernels.release();
+  expect(alone.map((array, i) => sameBits(array, together[i]))).toEqual([true, true, true, true]);
+  expect(alone[1]?.some((value) => value !== 0)).toBe(true);
 });

@@ -29,19 +29,19 @@ export class KernelThreads {
     this.#count = others;
   }
 
-  /** Runs `call` to its end. The result is that of one thread: no part reads what another writes. */
-  run(call: ElementwiseCall, kernels: KernelFunctions): void {
+  /** Runs calls that do not depend on each other to their end. The result is that of one thread: no part reads what another writes. */
+  run(calls: readonly ElementwiseCall[], kernels: KernelFunctions): void {
     const { job } = this.#options;
     if (this.#threads.length === 0) this.#start();
-    publish(job, call, kernels);
+    publish(job, calls, kernels);
     // Threads still starting, or held up by other programs, find less left.
     takeParts(job, kernels);
     const counters = new Int32Array(job.state);
     for (;;) {
       const done = Atomics.load(counters, State.done);
-      if (done === partsOf(call)) return;
+      if (done === partsOf(calls)) return;
       const outcome = Atomics.wait(counters, State.done, done, PATIENCE_MS);
-      invariant(outcome !== 'timed-out', `${call.kernel}: a thread has stopped in part of it`);
+      invariant(outcome !== 'timed-out', () => `${calls[0]?.kernel}: a thread has stopped in part of it`);
     }
   }
 

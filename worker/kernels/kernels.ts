@@ -59,6 +59,10 @@ export interface Kernels {
   axpy(y: number, x: number, a: number, n: number): void;
   /** `n` bf16 words at `source` to f32 at `target`. Exact. */
   bf16ToF32(target: number, source: number, n: number): void;
+  /** The same for several arrays: threads are woken once for all. */
+  bf16ToF32Each(
+    copies: readonly { readonly target: number; readonly source: number; readonly n: number }[],
+  ): void;
   /** `n` f32 at `source` to bf16 at `target`, round to nearest even; NaN stays NaN. */
   f32ToBf16(target: number, source: number, n: number): void;
   /** `n` f32 at `source` to bf16 at `target`, up or down at random, so that the mean is the value; no NaN among them. */
@@ -138,7 +142,7 @@ export function createKernels(arena: Arena, threads = 1): Kernels {
   const runElementwise: typeof run = (kernel, arrays, n, ...scalars) => {
     if (shared === null || n < SHARED_FROM) return run(kernel, arrays, n, ...scalars);
     for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, kernel);
-    shared.run({ kernel, arrays, n, scalars }, exports);
+    shared.run([{ kernel, arrays, n, scalars }], exports);
     return 0;
   };
 
@@ -217,6 +221,19 @@ export function createKernels(arena: Arena, threads = 1): Kernels {
     },
     bf16ToF32(target, source, n) {
       runElementwise('bf16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
+    },
+    bf16ToF32Each(copies) {
+      const total = copies.reduce((sum, { n }) => sum + n, 0);
+      if (shared === null || total < SHARED_FROM) {
+        for (const { target, source, n } of copies) run('bf16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
+        return;
+      }
+      for (const { target, source, n } of copies) {
+        arena.check(target, 4 * n, 'bf16ToF32');
+        arena.check(source, 2 * n, 'bf16ToF32');
+      }
+      const calls = copies.map(({ target, source, n }) => ({ kernel: 'bf16ToF32', arrays: [[target, 4], [source, 2]] as const, n, scalars: [] })); // prettier-ignore
+      shared.run(calls, exports);
     },
     f32ToBf16(target, source, n) {
       runElementwise('f32ToBf16', [[target, 2], [source, 4]], n); // prettier-ignore

@@ -1,4 +1,4 @@
-/** One long elementwise kernel, cut into parts that threads over the same memory take in turn. */
+/** Long elementwise kernels, cut into parts that threads over the same memory take in turn. */
 import { invariant } from '#core/contract/errors.ts';
 import type { KernelFunctions } from './web-assembly.ts';
 
@@ -19,8 +19,11 @@ export interface ElementwiseCall {
 export interface JobMemory {
   /** 32-bit integers, see `State`. */
   readonly state: SharedArrayBuffer;
-  /** The call in 64-bit floats: kernel (its place among the exports), n, and arrays and scalars behind their counts. */
-  readonly call: SharedArrayBuffer;
+  /**
+   * The calls in 64-bit floats behind their number: of each the kernel (its place among the exports), n, and arrays and scalars behind
+   * their counts.
+   */
+  readonly calls: SharedArrayBuffer;
 }
 
 /** Places in `JobMemory.state`: number of the job, parts that nobody has taken (0 or less: none), parts that are done. */
@@ -28,19 +31,29 @@ export const State = { job: 0, left: 1, done: 2 } as const;
 
 /** Memory for one job at a time. */
 export function createJobMemory(): JobMemory {
-  return { state: new SharedArrayBuffer(12), call: new SharedArrayBuffer(512) };
+  return { state: new SharedArrayBuffer(12), calls: new SharedArrayBuffer(4096) };
 }
 
-/** How many parts a call has. */
-export function partsOf({ n }: ElementwiseCall): number {
-  return Math.ceil(n / PART);
+/** How many parts calls have. */
+export function partsOf(calls: readonly ElementwiseCall[]): number {
+  return calls.reduce((parts, { n }) => parts + Math.ceil(n / PART), 0);
 }
 
-/** Puts a call where threads find it. All parts of the one before must be done. */
-export function publish({ state, call }: JobMemory, job: ElementwiseCall, kernels: KernelFunctions): void {
-  const { kernel, arrays, n, scalars } = job;
-  const words = [Object.keys(kernels).indexOf(kernel), n, arrays.length, ...arrays.flat(), scalars.length, ...scalars]; // prettier-ignore
-  new Float64Array(call).set(words);
+/** Puts calls that do not depend on each other where threads find them. All parts of those before must be done. */
+export function publish(
+  { state, calls }: JobMemory,
+  job: readonly ElementwiseCall[],
+  kernels: KernelFunctions,
+): void {
+  const words = job.flatMap(({ kernel, arrays, n, scalars }) => [
+    Object.keys(kernels).indexOf(kernel),
+    n,
+    arrays.length,
+    ...arrays.flat(),
+    scalars.length,
+    ...scalars,
+  ]);
+  new Float64Array(calls).set([job.length, ...words]);
   const counters = new Int32Array(state);
   Atomics.store(counters, State.done, 0);
   // Whoever takes a part of this job has seen this store, and so what stands above it.
@@ -50,25 +63,37 @@ export function publish({ state, call }: JobMemory, job: ElementwiseCall, kernel
 }
 
 /** Takes parts of the published job until none is left. */
-export function takeParts({ state, call }: JobMemory, kernels: KernelFunctions): void {
+export function takeParts({ state, calls }: JobMemory, kernels: KernelFunctions): void {
   const counters = new Int32Array(state);
   // Counting down: a thread that comes late finds none left, and never one of a call it has not read.
   for (;;) {
     const part = Atomics.sub(counters, State.left, 1) - 1;
     if (part < 0) return;
-    runPart(read(call, kernels), part, kernels);
+    let left = part;
+    for (const call of read(calls, kernels)) {
+      const own = partsOf([call]);
+      if (left < own) {
+        runPart(call, left, kernels);
+        break;
+      }
+      left -= own;
+    }
     Atomics.add(counters, State.done, 1);
     Atomics.notify(counters, State.done);
   }
 }
 
-function read(call: SharedArrayBuffer, kernels: KernelFunctions): ElementwiseCall {
-  const words = [...new Float64Array(call)];
-  const [place = 0, n = 0, count = 0] = words;
-  const pairs = words.slice(3, 3 + 2 * count);
-  const arrays = Array.from({ length: count }, (_, i) => [pairs[2 * i] ?? 0, pairs[2 * i + 1] ?? 0] as const);
-  const [scalarCount = 0, ...rest] = words.slice(3 + 2 * count);
-  return { kernel: Object.keys(kernels)[place] ?? '', arrays, n, scalars: rest.slice(0, scalarCount) };
+function* read(calls: SharedArrayBuffer, kernels: KernelFunctions): Generator<ElementwiseCall> {
+  const words = new Float64Array(calls);
+  let at = 0;
+  const next = (): number => words[at++] ?? 0;
+  const list = <T>(of: () => T): T[] => Array.from({ length: next() }, of);
+  for (let left = next(); left > 0; left--) {
+    const kernel = Object.keys(kernels)[next()] ?? '';
+    const n = next();
+    const arrays = list(() => [next(), next()] as const);
+    yield { kernel, n, arrays, scalars: list(next) };
+  }
 }
 
 function runPart(

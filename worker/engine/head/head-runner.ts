@@ -31,10 +31,9 @@ export class HeadRunner {
 
   #weights(): Tensors {
     const { store } = this.#parts;
-    const present = stageRoles.head.map((role) => [role, this.#idOf(role)] as const);
-    return Object.fromEntries(
-      present.filter(([, id]) => store.has(id)).map(([role, id]) => [role, store.input(id)]),
-    );
+    const present = stageRoles.head.filter((role) => store.has(this.#idOf(role)));
+    const inputs = store.inputs(present.map(this.#idOf));
+    return Object.fromEntries(present.map((role, at) => [role, inputs[at]])) as Tensors;
   }
 
   /** Logits `[rows of `at`, vocabulary]` of the flat positions `at`. */

@@ -1,4 +1,5 @@
 /** Which weights each stage reads. */
+import { invariant } from '#core/contract/errors.ts';
 import {
   withAdapterRoles,
   type BaseRouterRole,
@@ -63,6 +64,15 @@ export type StageName = keyof typeof roles;
 
 /** The weights each stage may read, by role; a plan has some of them. */
 export const stageRoles: Readonly<Record<StageName, readonly WeightRole[]>> = roles;
+
+/** Roles that one stage reads together, `role` among them. */
+export function rolesReadWith(role: WeightRole): readonly WeightRole[] {
+  const longest = Object.values(stageRoles)
+    .filter((own) => own.includes(role))
+    .sort((a, b) => b.length - a.length)[0];
+  invariant(longest !== undefined, `no stage reads ${role}`);
+  return longest;
+}
 
 /** Additions that a stage may read. */
 const addedRoles: Partial<Record<StageName, readonly ParameterRole[]>> = {

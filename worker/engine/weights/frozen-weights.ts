@@ -2,12 +2,18 @@
 import { invariant } from '#core/contract/errors.ts';
 import type { ModelFolder } from '#worker/checkpoint/index.ts';
 import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
-import { elementCount, type Parameter, type StoredDtype, type WeightDtype } from '#worker/model/index.ts';
+import {
+  elementCount,
+  type Parameter,
+  type StoredDtype,
+  type WeightDtype,
+  type WeightRole,
+} from '#worker/model/index.ts';
 import type { TensorView } from '#worker/runtime/index.ts';
+import { rolesReadWith } from '../stages/stage-roles.ts';
 import type { Int8Rows } from './int8-rows.ts';
 import { readLocated, readRow, type Located } from './locate-parameter.ts';
 import { isLayerMatrix } from './weight-homes.ts';
-import { widen } from './widen.ts';
 
 interface Streamed {
   readonly parameter: Parameter;
@@ -34,7 +40,7 @@ interface Slot {
  *
  * Streamed ones share one slot for each role: a stage reads one weight of a role at a time, and reading the next overwrites
  * it. The folder must stay open while there are any. Matrices in the arena are widened by a kernel on all threads,
- * into one place for each role in the same way: 2 million bfloat16 elements take 0.23 ms, inside a graph 0.57 (two cores with
+ * into places of which a stage has one for each role: 2 million bfloat16 elements take 0.23 ms, inside a graph 0.57 (two cores with
  * AVX-512).
  */
 export class FrozenWeights {
@@ -47,8 +53,8 @@ export class FrozenWeights {
   readonly #held = new Map<string, Held>();
   readonly #streamed = new Map<string, Streamed>();
   readonly #slots = new Map<string, Slot>();
-  /** Where matrices are widened, by role. */
-  readonly #wide = new Map<string, ArenaBlock>();
+  /** Where matrices are widened, by role; those of different stages share their places. */
+  readonly #wide = new Map<WeightRole, ArenaBlock>();
 
   /** @param from weights of the same model in the same arena that are given up, and which of them stay. */
   constructor(
@@ -106,13 +112,22 @@ export class FrozenWeights {
 
   /** Makes room to widen weights in, when all are held. */
   reserve(): void {
-    const sizes = new Map<string, number>();
+    const sizes = new Map<WeightRole, number>();
     for (const { parameter, view } of this.#held.values()) {
       if (!isWidened(parameter, view)) continue;
-      const size = Math.max(sizes.get(parameter.role) ?? 0, 4 * view.data.length);
-      sizes.set(parameter.role, size);
+      const role = parameter.role as WeightRole;
+      sizes.set(role, Math.max(sizes.get(role) ?? 0, 4 * view.data.length));
     }
-    for (const [role, bytes] of sizes) this.#wide.set(role, this.#arena.allocate(bytes));
+    // Stages run one after the other: what one reads may lie where that of another has been.
+    const rolesByPlace = Map.groupBy(sizes.keys(), (role) =>
+      rolesReadWith(role)
+        .filter((mate) => sizes.has(mate))
+        .indexOf(role),
+    );
+    for (const roles of rolesByPlace.values()) {
+      const block = this.#arena.allocate(Math.max(...roles.map((role) => sizes.get(role) ?? 0)));
+      for (const role of roles) this.#wide.set(role, block);
+    }
   }
 
   /** The scales of a matrix that was rounded; undefined for all others. */
@@ -147,16 +162,21 @@ export class FrozenWeights {
     return streamed && this.#read(streamed);
   }
 
-  /** The weight as a graph input, or undefined where it is not among these. */
-  input(id: string): TensorView | undefined {
-    const view = this.view(id);
-    if (view === undefined || !this.isWidened(id)) return view;
-    const { role } = (this.#held.get(id) as Held).parameter;
-    const block = this.#wide.get(role);
-    invariant(block !== undefined, `there is room to widen ${role}`);
-    const { shape, data } = view;
-    widen(this.#kernels, 'bfloat16', block.offset, data.byteOffset, data.length);
-    return { dtype: 'float32', shape, data: this.#arena.f32(block, data.length) };
+  /** The weights that a stage reads as graph inputs; undefined where one is not among these. */
+  inputs(ids: readonly string[]): (TensorView | undefined)[] {
+    const copies: { target: number; source: number; n: number }[] = [];
+    const views = ids.map((id) => {
+      const view = this.view(id);
+      if (view === undefined || !this.isWidened(id)) return view;
+      const { role } = (this.#held.get(id) as Held).parameter;
+      const block = this.#wide.get(role as WeightRole);
+      invariant(block !== undefined, `there is room to widen ${role}`);
+      const { shape, data } = view;
+      copies.push({ target: block.offset, source: data.byteOffset, n: data.length });
+      return { dtype: 'float32', shape, data: this.#arena.f32(block, data.length) } as const;
+    });
+    if (copies.length > 0) this.#kernels.bf16ToF32Each(copies);
+    return views;
   }
 
   /** Reads one row of a streamed matrix into `target`, which is as long as the row. */

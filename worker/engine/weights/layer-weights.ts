@@ -62,9 +62,10 @@ export class LayerWeights {
     if (known !== undefined) return known;
     const idOf = this.#idOf(expert);
     const present = this.#present(stage, expert);
+    const inputs = this.#store.inputs(present.map(idOf));
     const views = Object.fromEntries(
-      present.flatMap((role) => [
-        [role, this.#store.input(idOf(role))],
+      present.flatMap((role, at) => [
+        [role, inputs[at]],
         ...this.#scalesOf(role, idOf(role)),
         ...Object.entries(this.#placesOf(role, idOf(role))),
       ]),

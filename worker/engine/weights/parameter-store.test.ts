@@ -117,7 +117,7 @@ test('matrices are widened by a kernel where they lie in the arena, and inside g
     await storeOf(() => false, new Arena({ maximumBytes: SMALL_ARENA })),
   ];
   const [first, second] = ['layers.0.experts.1.expertUp', 'layers.0.experts.2.expertUp'] as const;
-  expect([own.dtype(first), own.isPassing(first), own.input(first)]).toEqual([
+  expect([own.dtype(first), own.isPassing(first), own.inputs([first])[0]]).toEqual([
     'bfloat16',
     false,
     own.weight(first),
@@ -128,11 +128,16 @@ test('matrices are widened by a kernel where they lie in the arena, and inside g
     true,
   ]);
   for (const id of [first, second, first]) {
-    const { dtype, shape, data } = arena.input(id) as TensorView;
+    const { dtype, shape, data } = arena.inputs([id])[0] as TensorView;
     expect([dtype, shape]).toEqual(['float32', own.weight(id).shape]);
     expect([...data]).toEqual([...own.values(id)]);
   }
   expect(arena.dtype('layers.0.router')).toBe('float32');
+  const placesOf = (...ids: readonly string[]) =>
+    new Set((arena.inputs(ids) as TensorView[]).map(({ data }) => data.byteOffset));
+  const attention = placesOf(...['query', 'key', 'value', 'output'].map((role) => `layers.0.${role}`));
+  const expert = placesOf(...['Gate', 'Up', 'Down'].map((part) => `layers.1.experts.3.expert${part}`));
+  expect([attention.size, expert.size, new Set([...attention, ...expert]).size]).toEqual([4, 3, 4]);
   // Vectors stay as they are.
   expect(arena.dtype('layers.0.inputNorm')).toBe('bfloat16');
 });

@@ -199,21 +199,31 @@ export class ParameterStore {
     this.device?.endRewrites();
   }
 
-  /** The weight as a graph input, of type `dtype(id)`; one that `isPassing` is good for one run. */
-  input(id: string): TensorView | DeviceTensor {
-    if (this.device === null) return this.#input(id);
-    return this.device.weight(id, () => {
-      const view = this.#input(id);
-      if (this.#isHalf(id)) return this.#widths.toFloat16(view);
-      return view.dtype === 'float32' ? view : { ...view, dtype: 'float32', data: this.values(id) };
-    });
+  /** The weights that a stage reads as graph inputs, of type `dtype(id)`; those that are `isPassing` are good for one run. */
+  inputs(ids: readonly string[]): (TensorView | DeviceTensor)[] {
+    const { device } = this;
+    if (device === null) return this.#inputs(ids);
+    return ids.map((id) =>
+      device.weight(id, () => {
+        const view = this.#input(id);
+        if (this.#isHalf(id)) return this.#widths.toFloat16(view);
+        return view.dtype === 'float32' ? view : { ...view, dtype: 'float32', data: this.values(id) };
+      }),
+    );
   }
 
-  /** The weight as an input of a program on the CPU. */
   #input(id: string): TensorView {
-    const view = this.#views.get(id) ?? this.#frozen.input(id);
-    invariant(view !== undefined, `no parameter ${id}`);
-    return view;
+    return this.#inputs([id])[0] as TensorView;
+  }
+
+  /** The weights as inputs of a program on the CPU. */
+  #inputs(ids: readonly string[]): TensorView[] {
+    const frozen = this.#frozen.inputs(ids);
+    return ids.map((id, at) => {
+      const view = this.#views.get(id) ?? frozen[at];
+      invariant(view !== undefined, `no parameter ${id}`);
+      return view;
+    });
   }
 
   /** Whether the GPU holds the weight in float16. */
