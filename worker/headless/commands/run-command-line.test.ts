@@ -52,7 +52,7 @@ test.each([
   [['usage', 'no-such-run'], 'run/not-found', 'no-such-run'],
   [['usage', 'run_unknown', '--home', '/nowhere'], 'run/not-found', 'run_unknown'],
   [
-    ['serve', '--home', `${import.meta.filename}/home`],
+    ['demo', '--home', `${import.meta.filename}/home`],
     'files/not-a-folder',
     'a part of the path is no folder',
   ],
