@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { invariant } from '#core/contract/errors.ts';
 import type { Arena } from './arena.ts';
 import { KernelThreads } from './kernel-threads.ts';
-import { PART } from './shared-job.ts';
+import { PART, type ElementwiseCall } from './shared-job.ts';
 import { WebAssembly } from './web-assembly.ts';
 
 /** Elements of 8 bits that share a scale. */
@@ -138,12 +138,25 @@ export function createKernels(arena: Arena, threads = 1): Kernels {
     return call(name, ...arrays.map(([offset]) => BigInt(offset)), BigInt(n), ...scalars);
   };
 
-  /** The same for a kernel that gives nothing back, on all threads where it is long. */
-  const runElementwise: typeof run = (kernel, arrays, n, ...scalars) => {
-    if (shared === null || n < SHARED_FROM) return run(kernel, arrays, n, ...scalars);
-    for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, kernel);
-    shared.run([{ kernel, arrays, n, scalars }], exports);
-    return 0;
+  /** The same for kernels that give nothing back and do not depend on each other, on all threads where they are long. */
+  const runEach = (calls: readonly ElementwiseCall[]): void => {
+    const total = calls.reduce((sum, { n }) => sum + n, 0);
+    if (shared === null || total < SHARED_FROM) {
+      for (const { kernel, arrays, n, scalars } of calls) run(kernel, arrays, n, ...scalars);
+      return;
+    }
+    for (const { kernel, arrays, n } of calls)
+      for (const [offset, elementBytes] of arrays) arena.check(offset, n * elementBytes, kernel);
+    shared.run(calls, exports);
+  };
+
+  const runElementwise = (
+    kernel: string,
+    arrays: ElementwiseCall['arrays'],
+    n: number,
+    ...scalars: readonly number[]
+  ): void => {
+    runEach([{ kernel, arrays, n, scalars }]);
   };
 
   /** Runs a kernel over rows that ids name, after checking every id: a wrong one would write elsewhere. */
@@ -223,17 +236,8 @@ export function createKernels(arena: Arena, threads = 1): Kernels {
       runElementwise('bf16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
     },
     bf16ToF32Each(copies) {
-      const total = copies.reduce((sum, { n }) => sum + n, 0);
-      if (shared === null || total < SHARED_FROM) {
-        for (const { target, source, n } of copies) run('bf16ToF32', [[target, 4], [source, 2]], n); // prettier-ignore
-        return;
-      }
-      for (const { target, source, n } of copies) {
-        arena.check(target, 4 * n, 'bf16ToF32');
-        arena.check(source, 2 * n, 'bf16ToF32');
-      }
-      const calls = copies.map(({ target, source, n }) => ({ kernel: 'bf16ToF32', arrays: [[target, 4], [source, 2]] as const, n, scalars: [] })); // prettier-ignore
-      shared.run(calls, exports);
+      const kernel = 'bf16ToF32';
+      runEach(copies.map(({ target, source, n }) => ({ kernel, arrays: [[target, 4], [source, 2]], n, scalars: [] }))); // prettier-ignore
     },
     f32ToBf16(target, source, n) {
       runElementwise('f32ToBf16', [[target, 2], [source, 4]], n); // prettier-ignore

@@ -45,8 +45,9 @@ export function publish(
   job: readonly ElementwiseCall[],
   kernels: KernelFunctions,
 ): void {
+  const names = Object.keys(kernels);
   const words = job.flatMap(({ kernel, arrays, n, scalars }) => [
-    Object.keys(kernels).indexOf(kernel),
+    names.indexOf(kernel),
     n,
     arrays.length,
     ...arrays.flat(),
@@ -85,11 +86,12 @@ export function takeParts({ state, calls }: JobMemory, kernels: KernelFunctions)
 
 function* read(calls: SharedArrayBuffer, kernels: KernelFunctions): Generator<ElementwiseCall> {
   const words = new Float64Array(calls);
+  const names = Object.keys(kernels);
   let at = 0;
   const next = (): number => words[at++] ?? 0;
   const list = <T>(of: () => T): T[] => Array.from({ length: next() }, of);
   for (let left = next(); left > 0; left--) {
-    const kernel = Object.keys(kernels)[next()] ?? '';
+    const kernel = names[next()] ?? '';
     const n = next();
     const arrays = list(() => [next(), next()] as const);
     yield { kernel, n, arrays, scalars: list(next) };
