@@ -53,7 +53,6 @@ interface Stream {
 export class Decoder {
   readonly #parts: DecoderParts;
   readonly #streams: readonly Stream[];
-  #lengths: readonly number[];
   readonly #capacity: number;
 
   constructor(parts: DecoderParts, rows: number, capacity: number) {
@@ -64,7 +63,13 @@ export class Decoder {
       caches: parts.layers.map((layer) => layer.openCache(rows, capacity)),
     }));
     this.#capacity = capacity;
-    this.#lengths = new Array<number>(rows).fill(0);
+  }
+
+  /** Tokens seen of each row: every cache counts the same. */
+  get #lengths(): Readonly<Int32Array> {
+    const cache = this.#streams[0]?.caches[0];
+    invariant(cache !== undefined, 'a decoder has a layer');
+    return cache.lengths;
   }
 
   /** Adds tokens to each row, none of them empty; returns the logits [rows × vocabulary] of what follows their last. */
@@ -89,7 +94,6 @@ export class Decoder {
 
   /** Goes on with these rows only, in ascending order; they are numbered anew. */
   keep(rows: readonly number[]): void {
-    this.#lengths = rows.map((row) => this.#lengths[row] ?? 0);
     for (const { caches } of this.#streams) for (const cache of caches) cache.keep(rows);
   }
 
@@ -110,8 +114,6 @@ export class Decoder {
         const features = gateFeatures(await head.rows(h, last), plan.hiddenSize);
         mixRows(mixture.shares(features, 'inference'), await head.logits(h, last), logits);
       }
-      const added = new Map(spans.map(({ row, from, to }) => [row, to - from]));
-      this.#lengths = this.#lengths.map((length, row) => length + (added.get(row) ?? 0));
       return logits;
     });
   }
