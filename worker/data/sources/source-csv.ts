@@ -13,12 +13,20 @@ interface Table {
   readonly tabs: boolean;
 }
 
-/** The separator that occurs most in the header line; spreadsheets in many languages write semicolons. */
-function separator(table: Table): string {
-  if (table.tabs) return '\t';
-  const header = table.head.split(/\r?\n/, 1)[0] ?? '';
-  const count = (mark: string) => header.split(mark).length - 1;
-  return [',', ';', '\t'].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
+/** A line before the header that names the separator, as spreadsheet programs write and read it: `sep=;`. */
+const SEPARATOR_LINE = /^sep=([,;\t])\r?$/i;
+
+/**
+ * The separator that a line before the header names, else the one that occurs most in the header; spreadsheets in many languages
+ * write semicolons.
+ */
+function layout(table: Table): { readonly delimiter: string; readonly headerLine: number } {
+  const first = table.head.split('\n', 1)[0] ?? '';
+  const named = SEPARATOR_LINE.exec(first)?.[1];
+  if (named !== undefined) return { delimiter: named, headerLine: 2 };
+  const count = (mark: string) => first.split(mark).length - 1;
+  const likeliest = [',', ';', '\t'].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
+  return { delimiter: table.tabs ? '\t' : likeliest, headerLine: 1 };
 }
 
 interface CsvRecord {
@@ -37,8 +45,10 @@ function decodeFields(fields: readonly string[], where: string): string[] {
 }
 
 async function* records(blocks: AsyncIterable<Buffer>, table: Table): AsyncGenerator<CsvRecord> {
+  const { delimiter, headerLine } = layout(table);
   const parser = parse({
-    delimiter: separator(table),
+    delimiter,
+    from_line: headerLine,
     encoding: 'latin1',
     info: true,
     relax_column_count: true, // counted by the reader, so that a bad row can be named and skipped

@@ -60,6 +60,7 @@ test.each<[string, string]>([
   ['array.jsonl', JSON.stringify(ROW_VALUES)],
   ['rows.csv', '\uFEFFq,a\r\n"one, ""two""",1\r\n"line\nbreak — é",2\r\n'],
   ['semicolons.csv', 'q;a\n"one, ""two""";1\n"line\nbreak — é";2\n'],
+  ['separator-line.csv', '\uFEFFsep=;\r\nq;a\r\n"one, ""two""";1\r\n"line\nbreak — é";2\r\n'],
   ['rows.tsv', 'q\ta\n"one, ""two"""\t1\n"line\nbreak — é"\t2\n'],
   ['no-extension', ROW_VALUES.map((row) => JSON.stringify(row)).join('\n')],
 ])('reads %s', async (name, content) => {
@@ -110,6 +111,7 @@ test.each<[string, string | Uint8Array, string, RegExp]>([
   ['cut.json', '[{"a":1},{"a":', 'data/malformed-json', /inside row 2/],
   ['two.json', '[{"a":1}]\n[{"a":1}]', 'data/malformed-json', /more text after the end/],
   ['comma.json', '[{"a":1},]', 'data/malformed-json', /a comma without a row after row 1/],
+  ['separator-line.csv', 'sep=;\na;b\n1;2\n1;2;3\n', 'data/csv-fields', /row 2 \(ends in line 4\)/],
   ['fields.csv', 'a,b\n1,2\n1,2,3\n', 'data/csv-fields', /row 2 \(ends in line 3\) has 3 fields; .* 2: a, b/],
   [
     'quote.csv',
