@@ -6,7 +6,7 @@ import type { SuiteScore } from '#core/contract/suite-score.ts';
 import type { RoutingAudit } from '#core/contract/audit.ts';
 import type { UsageComparison } from '#core/contract/usage-difference.ts';
 import type { RunFinding } from '#core/contract/run-finding.ts';
-import type { RunTotals } from './run-data.ts';
+import type { SeriesTotals } from './run-data.ts';
 
 /** A point of a curve. */
 export interface CurvePoint {
@@ -73,7 +73,7 @@ export interface RunReport {
   readonly createdMs: number;
   readonly spec: RunSpec;
   readonly facts: z.infer<typeof RunFacts> | null;
-  readonly totals: RunTotals;
+  readonly totals: SeriesTotals;
   readonly curve: LossCurve;
   readonly findings: readonly RunFinding[];
   /** Absent where no routing was recorded. */

@@ -24,7 +24,7 @@ export interface RunData {
 }
 
 /** Sums and last values of a series; what was not measured is absent. */
-export interface RunTotals {
+export interface SeriesTotals {
   readonly steps: number;
   /** Non-padding tokens. */
   readonly tokens: number;
@@ -46,7 +46,7 @@ export interface RunTotals {
 }
 
 /** Adds up what `run` measured. */
-export function totalsOf(run: RunData): RunTotals {
+export function totalsOf(run: RunData): SeriesTotals {
   const { steps, evaluations } = run.series;
   const sum = (of: (row: (typeof steps)[number]) => number) =>
     steps.reduce((total, row) => total + of(row), 0);
