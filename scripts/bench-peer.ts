@@ -4,7 +4,7 @@
  *
  * Usage: node scripts/bench-peer.ts --model MODEL --peer DIR --python PYTHON [--method full] [--batch 4] [--seq 256]
  *   [--steps 5] [--repeats 3] [--dtype fp32,amp] [--quiet CORES] [--json] [--generate]
- *   [--no-first-step]
+ *   [--no-first-step] [--frozen-experts stored|int8|int8-products]
  *
  * --dtype names what the other side computes in, one after the other in each turn; ours is float32 throughout. `amp` (float32
  * weights, products in bfloat16) is the fastest on processors that have such products.
@@ -48,6 +48,7 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
     generate: { type: 'boolean', default: false },
     'no-first-step': { type: 'boolean', default: false },
+    'frozen-experts': { type: 'string', default: 'stored' },
   },
 });
 const { model, peer, python } = options;
@@ -63,8 +64,8 @@ interface Measurement {
   readonly tokensPerCoreSecond: number;
   /** Megabytes of 10^6 bytes. */
   readonly peakMB: number;
-  /** Seconds from the start of the process to the end of the first step; NaN with --no-first-step. */
-  readonly firstStep: number;
+  /** Seconds from the start of the process to the end of the first step; null with --no-first-step. */
+  readonly firstStep: number | null;
   readonly losses: readonly number[];
   /** Cores busy for other programs. */
   readonly othersCores: number;
@@ -165,6 +166,8 @@ function measureOurs(modelDir: string, tokens: string): Measurement {
     };
   const { method, batch, seq, steps } = options;
   const trained = bench(
+    '--frozen-experts',
+    options['frozen-experts'],
     '--method',
     method,
     '--batch',
@@ -181,7 +184,7 @@ function measureOurs(modelDir: string, tokens: string): Measurement {
     tokensPerSecond: trained.tokensPerSecond.median,
     tokensPerCoreSecond: trained.tokensPerCoreSecond,
     peakMB: trained.peakRssMB,
-    firstStep: cold === null ? NaN : cold.firstStepMs / 1000,
+    firstStep: cold && cold.firstStepMs / 1000,
     losses: trained.losses,
     othersCores: trained.othersCores ?? NaN,
   };
@@ -220,7 +223,7 @@ function measurePeer(
     tokensPerCoreSecond: trained.tokens_per_core_second,
     // It counts units of 2^20 bytes.
     peakMB: trained.peak_rss_mb * 1.048576,
-    firstStep: cold === null ? NaN : cold.to_first_step_s_median,
+    firstStep: cold && cold.to_first_step_s_median,
     losses: trained.losses,
     othersCores: trained.others_cores,
   };
@@ -306,14 +309,16 @@ function median(values: readonly number[]): number {
 function summary(name: string, measured: Measurement | undefined): string {
   if (measured === undefined) return '';
   const { tokensPerSecond, peakMB, firstStep, othersCores } = measured;
-  return `${name} ${tokensPerSecond.toFixed(0)} tok/s, ${peakMB.toFixed(0)} MB, first step ${firstStep.toFixed(2)} s, others ${othersCores.toFixed(2)} cores`;
+  const first = firstStep === null ? '' : `first step ${firstStep.toFixed(2)} s, `;
+  return `${name} ${tokensPerSecond.toFixed(0)} tok/s, ${peakMB.toFixed(0)} MB, ${first}others ${othersCores.toFixed(2)} cores`;
 }
 
 function report(ours: readonly Measurement[], theirs: ReadonlyMap<string, readonly Measurement[]>): void {
   const fields = ['tokensPerSecond', 'tokensPerCoreSecond', 'peakMB', 'firstStep'] as const;
+  const isMeasured = (field: (typeof fields)[number]) => ours.every((each) => each[field] !== null);
   const rows = [...theirs].flatMap(([dtype, measured]) =>
-    fields.map((field) => {
-      const of = (side: readonly Measurement[]) => median(side.map((each) => each[field]));
+    fields.filter(isMeasured).map((field) => {
+      const of = (side: readonly Measurement[]) => median(side.map((each) => each[field] ?? NaN));
       return { field, dtype, ours: of(ours), peer: of(measured), ratio: of(ours) / of(measured) };
     }),
   );
