@@ -184,7 +184,7 @@ function measureOurs(modelDir: string, tokens: string): Measurement {
     tokensPerSecond: trained.tokensPerSecond.median,
     tokensPerCoreSecond: trained.tokensPerCoreSecond,
     peakMB: trained.peakRssMB,
-    firstStep: cold && cold.firstStepMs / 1000,
+    firstStep: cold === null ? null : cold.firstStepMs / 1000,
     losses: trained.losses,
     othersCores: trained.othersCores ?? NaN,
   };
@@ -223,7 +223,7 @@ function measurePeer(
     tokensPerCoreSecond: trained.tokens_per_core_second,
     // It counts units of 2^20 bytes.
     peakMB: trained.peak_rss_mb * 1.048576,
-    firstStep: cold && cold.to_first_step_s_median,
+    firstStep: cold?.to_first_step_s_median ?? null,
     losses: trained.losses,
     othersCores: trained.others_cores,
   };
