@@ -112,8 +112,8 @@ const TrainSpec = z.strictObject({
 export const ProviderChoice = z.enum(['auto', 'cpu', 'webgpu']);
 export type ProviderChoice = z.infer<typeof ProviderChoice>;
 
-/** How matrices of experts that do not train lie in memory. */
-export const FrozenExperts = z.enum(['stored', 'int8']);
+/** How matrices of experts that do not train lie in memory, and are multiplied. */
+export const FrozenExperts = z.enum(['stored', 'int8', 'int8-products']);
 export type FrozenExperts = z.infer<typeof FrozenExperts>;
 
 /** How frozen weights lie in the memory of a graphics adapter. */
@@ -146,7 +146,7 @@ export const RunSpec = z.strictObject({
       frozenExperts: FrozenExperts.default('stored').meta({
         title: 'Frozen experts',
         description:
-          'How matrices of experts that do not train lie in memory. stored: as the checkpoint has them; int8: rounded to 8 bits with a scale for each row, in half the memory of bfloat16 (on the CPU). Exports have the originals.',
+          'How matrices of experts that do not train lie in memory. stored: as the checkpoint has them; int8: rounded to 8 bits with a scale for each row, in half the memory of bfloat16; int8-products: and multiplied with tokens rounded to 8 bits too, which is faster on processors with VNNI (both on the CPU). Exports have the originals.',
       }),
       memoryBudgetMB: positiveInt.nullable().default(null).meta({
         title: 'Memory budget',

@@ -2,6 +2,7 @@ import type { OpDef } from './op-def.ts';
 import { arithmeticOps } from './ops/arithmetic.ts';
 import { constantOp } from './ops/constant.ts';
 import { indexingOps } from './ops/indexing.ts';
+import { int8Ops } from './ops/int8.ts';
 import { layoutOps } from './ops/layout.ts';
 import { linearOps } from './ops/linear.ts';
 import { lossOps } from './ops/loss.ts';
@@ -23,6 +24,7 @@ export const opTable: ReadonlyMap<string, OpDef> = new Map(
     ...Object.values(layoutOps),
     ...Object.values(reduceOps),
     ...Object.values(linearOps),
+    ...Object.values(int8Ops),
     ...Object.values(indexingOps),
     ...Object.values(normOps),
     ...Object.values(rotaryOps),

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { FrozenExperts } from '#core/contract/run-spec.ts';
 import type { ParameterStore } from '#worker/engine/index.ts';
 import { familyOf } from '#worker/families/index.ts';
 import { parametersOf } from '#worker/model/index.ts';
@@ -23,6 +24,7 @@ test('matrices of experts are rounded, but for those that train or have adapters
     ['expertGate', 'expertUp', 'expertDown'].map((role) => `layers.0.experts.${expert}.${role}`),
   );
   expect(rounded('int8', () => false).sort()).toEqual([...all].sort());
+  expect(rounded('int8-products', () => false)).toEqual(rounded('int8', () => false));
   expect(rounded('stored', () => false)).toEqual([]);
   expect(rounded('int8', ({ expert }) => expert === 0)).toEqual(
     expect.not.arrayContaining(all.slice(0, 3)) as string[],
@@ -32,7 +34,7 @@ test('matrices of experts are rounded, but for those that train or have adapters
   expect(rounded('int8', () => false, { adapters })).toHaveLength(4);
 });
 
-const asking = (provider: 'auto' | 'cpu' | 'webgpu', frozenExperts: 'stored' | 'int8' = 'int8') => ({
+const asking = (provider: 'auto' | 'cpu' | 'webgpu', frozenExperts: FrozenExperts = 'int8') => ({
   engine: {
     provider,
     threads: 1,
@@ -54,16 +56,24 @@ test('not on a graphics adapter, whose weights are float32', () => {
 test('a run says how many matrices are rounded, or why none is', () => {
   const parameters = parametersOf(plan);
   const isRounded = roundedUnder('int8', () => false);
-  const storeOf = (rounded: boolean) =>
+  const storeOf = (rounded: boolean, multipliesInt8 = false) =>
     ({
       parameters,
       device: null,
-      dtype: (id: string) =>
+      multipliesInt8,
+      heldDtype: (id: string) =>
         rounded && parameters.some((each) => each.id === id && isRounded(each)) ? 'int8' : 'bfloat16',
     }) as const;
   expect(roundingMeasures(asking('auto', 'stored'), storeOf(false))).toEqual([]);
   expect(roundingMeasures(asking('auto'), storeOf(true))).toEqual([expect.stringMatching(/^6 matrices/)]);
   expect(roundingMeasures(asking('auto'), storeOf(false))).toEqual([expect.stringMatching(/^No experts/)]);
+  const ofProducts = (multiplies: boolean) =>
+    roundingMeasures(asking('auto', 'int8-products'), storeOf(true, multiplies));
+  expect(ofProducts(true)).toEqual([
+    expect.stringMatching(/^6 matrices/),
+    expect.stringMatching(/^They are multiplied as they are/),
+  ]);
+  expect(ofProducts(false)).toEqual([expect.stringMatching(/^6 matrices/), expect.stringMatching(/no VNNI/)]);
   const onAdapter = { ...storeOf(false), device: {} as ParameterStore['device'] };
   expect(roundingMeasures(asking('webgpu'), onAdapter)).toEqual([
     expect.stringMatching(/^Frozen experts are held as stored/),

@@ -16,7 +16,7 @@ export function roundedUnder(
 ): (parameter: Parameter) => boolean {
   const adapters = session?.adapters ?? null;
   return (parameter) =>
-    frozenExperts === 'int8' &&
+    frozenExperts !== 'stored' &&
     parameter.expert !== null &&
     parameter.shape.length === 2 &&
     !isTrained(parameter) &&
@@ -29,14 +29,14 @@ export function heldExperts({ engine }: Pick<RunSpec, 'engine'>): FrozenExperts 
 }
 
 /** How many matrices of a model are held as int8 rows. */
-export function roundedMatrices(store: Pick<ParameterStore, 'parameters' | 'dtype'>): number {
-  return store.parameters.filter(({ id }) => store.dtype(id) === 'int8').length;
+export function roundedMatrices(store: Pick<ParameterStore, 'parameters' | 'heldDtype'>): number {
+  return store.parameters.filter(({ id }) => store.heldDtype(id) === 'int8').length;
 }
 
 /** What became of `engine.frozenExperts`, in a sentence; none where it asks for nothing. */
 export function roundingMeasures(
   { engine }: Pick<RunSpec, 'engine'>,
-  store: Pick<ParameterStore, 'parameters' | 'dtype' | 'device'>,
+  store: Pick<ParameterStore, 'parameters' | 'heldDtype' | 'multipliesInt8' | 'device'>,
 ): string[] {
   if (engine.frozenExperts === 'stored') return [];
   if (store.device !== null)
@@ -46,5 +46,12 @@ export function roundingMeasures(
     return ['No experts are rounded to int8: under this method all of them train or have adapters.'];
   return [
     `${count.toLocaleString('en-US')} matrices of frozen experts are rounded to int8. Losses are those of the rounded model; exports have the original weights.`,
+    ...(engine.frozenExperts === 'int8-products'
+      ? [
+          store.multipliesInt8
+            ? 'They are multiplied as they are, with tokens and gradients rounded to int8 too.'
+            : 'They are widened to float32 before they are multiplied: sums of 8-bit products overflow on this processor, which has no VNNI.',
+        ]
+      : []),
   ];
 }

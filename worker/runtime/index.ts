@@ -2,6 +2,7 @@
 export { findAdapter, passedLine, probeBeside } from './adapter.ts';
 export type { AdapterProbe, AdapterSearch, ProbeResult } from './adapter.ts';
 export { DeviceMemory, DeviceTensor } from './device-tensor.ts';
+export { hasExactInt8Products } from './int8-products.ts';
 export { openModelFile } from './model-file.ts';
 export { describePlacement, nameOperators, strayNodes, summarizePlacement } from './placement.ts';
 export type { PlacedNodes } from './placement.ts';

@@ -67,6 +67,31 @@ const matmulCases = [false, true].flatMap((transA) =>
   }),
 );
 
+/**
+ * Numbers that 8 bits hold exactly, and so do those of the gradients: cotangents of all sums are one number. No pair of
+ * products exceeds 16 bits, so that every processor adds them right.
+ */
+const int8Cases = [false, true].map((transB) =>
+  oneCase(
+    'int8Matmul',
+    `transB ${transB}`,
+    [
+      ['x', ['N', transB ? 3 : 2]],
+      ['values', [2, 3], 'int8'],
+      ['scales', [2]],
+    ],
+    (x, values, scales) => op.reduceSum(op.int8Matmul(x, values, scales, { transB }), { axes: [0, 1] }),
+    {
+      wrt: ['x'],
+      values: {
+        x: transB ? [127, 3, -20, 0, 0, 0, 1, -127, 90] : [1, 1, -2, 2, 0, -3],
+        values: [60, -3, 0, -60, 31, 1],
+        scales: [127 / 256, 64 / 256],
+      },
+    },
+  ),
+);
+
 const rotaryCases = [false, true].flatMap((interleaved) =>
   [6, 4].map((rotaryDim) =>
     oneCase(
@@ -222,6 +247,7 @@ export const tensorCases: readonly OpCase[] = [
   }),
 
   ...matmulCases,
+  ...int8Cases,
 
   {
     op: 'gather',

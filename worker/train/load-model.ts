@@ -25,7 +25,12 @@ import {
   roundedUnder,
   type ModelLayout,
 } from '#worker/plan/index.ts';
-import { createRuntime, type ProviderName, type Runtime } from '#worker/runtime/index.ts';
+import {
+  createRuntime,
+  hasExactInt8Products,
+  type ProviderName,
+  type Runtime,
+} from '#worker/runtime/index.ts';
 import { decoderOf } from './decoder-of.ts';
 import { methodContext } from './method-context.ts';
 
@@ -71,7 +76,7 @@ export interface LoadRequest {
   readonly threads?: number | 'auto';
   /** How AdamW keeps its moments; float32 when absent. */
   readonly moments?: MomentFormat;
-  /** How frozen experts are held by programs on the CPU; as stored when absent. */
+  /** How frozen experts are held and multiplied by programs on the CPU; as stored when absent. */
   readonly frozenExperts?: FrozenExperts;
   /** What computes; the CPU when absent. */
   readonly provider?: ProviderName;
@@ -126,6 +131,8 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
         ...(typeof threads === 'number' && { threads }),
       });
     const isRounded = roundedUnder(runtime.device === null ? frozenExperts : 'stored', isTrained, session);
+    const multipliesInt8 =
+      frozenExperts === 'int8-products' && runtime.device === null && (await hasExactInt8Products(runtime));
     const { device } = runtime;
     const isHalf =
       device === null
@@ -164,6 +171,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
       isStreamed,
       holdsEmbedding: request.holdsEmbedding ?? false,
       isRounded,
+      multipliesInt8,
       ...(isHalf && { isHalf }),
       arena,
       activationBytes: 1e6 * (memory?.parts['activations'] ?? 0),

@@ -61,7 +61,7 @@ export function runIdentity(
       train,
       ...(readsGeneral ? [dataHash(data.stats.generalFiles)] : []),
       // Rounded weights give other results. Runs from before there were any have no such entry.
-      ...(engine.frozenExperts === 'int8' ? ['int8'] : []),
+      ...(engine.frozenExperts === 'stored' ? [] : [engine.frozenExperts]),
     ]),
   );
 }

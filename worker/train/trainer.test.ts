@@ -74,6 +74,7 @@ const resumed: readonly (readonly [
     },
   ],
   ['int8-experts', esft, { frozenExperts: 'int8' }],
+  ['int8-products', esft, { frozenExperts: 'int8-products' }],
 ];
 for (const [name, method, settings] of resumed) {
   test(`a run stopped in the middle of a step and resumed ends with the same bits (${name})`, async () => {

@@ -2,18 +2,15 @@
 import { invariant } from '#core/contract/errors.ts';
 import type { ModelFolder } from '#worker/checkpoint/index.ts';
 import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
-import {
-  elementCount,
-  type Parameter,
-  type StoredDtype,
-  type WeightDtype,
-  type WeightRole,
-} from '#worker/model/index.ts';
+import { elementCount, type Parameter, type StoredDtype, type WeightRole } from '#worker/model/index.ts';
 import type { TensorView } from '#worker/runtime/index.ts';
 import { rolesReadWith } from '../stages/stage-roles.ts';
 import type { Int8Rows } from './int8-rows.ts';
 import { readLocated, readRow, type Located } from './locate-parameter.ts';
 import { isLayerMatrix } from './weight-homes.ts';
+
+/** The type of a weight in memory. */
+export type HeldDtype = StoredDtype | 'int8';
 
 interface Streamed {
   readonly parameter: Parameter;
@@ -187,8 +184,8 @@ export class FrozenWeights {
   }
 
   /** How the weight is held, without reading it. */
-  dtype(id: string): WeightDtype | undefined {
-    return this.#streamed.get(id)?.dtype ?? (this.#held.get(id)?.view.dtype as WeightDtype | undefined);
+  dtype(id: string): HeldDtype | undefined {
+    return this.#streamed.get(id)?.dtype ?? (this.#held.get(id)?.view.dtype as HeldDtype | undefined);
   }
 
   /** Whether the graph input is float32, whatever is held. */

@@ -21,7 +21,7 @@ afterAll(() => opened.forEach((folder) => folder.close()));
 async function storeOf(
   isTrained: (parameter: Parameter) => boolean,
   arena = new Arena(),
-  more: Pick<LoadParts, 'from' | 'isRounded' | 'activationBytes'> = {},
+  more: Pick<LoadParts, 'from' | 'isRounded' | 'multipliesInt8' | 'activationBytes'> = {},
 ): Promise<ParameterStore> {
   const added: AddedParameter = {
     id: 'layers.0.largest',
@@ -182,7 +182,10 @@ test('rounded experts are handed on as they are, and what trains of them is read
   expect(store.weight(frozen).data).toBe(rows.data);
   expect([store.dtype(promoted), store.scales(promoted)]).toEqual(['float32', undefined]);
   expect([...store.values(promoted)]).toEqual([...stored.values(promoted)]);
+  const multiplying = await storeOf(() => false, arena, { from: store, isRounded, multipliesInt8: true });
+  expect([multiplying.dtype(frozen), multiplying.heldDtype(frozen)]).toEqual(['int8-products', 'int8']);
+  expect(multiplying.weight(frozen).data).toBe(rows.data);
   // One that wants them as stored reads them anew.
-  const whole = await storeOf(() => false, arena, { from: store });
+  const whole = await storeOf(() => false, arena, { from: multiplying });
   expect([...whole.values(frozen)]).toEqual([...stored.values(frozen)]);
 });

@@ -16,7 +16,7 @@ import {
 import type { DeviceMemory, DeviceTensor, TensorView, Tensors } from '#worker/runtime/index.ts';
 import { DeviceParameters, type DevicePlace } from './device-parameters.ts';
 import { FloatWidths } from './float-widths.ts';
-import { FrozenWeights, type Held } from './frozen-weights.ts';
+import { FrozenWeights, type Held, type HeldDtype } from './frozen-weights.ts';
 import { roundRows } from './int8-rows.ts';
 import { locateParameter, readLocated, type Located } from './locate-parameter.ts';
 import type { TrainedPart } from './moments.ts';
@@ -36,6 +36,8 @@ export interface LoadParts extends HomeRules {
   /** What activations are planned to take there; absent: not much. */
   readonly activationBytes?: number;
   readonly kernels: Kernels;
+  /** Programs multiply int8 rows as they are, in place of widening them first. */
+  readonly multipliesInt8?: boolean;
   /** Absent: float32. */
   readonly moments?: MomentFormat;
   /** Memory of the GPU that programs run on; absent or null: they run on the CPU. */
@@ -57,6 +59,8 @@ export class ParameterStore {
   readonly trained: TrainedMemory;
   /** What is on the graphics adapter that programs run on; null: they run on the CPU. */
   readonly device: DeviceParameters | null;
+  /** Whether graphs multiply int8 rows as they are. */
+  readonly multipliesInt8: boolean;
   readonly #arena: Arena;
   readonly #lowestTrained: number;
   readonly #views = new Map<string, TensorView>();
@@ -76,6 +80,7 @@ export class ParameterStore {
       device = null,
       devicePlace = () => 'device',
       moments = 'float32',
+      multipliesInt8 = false,
     }: LoadParts,
     trainable: readonly Parameter[],
     frozen: FrozenWeights,
@@ -84,6 +89,7 @@ export class ParameterStore {
     this.#frozen = frozen;
     this.#kernels = kernels;
     this.#widths = new FloatWidths(arena, kernels);
+    this.multipliesInt8 = multipliesInt8;
     this.parameters = parameters;
     this.trained = new TrainedMemory(trainable, arena, kernels, moments);
     this.device = device && new DeviceParameters(device, this.trained, parameters, devicePlace);
@@ -275,15 +281,17 @@ export class ParameterStore {
     return this.#views.has(id) || this.#frozen.has(id);
   }
 
-  /** The type of the weight as a graph input; null: there is none. */
+  /** How graphs read the weight; null: there is none. */
   dtype(id: string): WeightDtype | null {
     if (this.device !== null && this.has(id)) return this.#isHalf(id) ? 'float16' : 'float32';
-    return this.#frozen.isWidened(id) ? 'float32' : this.heldDtype(id);
+    if (this.#frozen.isWidened(id)) return 'float32';
+    const held = this.heldDtype(id);
+    return held === 'int8' && this.multipliesInt8 ? 'int8-products' : held;
   }
 
   /** The type the weight is held in; null: there is none. */
-  heldDtype(id: string): WeightDtype | null {
-    return this.#frozen.dtype(id) ?? (this.#views.get(id)?.dtype as WeightDtype | undefined) ?? null;
+  heldDtype(id: string): HeldDtype | null {
+    return this.#frozen.dtype(id) ?? (this.#views.get(id)?.dtype as HeldDtype | undefined) ?? null;
   }
 
   /** Whether the weight is read from disk whenever it is used. */

@@ -1,6 +1,7 @@
 /** The functions that apply the operations to values. */
 export { add, div, maximum, minimum, mul, sub } from './arithmetic.ts';
 export { addRows, gather, gatherElements, nonZero, oneHot, scatterElements, topK } from './indexing.ts';
+export { dequantizeRows, int8Matmul } from './int8.ts';
 export { concat, slice, split, transpose } from './layout.ts';
 export { gemm, matmul } from './linear.ts';
 export { crossEntropyRows } from './loss.ts';
@@ -10,7 +11,6 @@ export { rotary } from './rotary.ts';
 export {
   and,
   cast,
-  dequantizeRows,
   equal,
   greater,
   greaterOrEqual,

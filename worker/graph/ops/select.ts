@@ -1,7 +1,7 @@
 import { invariant } from '#core/contract/errors.ts';
-import { apply, everywhere, fusedOnCpu, onnxOp } from '../op-def.ts';
+import { apply, everywhere, onnxOp } from '../op-def.ts';
 import type { OpDef, Value } from '../op-def.ts';
-import { formatType, isFloat, sameShape } from '../types.ts';
+import { formatType, isFloat } from '../types.ts';
 import type { DType, TensorType } from '../types.ts';
 import { broadcastShapes, requireSameDType, takeInputs } from './infer.ts';
 import { unbroadcast } from './shape.ts';
@@ -70,36 +70,6 @@ const castOp: OpDef<CastAttrs> = {
 /** Converts the element type. `float16` and `bfloat16` values are bits that only this op gives a meaning. */
 export function cast(x: Value, dtype: DType): Value {
   return x.dtype === dtype ? x : apply(castOp, [x], { dtype });
-}
-
-const dequantizeRowsOp: OpDef = {
-  name: 'dequantizeRows',
-  infer(inputs) {
-    const [values, scales] = takeInputs(inputs, 2);
-    invariant(
-      values.dtype === 'int8' && values.shape.length === 2 && isFloat(scales.dtype),
-      `takes int8 rows and a float for each, got ${formatType(values)} and ${formatType(scales)}`,
-    );
-    invariant(
-      sameShape(scales.shape, values.shape.slice(0, 1)),
-      `${formatType(scales)} is no scale for each row of ${formatType(values)}`,
-    );
-    return [{ dtype: scales.dtype, shape: values.shape }];
-  },
-  vjp: 'stop',
-  lower: fusedOnCpu(
-    ({ emitter, inputs }) => emitter.node('DequantizeLinear', inputs, { attrs: { axis: 0 } }),
-    ({ emitter, inputs: [values = '', scales = ''], inputTypes: [, scale] }) => {
-      invariant(scale !== undefined, 'rows have scales');
-      const wide = emitter.node('Cast', [values], { attrs: { to: onnxTypeOf[scale.dtype] } });
-      return emitter.node('Mul', [wide, emitter.node('Unsqueeze', [scales, emitter.int64s([1])])]);
-    },
-  ),
-};
-
-/** `y_rc = scales_r · values_rc`: int8 rows [R, C] with a scale for each [R]. Storage only, no gradient passes. */
-export function dequantizeRows(values: Value, scales: Value): Value {
-  return apply(dequantizeRowsOp, [values, scales], {});
 }
 
 const stopGradientOp: OpDef = {
@@ -208,7 +178,6 @@ export function where(condition: Value, a: Operand, b: Operand): Value {
 /** The op definitions of this file, for the op table. */
 export const selectOps = {
   castOp,
-  dequantizeRowsOp,
   stopGradientOp,
   equalOp,
   greaterOp,

@@ -93,8 +93,8 @@ export const commandTable: readonly CommandSpec[] = [
       threads: { value: 'N', help: 'threads (default: all cores)' },
       moments: { value: 'FORMAT', help: 'moments of AdamW: float32 (default), bfloat16 or float8' },
       'frozen-experts': {
-        value: 'stored|int8',
-        help: 'how experts that do not train are held on the CPU (default: stored)',
+        value: 'stored|int8|int8-products',
+        help: 'how experts that do not train are held and multiplied on the CPU (default: stored)',
       },
       'device-weights': deviceWeightsOption,
       tokens: {

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openRunReader, runFiles } from '#core/store/index.ts';
 import { condenser, makeSite, tensorsOf, type Site } from './cli.fixture.ts';
 
 let site: Site;
@@ -35,6 +36,28 @@ test('an export of a run with rounded experts has the frozen ones of the checkpo
   expect(changed.every((name) => /layers\.(0\.mlp\.experts\.1|2\.mlp\.experts\.[03])\./.test(name))).toBe(
     true,
   );
+});
+
+test('a run that multiplies them as int8 says what it does, and loses little', async () => {
+  const seriesOf = async (held: string) => {
+    const said = await condenser('train', writeRun(held), '--home', site.home, '--json');
+    expect(said.status, said.stderr).toBe(0);
+    const reader = openRunReader(runFiles(String(said.json()[0]?.['dir'])).db);
+    try {
+      return reader.series();
+    } finally {
+      reader.close();
+    }
+  };
+  const [stored, multiplied] = [await seriesOf('stored'), await seriesOf('int8-products')];
+  const messages = multiplied.events.map(({ message }) => message).join('\n');
+  expect(messages).toMatch(/63 matrices of frozen experts are rounded to int8/);
+  expect(messages).toMatch(/They are multiplied as they are|no VNNI/);
+  const losses = (series: typeof stored) => series.steps.map(({ loss }) => loss);
+  expect(losses(multiplied)).not.toEqual(losses(stored));
+  losses(multiplied).forEach((loss, at) => {
+    expect(Math.abs(loss / (losses(stored)[at] ?? NaN) - 1)).toBeLessThan(0.01);
+  });
 });
 
 test('the plan of a run with rounded experts needs less memory', async () => {

@@ -7,8 +7,11 @@ import { adapterScale } from '../low-rank.ts';
 /** How a checkpoint has a weight. */
 export type StoredDtype = 'float32' | 'bfloat16' | 'float16';
 
-/** How a weight lies in memory: trained ones in float32, frozen ones as the checkpoint has them, or rounded to int8 rows. */
-export type WeightDtype = StoredDtype | 'int8';
+/**
+ * How a weight is read: trained ones in float32, frozen ones as the checkpoint has them, or rounded to int8 rows; matrices of
+ * `int8-products` are such rows that are multiplied as they are.
+ */
+export type WeightDtype = StoredDtype | 'int8' | 'int8-products';
 
 /** Declares weight input `name` and widens it to float32 inside the graph. Int8 rows have their scales in `name.scales`. */
 export function weightInput(
@@ -18,20 +21,37 @@ export function weightInput(
   shape: readonly Dim[],
 ): Value {
   invariant(dtype !== null, `${name} is not there`);
+  invariant(dtype !== 'int8-products', `${name} is multiplied as it is, and not widened`);
+  if (dtype === 'int8') {
+    const { values, scales } = int8Input(builder, name, shape);
+    return op.dequantizeRows(values, scales);
+  }
   const stored = builder.input(name, dtype, shape);
-  if (dtype === 'int8')
-    return op.dequantizeRows(stored, builder.input(`${name}.scales`, 'float32', shape.slice(0, 1)));
   return dtype === 'float32' ? stored : op.cast(stored, 'float32');
+}
+
+function int8Input(builder: GraphBuilder, name: string, shape: readonly Dim[]): Int8Inputs {
+  return {
+    values: builder.input(name, 'int8', shape),
+    scales: builder.input(`${name}.scales`, 'float32', shape.slice(0, 1)),
+  };
 }
 
 /** The type of each weight of a stage, by role; null: it is not there. */
 export type WeightDtypes = (role: string) => WeightDtype | null;
 
-/** A weight matrix W `[out, in]`, and what is beside it. */
-export interface Matrix {
+/** A weight matrix W `[out, in]`: in float32 with what is beside it, or as int8 rows that are multiplied as they are. */
+export type Matrix = FloatMatrix | Int8Inputs;
+
+interface FloatMatrix {
   readonly weight: Value;
   readonly lowRank?: LowRankInputs;
   readonly submatrices?: SubmatrixInputs;
+}
+
+interface Int8Inputs {
+  readonly values: Value;
+  readonly scales: Value;
 }
 
 interface LowRankInputs {
@@ -68,6 +88,7 @@ export function matrixInput(
   adapters: AdapterPlan | null,
   rows: Dim = 'N',
 ): Matrix {
+  if (dtypes(role) === 'int8-products') return int8Input(builder, role, [out, width]);
   const weight = weightInput(builder, role, dtypes(role), [out, width]);
   const part = (name: string, ...shape: readonly Dim[]) => builder.input(`${role}.${name}`, 'float32', shape);
   const size = adapters?.kind === 'low-rank' ? adapters.roles.get(role) : undefined;
@@ -101,12 +122,20 @@ export function matrixInput(
 }
 
 /** `α x Wᵀ + b` with what is beside W; the bias is optional and not multiplied by α. */
-export function linear(x: Value, { weight, lowRank, submatrices }: Matrix, bias?: Value, alpha = 1): Value {
-  const product = op.matmul(x, weight, { transB: true, alpha });
-  let y = product;
-  if (lowRank !== undefined) y = withLowRank(x, weight, product, lowRank, alpha);
-  if (submatrices !== undefined) y = op.add(product, submatrixChange(x, submatrices, alpha));
+export function linear(x: Value, matrix: Matrix, bias?: Value, alpha = 1): Value {
+  const y = 'values' in matrix ? int8Product(x, matrix, alpha) : floatProduct(x, matrix, alpha);
   return bias === undefined ? y : op.add(y, bias);
+}
+
+function int8Product(x: Value, { values, scales }: Int8Inputs, alpha: number): Value {
+  const product = op.int8Matmul(x, values, scales, { transB: true });
+  return alpha === 1 ? product : op.mul(product, alpha);
+}
+
+function floatProduct(x: Value, { weight, lowRank, submatrices }: FloatMatrix, alpha: number): Value {
+  const product = op.matmul(x, weight, { transB: true, alpha });
+  if (lowRank !== undefined) return withLowRank(x, weight, product, lowRank, alpha);
+  return submatrices === undefined ? product : op.add(product, submatrixChange(x, submatrices, alpha));
 }
 
 function withLowRank(

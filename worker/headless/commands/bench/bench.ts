@@ -108,7 +108,7 @@ function readOptions(invocation: Invocation) {
   if (provider !== 'cpu' && frozenExperts !== 'stored') {
     throw new UserError(
       'bench/frozen-experts',
-      '--frozen-experts int8 holds experts of programs on the CPU; on a graphics adapter --device-weights says how they lie',
+      `--frozen-experts ${frozenExperts} holds experts of programs on the CPU; on a graphics adapter --device-weights says how they lie`,
       'Leave out --frozen-experts or --provider.',
     );
   }
