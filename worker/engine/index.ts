@@ -2,6 +2,7 @@
 export { QUERY_BLOCK } from './attention/attention-runner.ts';
 export { EXPERTS_AT_ONCE } from './experts/experts-runner.ts';
 export { HEAD_SLICE } from './head/frozen-head.ts';
+export { ROWS_TOGETHER } from './experts/expert-pairs.ts';
 export { LOGIT_CHUNK } from './head/head-parts.ts';
 export { lossTargets, unpaddedBatch, type MicroBatch } from './batch.ts';
 export { Executor, type LayerRoutingView, type MicroBatchResult, type MoeView } from './executor.ts';

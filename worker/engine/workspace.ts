@@ -1,5 +1,6 @@
 /** Views of arena memory for one micro-batch, taken and given back in stack order. */
-import type { Arena } from '#worker/kernels/index.ts';
+import { invariant } from '#core/contract/errors.ts';
+import type { Arena, ArenaBlock } from '#worker/kernels/index.ts';
 import type { TensorView } from '#worker/runtime/index.ts';
 import { elementCount } from '#worker/model/index.ts';
 
@@ -23,6 +24,13 @@ export class Workspace {
     const count = elementCount(shape);
     const block = this.arena.allocate(count * 4);
     return { dtype: 'float32', shape, data: this.arena.f32(block, count), offset: block.offset };
+  }
+
+  /** A tensor in memory that is there already. */
+  at({ offset, bytes }: ArenaBlock, ...shape: readonly number[]): ArenaTensor {
+    const count = elementCount(shape);
+    invariant(count * 4 <= bytes, `${count} float32 elements in ${bytes} bytes`);
+    return { dtype: 'float32', shape, data: this.arena.f32(offset, count), offset };
   }
 
   /** A new float32 tensor of zeros. */

@@ -1,7 +1,7 @@
 /** What a micro-batch takes in memory while it is trained on, from sizes alone: in the arena, and inside programs. */
 import { invariant } from '#core/contract/errors.ts';
 import type { RunSpec } from '#core/contract/run-spec.ts';
-import { HEAD_SLICE, LOGIT_CHUNK, QUERY_BLOCK } from '#worker/engine/index.ts';
+import { HEAD_SLICE, LOGIT_CHUNK, QUERY_BLOCK, ROWS_TOGETHER } from '#worker/engine/index.ts';
 import {
   attentionSaved,
   hasDropout,
@@ -38,6 +38,9 @@ interface ActivationElements {
    */
   readonly inside: number;
 }
+
+/** How many times as many tokens as the mean of all experts the busiest one of a layer has. */
+const POPULARITY = 4;
 
 /** The longest micro-batch. */
 function tokensOf({ train, data }: RunSpec): number {
@@ -84,12 +87,16 @@ function feedForwardElements(layout: ModelLayout, index: number, spec: RunSpec):
   const widest =
     feedForward.widths?.toSorted((a, b) => b - a).slice(0, k) ?? Array<number>(k).fill(intermediate);
   const width = widest.reduce((sum, own) => sum + own, 0) + (shared?.intermediate ?? 0);
+  const busiest = tokens * Math.min(1, (POPULARITY * k) / experts);
+  const together = Math.max(busiest * hidden, Math.min(tokens * k * hidden, ROWS_TOGETHER));
   // What the experts add up to, before its norm, and the gradient of that.
   const sum = feedForwardOutputNorm === undefined ? 0 : hidden;
   return {
     kept: tokens * (2 * hidden + sum + 2 * width + 5 * experts + k),
-    // Rows in the order of their experts, gradients of them and of what they read; or one expert at a time on the tokens of others.
-    work: tokens * (hidden + sum + 2 * experts + Math.max(3 * k * hidden + k, besides > 0 ? 2 * hidden : 0)),
+    // Rows of some experts, their gradients and those of what they made of them; or of one expert on the tokens of others.
+    work:
+      tokens * (hidden + sum + 2 * experts) +
+      Math.max(3 * together + tokens * k, besides > 0 ? 2 * tokens * hidden : 0),
     inside: (besides > 0 ? tokens * 4 * intermediate : 0) + (shared ? mlp(shared.intermediate) : 0),
   };
 }

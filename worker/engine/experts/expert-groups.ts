@@ -2,8 +2,8 @@
 import type { Mode } from '#worker/model/index.ts';
 import type { Tensors } from '#worker/runtime/index.ts';
 import type { Dispatch } from './dispatch.ts';
-import type { ExpertPrograms, PairGradients, Pairs } from './expert-programs.ts';
-import type { ExpertRows } from './expert-rows.ts';
+import { ExpertPairs, type BusyExpert } from './expert-pairs.ts';
+import type { ExpertGradients, ExpertPrograms, ExpertTensors } from './expert-programs.ts';
 import type { LayerParts } from '../layer-parts.ts';
 import type { LayerWeights } from '../weights/layer-weights.ts';
 import type { ArenaTensor } from '../workspace.ts';
@@ -16,9 +16,9 @@ export interface Grouping {
   readonly idle: boolean;
 }
 
-/** Experts of a program with their pairs; the pairs of the whole group lie together. */
+/** Experts of a program, and their pairs; where all experts work, these lie together. */
 interface Group {
-  readonly members: readonly { readonly expert: number; readonly from: number; readonly to: number }[];
+  readonly members: readonly BusyExpert[];
   readonly from: number;
   readonly to: number;
 }
@@ -37,30 +37,36 @@ export class ExpertGroups implements ExpertPrograms {
     this.#grouping = grouping;
   }
 
-  async forward(dispatch: Dispatch, pairs: Pairs, y: ArenaTensor, mode: Mode): Promise<void> {
+  async forward(dispatch: Dispatch, tensors: ExpertTensors, out: ArenaTensor, mode: Mode): Promise<void> {
+    const { workspace } = this.#parts;
     const programs = this.#parts.programs.of(mode);
     for (const group of groupsOf(dispatch, this.#grouping)) {
       const program = await programs.expertGroup(
         this.#index,
         group.members.map(({ expert }) => this.#weights.dtypes(expert)),
       );
-      const feeds = this.#feeds(group, dispatch, mode, pairs.weight, { x: pairs.x });
-      const rows = (matrix: ArenaTensor) => this.#rows(matrix, group);
-      program.run(feeds, {
-        y: rows(y),
-        gateProjection: pairs.gateProjection.rows(group.from, group.to),
-        upProjection: pairs.upProjection.rows(group.from, group.to),
+      const pairs = new ExpertPairs(this.#parts, dispatch, group.members);
+      await workspace.scratch(() => {
+        const x = pairs.gathered(tensors.x);
+        const y = workspace.tensor(...x.shape);
+        const feeds = this.#feeds(group, dispatch, mode, tensors, (member) => ({ x: pairs.of(member, x) }));
+        program.run(feeds, {
+          y,
+          gateProjection: tensors.gateProjection.rows(group.from, group.to),
+          upProjection: tensors.upProjection.rows(group.from, group.to),
+        });
+        pairs.addTo(out, y);
       });
     }
   }
 
   async backward(
     dispatch: Dispatch,
-    pairs: Pairs,
-    dY: ExpertRows,
-    onward: PairGradients | null,
+    tensors: ExpertTensors,
+    dOut: ArenaTensor,
+    onward: ExpertGradients | null,
   ): Promise<void> {
-    const { programs } = this.#parts;
+    const { programs, workspace } = this.#parts;
     const works = (expert: number) =>
       onward !== null || this.#weights.use('expert', expert).trained.length > 0;
     for (const group of groupsOf(dispatch, this.#grouping, works)) {
@@ -75,35 +81,43 @@ export class ExpertGroups implements ExpertPrograms {
       const gradients = alike.map(({ expert, use }) => this.#weights.gradients(use, expert));
       const numbered = (part: 'feeds' | 'fetches'): Tensors =>
         Object.assign({}, ...gradients.map((each, at) => suffixed(each[part], at))) as Tensors;
-      program.run(
-        {
-          ...this.#feeds(group, dispatch, 'training', pairs.weight, {
-            x: pairs.x,
-            gateProjection: pairs.gateProjection,
-            upProjection: pairs.upProjection,
-            'd.y': dY,
-          }),
-          ...numbered('feeds'),
-        },
-        {
-          ...(onward && {
-            'grad.x': this.#rows(onward.x, group),
-            'grad.weight': this.#rows(onward.weight, group),
-          }),
-          ...numbered('fetches'),
-        },
-      );
+      const pairs = new ExpertPairs(this.#parts, dispatch, group.members);
+      await workspace.scratch(() => {
+        const [x, dY] = [pairs.gathered(tensors.x), pairs.gathered(dOut)];
+        const dX = onward && workspace.tensor(...x.shape);
+        program.run(
+          {
+            ...this.#feeds(group, dispatch, 'training', tensors, (member) => ({
+              x: pairs.of(member, x),
+              gateProjection: tensors.gateProjection.of(member.expert),
+              upProjection: tensors.upProjection.of(member.expert),
+              'd.y': pairs.of(member, dY),
+            })),
+            ...numbered('feeds'),
+          },
+          {
+            ...(onward &&
+              dX && { 'grad.x': dX, 'grad.weight': workspace.rows(onward.weight, group.from, group.to) }),
+            ...numbered('fetches'),
+          },
+        );
+        if (onward !== null && dX !== null) pairs.addTo(onward.x, dX);
+      });
     }
   }
 
-  /** The rows of each member, its weights, and what its adapters leave out. */
+  /**
+   * What each member reads: its weights, what its adapters leave out, and its rows.
+   * @param rowsOf gives these by name.
+   */
   #feeds(
     { members }: Group,
     { tokens }: Dispatch,
     mode: Mode,
-    weight: ArenaTensor,
-    matrices: Readonly<Record<string, ExpertRows>>,
+    { weight }: ExpertTensors,
+    rowsOf: (member: BusyExpert) => Tensors,
   ): Tensors {
+    const { workspace } = this.#parts;
     return Object.assign(
       {},
       ...members.map((member, at) =>
@@ -117,19 +131,13 @@ export class ExpertGroups implements ExpertPrograms {
               member.expert,
               at,
             ),
-            weight: this.#rows(weight, member),
-            ...Object.fromEntries(
-              Object.entries(matrices).map(([name, matrix]) => [name, matrix.of(member.expert)]),
-            ),
+            weight: workspace.rows(weight, member.from, member.to),
+            ...rowsOf(member),
           },
           at,
         ),
       ),
     ) as Tensors;
-  }
-
-  #rows(matrix: ArenaTensor, { from, to }: { readonly from: number; readonly to: number }): ArenaTensor {
-    return this.#parts.workspace.rows(matrix, from, to);
   }
 }
 

@@ -1,7 +1,6 @@
-/** Rows of experts in the order of the pairs of token and expert: a matrix, or rows whose width is a matter of their expert. */
+/** Rows of experts in the order of the pairs of token and expert, as wide as is a matter of their expert. */
 import { invariant } from '#core/contract/errors.ts';
-import type { Kernels } from '#worker/kernels/index.ts';
-import { busyExperts, type Dispatch } from './dispatch.ts';
+import type { Dispatch } from './dispatch.ts';
 import type { ArenaTensor, Workspace } from '../workspace.ts';
 
 /** One matrix of all experts of a layer. */
@@ -13,38 +12,32 @@ export class ExpertRows {
   readonly #starts: readonly number[];
   readonly #all: ArenaTensor;
 
-  /** @param widthOf gives the width of an expert's rows; 0: it has none. */
-  constructor(workspace: Workspace, dispatch: Dispatch, widthOf: (expert: number) => number) {
+  /**
+   * @param widthOf gives the width of an expert's rows; 0: it has none.
+   * @param isKept false: the rows of an expert lie where those of the others like it do, and are gone when one of them is run.
+   */
+  constructor(
+    workspace: Workspace,
+    dispatch: Dispatch,
+    widthOf: (expert: number) => number,
+    isKept: (expert: number) => boolean = () => true,
+  ) {
     this.#workspace = workspace;
     this.#dispatch = dispatch;
     this.#widthOf = widthOf;
-    let elements = 0;
-    this.#starts = Array.from({ length: dispatch.experts }, (_, expert) => {
-      const start = elements;
-      elements += this.#tokens(expert) * widthOf(expert);
-      return start;
+    let kept = 0;
+    let passing = 0;
+    const starts = Array.from({ length: dispatch.experts }, (_, expert) => {
+      const elements = this.#tokens(expert) * widthOf(expert);
+      if (!isKept(expert)) {
+        passing = Math.max(passing, elements);
+        return null;
+      }
+      kept += elements;
+      return kept - elements;
     });
-    this.#all = workspace.tensor(elements, 1);
-  }
-
-  /** The rows of `matrix` [N, width] that the tokens of some experts have there. */
-  static gathered(
-    { workspace, kernels }: { readonly workspace: Workspace; readonly kernels: Kernels },
-    dispatch: Dispatch,
-    matrix: ArenaTensor,
-    isRead: (expert: number) => boolean = () => true,
-  ): ExpertRows {
-    const [tokens = 0, width = 0] = matrix.shape;
-    const rows = new ExpertRows(workspace, dispatch, (expert) => (isRead(expert) ? width : 0));
-    const read = new Int32Array(rows.#all.data.length / width);
-    let at = 0;
-    for (const { expert, from, to } of busyExperts(dispatch)) {
-      if (!isRead(expert)) continue;
-      read.set(dispatch.tokens.subarray(from, to), at);
-      at += to - from;
-    }
-    kernels.gatherRows(rows.#all.offset, matrix.offset, read, width, tokens);
-    return rows;
+    this.#starts = starts.map((start) => start ?? kept);
+    this.#all = workspace.tensor(kept + passing, 1);
   }
 
   #tokens(expert: number): number {

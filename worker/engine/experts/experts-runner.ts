@@ -37,11 +37,15 @@ export class ExpertsRunner {
   readonly #programs: ExpertPrograms;
   /** Forward of few pairs. */
   readonly #few: ExpertPrograms;
+  /** Gradients end here, and nothing but the backward pass of experts that train reads their projections. */
+  readonly #isEnd: boolean;
 
-  constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number) {
+  /** @param isEnd gradients end at what the experts read. */
+  constructor(parts: LayerParts, weights: LayerWeights, plan: MoePlan, index: number, isEnd: boolean) {
     this.#parts = parts;
     this.#weights = weights;
     this.#plan = plan;
+    this.#isEnd = isEnd && parts.runtime.device === null && parts.session.routing.dense === undefined;
     const single = new SingleExperts(parts, weights, index);
     const grouped = (grouping: Grouping) =>
       // Rows of different widths do not lie side by side in one tensor.
@@ -66,8 +70,7 @@ export class ExpertsRunner {
     out: ArenaTensor,
     mode: Mode,
   ): Promise<ExpertsTrace> {
-    const { workspace, kernels } = this.#parts;
-    const [tokens = 0, hidden = 0] = x.shape;
+    const { workspace } = this.#parts;
     const pairs = dispatch.tokens.length;
     const pairWeightsOf = (matrix_NE: ArenaTensor): ArenaTensor => {
       const gathered = workspace.tensor(pairs, 1);
@@ -76,21 +79,25 @@ export class ExpertsRunner {
     };
     const pairWeights = pairWeightsOf(weights);
     const kept = gradientWeights === weights ? pairWeights : pairWeightsOf(gradientWeights);
-    const [gateProjection, upProjection] = [this.#hiddenRows(dispatch), this.#hiddenRows(dispatch)];
-    await workspace.scratch(async () => {
-      const y = workspace.tensor(pairs, hidden);
-      const sortedX = ExpertRows.gathered(this.#parts, dispatch, x);
-      const own = { x: sortedX, weight: pairWeights, gateProjection, upProjection };
-      const programs = mode !== 'training' && pairs <= FEW_PAIRS ? this.#few : this.#programs;
-      await programs.forward(dispatch, own, y, mode);
-      kernels.addRows(out.offset, y.offset, dispatch.tokens, hidden, tokens);
-    });
+    const [gateProjection, upProjection] = [
+      this.#hiddenRows(dispatch, mode),
+      this.#hiddenRows(dispatch, mode),
+    ];
+    const programs = mode !== 'training' && pairs <= FEW_PAIRS ? this.#few : this.#programs;
+    await programs.forward(dispatch, { x, weight: pairWeights, gateProjection, upProjection }, out, mode);
     return { pairWeights: kept, gateProjection, upProjection };
   }
 
   /** Room for hidden activations, each expert's as wide as it is. */
-  #hiddenRows(dispatch: Dispatch): ExpertRows {
-    return new ExpertRows(this.#parts.workspace, dispatch, (expert) => expertWidth(this.#plan, expert));
+  #hiddenRows(dispatch: Dispatch, mode: Mode): ExpertRows {
+    const isKept = (expert: number) =>
+      mode !== 'training' || !this.#isEnd || this.#weights.use('expert', expert).trained.length > 0;
+    return new ExpertRows(
+      this.#parts.workspace,
+      dispatch,
+      (expert) => expertWidth(this.#plan, expert),
+      isKept,
+    );
   }
 
   /**
@@ -102,27 +109,14 @@ export class ExpertsRunner {
     dOut: ArenaTensor,
     onward: { readonly dX: ArenaTensor; readonly dWeights: ArenaTensor } | null,
   ): Promise<void> {
-    const { workspace, kernels } = this.#parts;
-    const { dispatch, x } = trace;
-    const [tokens = 0, hidden = 0] = x.shape;
-    const pairs = dispatch.tokens.length;
-    const trains = (expert: number) => this.#weights.use('expert', expert).trained.length > 0;
+    const { workspace } = this.#parts;
+    const { dispatch, x, pairWeights: weight, gateProjection, upProjection } = trace;
     await workspace.scratch(async () => {
-      // Only the gradient of a weight needs what the expert has read.
-      const sortedX = ExpertRows.gathered(this.#parts, dispatch, x, trains);
-      const dY = ExpertRows.gathered(
-        this.#parts,
-        dispatch,
-        dOut,
-        (expert) => onward !== null || trains(expert),
-      );
-      const { pairWeights: weight, gateProjection, upProjection } = trace;
-      const own = { x: sortedX, weight, gateProjection, upProjection };
-      const sorted = onward && { x: workspace.tensor(pairs, hidden), weight: workspace.tensor(pairs, 1) };
-      await this.#programs.backward(dispatch, own, dY, sorted);
-      if (onward === null || sorted === null) return;
-      kernels.addRows(onward.dX.offset, sorted.x.offset, dispatch.tokens, hidden, tokens);
-      scatterPairs(dispatch, sorted.weight.data, onward.dWeights.data);
+      const dWeight = onward && workspace.tensor(dispatch.tokens.length, 1);
+      const tensors = { x, weight, gateProjection, upProjection };
+      const gradients = onward && dWeight && { x: onward.dX, weight: dWeight };
+      await this.#programs.backward(dispatch, tensors, dOut, gradients);
+      if (onward !== null && dWeight !== null) scatterPairs(dispatch, dWeight.data, onward.dWeights.data);
     });
   }
 }

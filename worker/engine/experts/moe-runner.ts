@@ -73,10 +73,10 @@ export class MoeRunner {
     this.#plan = plan;
     this.#index = index;
     this.#moeIndex = moeIndex;
-    this.#experts = new ExpertsRunner(parts, weights, plan, index);
+    this.#isEnd = isLowest && weights.use('router').trained.length === 0;
+    this.#experts = new ExpertsRunner(parts, weights, plan, index, this.#isEnd);
     this.#standIns = new StandInRunner(parts, weights, plan, index, moeIndex);
     this.#localExpert = new LocalExpertRunner(parts, weights, plan.localExpert, index);
-    this.#isEnd = isLowest && weights.use('router').trained.length === 0;
     this.#hasOutputNorm = parts.plan.layers[index]?.feedForwardOutputNorm !== undefined;
   }
 

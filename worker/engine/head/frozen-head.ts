@@ -162,13 +162,16 @@ export class FrozenHead {
     work: (rows: Int32Array, first: number, slice: Slice, weights: Tensors) => void,
   ): Promise<void> {
     if (at.length === 0) return;
-    const { plan, workspace } = this.#parts;
+    const { plan, workspace, store } = this.#parts;
     const { headBias } = this.#others;
     const most = Math.max(1, Math.floor(this.#sliceElements / plan.hiddenSize));
     for (const slice of equalRuns(plan.vocabularySize, most)) {
       await workspace.scratch(async () => {
         const size = slice.to - slice.from;
-        const head = workspace.tensor(size, plan.hiddenSize);
+        const head =
+          4 * size * plan.hiddenSize <= store.roomBetweenLayers.bytes
+            ? workspace.at(store.roomBetweenLayers, size, plan.hiddenSize)
+            : workspace.tensor(size, plan.hiddenSize);
         this.#widen(head.offset, slice.from, size);
         const weights = {
           ...this.#others,

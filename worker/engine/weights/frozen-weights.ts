@@ -52,6 +52,8 @@ export class FrozenWeights {
   readonly #slots = new Map<string, Slot>();
   /** Where matrices are widened, by role; those of different stages share their places. */
   readonly #wide = new Map<WeightRole, ArenaBlock>();
+  /** All these places, which lie side by side. */
+  #wideRoom: ArenaBlock = { offset: 0, bytes: 0 };
 
   /** @param from weights of the same model in the same arena that are given up, and which of them stay. */
   constructor(
@@ -121,10 +123,21 @@ export class FrozenWeights {
         .filter((mate) => sizes.has(mate))
         .indexOf(role),
     );
-    for (const roles of rolesByPlace.values()) {
-      const block = this.#arena.allocate(Math.max(...roles.map((role) => sizes.get(role) ?? 0)));
-      for (const role of roles) this.#wide.set(role, block);
+    const places = [...rolesByPlace.values()].map((roles) => ({
+      roles,
+      bytes: aligned(Math.max(...roles.map((role) => sizes.get(role) ?? 0))),
+    }));
+    this.#wideRoom = this.#arena.allocate(places.reduce((sum, { bytes }) => sum + bytes, 0));
+    let { offset } = this.#wideRoom;
+    for (const { roles, bytes } of places) {
+      for (const role of roles) this.#wide.set(role, { offset, bytes });
+      offset += bytes;
     }
+  }
+
+  /** The room in which matrices of layers are widened, for what runs while no stage of a layer does. */
+  get wideRoom(): ArenaBlock {
+    return this.#wideRoom;
   }
 
   /** The scales of a matrix that was rounded; undefined for all others. */
@@ -216,6 +229,9 @@ export class FrozenWeights {
 function isWidened(parameter: Parameter, view: TensorView): boolean {
   return isLayerMatrix(parameter) && view.dtype === 'bfloat16' && isInArena(view);
 }
+
+/** Places side by side begin where kernels read fastest. */
+const aligned = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 function isInArena({ data }: TensorView): boolean {
   return data.buffer instanceof SharedArrayBuffer;

@@ -2,7 +2,7 @@
 import { invariant } from '#core/contract/errors.ts';
 import type { MomentFormat } from '#core/contract/run-spec.ts';
 import type { ModelFolder } from '#worker/checkpoint/index.ts';
-import type { Arena, Kernels } from '#worker/kernels/index.ts';
+import type { Arena, ArenaBlock, Kernels } from '#worker/kernels/index.ts';
 import {
   elementCount,
   isAdded,
@@ -239,6 +239,11 @@ export class ParameterStore {
     const fits = this.#widths.fitsFloat16(this.#input(id));
     this.#halves.set(id, fits);
     return fits;
+  }
+
+  /** Memory for what runs while no stage of a layer does: these widen their matrices there. There may be none. */
+  get roomBetweenLayers(): ArenaBlock {
+    return this.#frozen.wideRoom;
   }
 
   /** The scales of a matrix that was rounded to int8 rows; undefined for every other weight. */
