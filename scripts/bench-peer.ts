@@ -6,8 +6,8 @@
  *   [--steps 5] [--repeats 3] [--dtype fp32,amp] [--quiet CORES] [--json] [--generate]
  *   [--no-first-step] [--frozen-experts stored|int8|int8-products]
  *
- * --dtype names what the other side computes in, one after the other in each turn; ours is float32 throughout. `amp` (float32
- * weights, products in bfloat16) is the fastest on processors that have such products.
+ * --dtype names what the other side computes in, one after the other in each turn; ours is float32 but for what --frozen-experts
+ * rounds. `amp` (float32 weights, products in bfloat16) is the fastest on processors that have such products.
  *
  * With --no-first-step the time to the first step is not measured, which on large models takes longer than all the others.
  * With --quiet each measurement waits until other programs use fewer cores than that, and is made again (five times at

@@ -15,7 +15,7 @@ import { createLoader, openTokenizer, prepareData } from '../worker/data/index.t
 import { lossTargets } from '../worker/engine/index.ts';
 import { sampleTokensOf } from '../worker/methods/index.ts';
 import type { ExpertScores } from '../worker/model/index.ts';
-import { loadModel, measureExperts } from '../worker/train/index.ts';
+import { loadModel, loaderOptions, measureExperts } from '../worker/train/index.ts';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -27,21 +27,12 @@ if (runFile === undefined) {
   process.exit(2);
 }
 const spec = parseRunSpec(JSON.parse(readFileSync(runFile, 'utf8')));
-const { seed, microBatch } = spec.train;
-const { packing, maxLength } = spec.data;
+const { seed } = spec.train;
 const folder = makeTemporaryFolder('frozen-experts-error');
 try {
   const tokenizer = await openTokenizer(spec.model.path);
   const data = await prepareData(spec.data, { tokenizer, cacheDir: folder, seed });
-  const loader = () =>
-    createLoader(data.train, {
-      maxLength,
-      seed,
-      padId: tokenizer.padId ?? 0,
-      shuffle: true,
-      packing,
-      microBatch,
-    });
+  const loader = () => createLoader(data.train, loaderOptions(spec, tokenizer.padId ?? 0, true));
   const batches = [...loader().pass()].slice(0, Number(options['micro-batches']));
   const trained = batches.reduce((sum, batch) => sum + lossTargets(batch).at.length, 0);
 

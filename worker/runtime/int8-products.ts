@@ -26,5 +26,6 @@ export async function hasExactInt8Products(runtime: Runtime): Promise<boolean> {
     },
     { y },
   );
+  program.release();
   return Array.from(y.data, Number).every((sum) => Math.abs(sum / (127 * SIZE) - 1) < 1e-5);
 }

@@ -6,6 +6,7 @@ export { finishStep } from './finish-step.ts';
 export { answerGreedily, generateTokens, likeliest, sampled } from './generate.ts';
 export { inspectModel } from './inspect-model.ts';
 export { type LoadRequest, type LoadedModel, decoderPlanOf, loadModel } from './load-model.ts';
+export { loaderOptions } from './loader-options.ts';
 export { methodContext } from './method-context.ts';
 export { type ModelSource, type OpenedModel, endIds, openModel } from './open-model.ts';
 export { listMethods, planRun } from './plan-run.ts';

@@ -1,22 +1,16 @@
 import { expect, test } from 'vitest';
 import { GraphBuilder, op } from '#worker/graph/index.ts';
+import { uniform } from '#worker/random/index.ts';
 import { createRuntime, hasExactInt8Products } from '#worker/runtime/index.ts';
 import { runOnce } from '#worker/testing/index.ts';
 
 const isExact = await hasExactInt8Products(createRuntime({ threads: 1 }));
 const [rows, inner, columns] = [8, 32, 16];
 
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  };
-}
-
-const next = random(7);
-const values = Array.from({ length: columns * inner }, () => Math.round(127 * next()));
-const scales = Array.from({ length: columns }, () => 0.01 * (1.5 + next()));
+/** Numbers between −1 and 1. */
+const drawn = (name: string, count: number) => Array.from(uniform(7, name, count), (u) => 2 * u - 1);
+const values = drawn('values', columns * inner).map((v) => Math.round(127 * v));
+const scales = drawn('scales', columns).map((s) => 0.01 * (1.5 + s));
 
 /** `x Wᵀ`, and by hand in float64 without rounding x. */
 async function products(x: readonly number[]): Promise<{ got: number[]; want: number[] }> {
@@ -42,7 +36,7 @@ const errorOf = (got: readonly number[], want: readonly number[]) =>
   norm(got.map((y, at) => y - (want[at] ?? NaN))) / norm(want);
 
 test.runIf(isExact)('each row of x is rounded by itself: a large one does not blur the others', async () => {
-  const x = Array.from({ length: rows * inner }, (_unused, at) => next() * (at < inner ? 1e4 : 1));
+  const x = drawn('x', rows * inner).map((v, at) => v * (at < inner ? 1e4 : 1));
   const { got, want } = await products(x);
   const small = [got, want].map((all) => all.slice(columns));
   expect(errorOf(got, want)).toBeLessThan(0.02);
